@@ -1,0 +1,283 @@
+"""Addresses: blocks, pools, who holds what now and who held it then, and requests for more.
+
+A pool hands out *slots*: slot n of a pool is the n-th address, or the n-th delegated prefix, of
+its block. Free slots are kept as extents and held slots as rows, so that a /8 or an IPv6 /32
+costs no more than what is in use, and finding a free slot does not depend on the fill.
+"""
+
+from django.db import models
+from django.db.models import F, Q
+
+from ispops.catalog.models import ProductOffering
+from ispops.db import PublicIdModel
+from ispops.parties.models import Subscriber, User
+
+
+class NetworkField(models.Field):  # type: ignore[type-arg]
+    """A network such as 100.64.0.0/10, stored as PostgreSQL `cidr`, text in Python."""
+
+    def db_type(self, connection: object) -> str:
+        return "cidr"
+
+
+class AddressServer(models.Model):
+    """An IP address server: the RADIUS or DHCP server that hands addresses to devices."""
+
+    class Kind(models.TextChoices):
+        RADIUS = "radius", "RADIUS"
+        DHCP = "dhcp", "DHCP"
+
+    name = models.SlugField(unique=True)
+    kind = models.CharField(max_length=8, choices=Kind)
+    # SHA-256 of the long random secret with which the server calls us.
+    secret_digest = models.CharField(max_length=64)
+    active = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Block(models.Model):
+    """A range of addresses: from the registry's allocation down to what backs a pool.
+
+    Blocks of one tier of one VRF never overlap (a GiST exclusion in the migration).
+    """
+
+    class Tier(models.IntegerChoices):
+        ALLOCATION = 0, "Registry allocation"
+        REGION = 1, "Region"
+        POOL = 2, "Pool"
+
+    vrf = models.PositiveBigIntegerField(default=0)
+    tier = models.PositiveSmallIntegerField(choices=Tier)
+    network = NetworkField()
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
+    )
+    name = models.CharField(max_length=120, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(tier=0, parent__isnull=True) | Q(tier__gt=0, parent__isnull=False),
+                name="only_an_allocation_has_no_parent",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.network)
+
+
+class Pool(models.Model):
+    """What an address server hands out of one block: single addresses, or prefixes of a length."""
+
+    class Purpose(models.TextChoices):
+        DYNAMIC = "dynamic", "Dynamic addresses"
+        STATIC = "static", "Static addresses"
+        PREFIX = "prefix", "Delegated prefixes"
+        WALLED_GARDEN = "walled_garden", "Walled garden"
+
+    name = models.SlugField(unique=True)
+    server = models.ForeignKey(AddressServer, on_delete=models.PROTECT, related_name="pools")
+    block = models.OneToOneField(Block, on_delete=models.PROTECT, related_name="pool")
+    purpose = models.CharField(max_length=14, choices=Purpose)
+    family = models.PositiveSmallIntegerField(choices=[(4, "IPv4"), (6, "IPv6")])
+    # The length of one handed-out unit: 32 for an IPv4 address, 56 for a /56.
+    unit_length = models.PositiveSmallIntegerField()
+    quarantine = models.DurationField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(family=4, unit_length__lte=32) | Q(family=6, unit_length__lte=128),
+                name="pool_unit_fits_its_family",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FreeExtent(models.Model):
+    """A run of free slots of a pool, both ends included. Sharded, so that askers do not queue."""
+
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="free_extents")
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    class Meta:
+        # A GiST exclusion in the migration refuses overlapping extents of one pool.
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(first__gte=0, last__gte=F("first")), name="extent_is_not_empty"
+            )
+        ]
+        indexes = [models.Index(fields=["pool", "first"], name="extent_by_pool")]
+
+    def __str__(self) -> str:
+        return f"{self.pool} {self.first} to {self.last}"
+
+
+class AddressHolder(models.Model):
+    """What one access service may hold: the plan's addresses and the extras that were granted.
+
+    The row is the lock under which a service's addresses are counted.
+    """
+
+    # The public id of the service; services belong to a later stage.
+    service_ref = models.CharField(max_length=40, unique=True)
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, related_name="address_holders"
+    )
+    plan = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.service_ref
+
+
+class Allocation(models.Model):
+    """A slot of a pool that is held now, or that rests in quarantine before it is used again."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Held"
+        QUARANTINED = "quarantined", "In quarantine"
+
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="allocations")
+    slot = models.BigIntegerField()
+    # The address or prefix itself, in text, as the server is told.
+    address = NetworkField()
+    holder = models.ForeignKey(
+        AddressHolder, on_delete=models.PROTECT, related_name="allocations"
+    )
+    # The device: a MAC address or DUID in lower case.
+    device = models.CharField(max_length=130)
+    family = models.PositiveSmallIntegerField()
+    # A short stay in the walled garden does not count against the entitlement.
+    counts = models.BooleanField(default=True)
+    state = models.CharField(max_length=12, choices=State, default=State.ACTIVE)
+    allocated_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["pool", "slot"], name="one_live_allocation_a_slot"),
+            models.UniqueConstraint(
+                fields=["holder", "device", "family"],
+                condition=Q(state="active", counts=True),
+                name="one_address_a_device",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(expires_at__isnull=False),
+                name="allocation_expiry",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
+class AllocationHistory(models.Model):
+    """Who had this address at that moment: one row a stay, open while it lasts."""
+
+    address = NetworkField(db_index=True)
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="+")
+    service_ref = models.CharField(max_length=40, db_index=True)
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="+")
+    device = models.CharField(max_length=130)
+    held_from = models.DateTimeField()
+    held_to = models.DateTimeField(null=True, blank=True)
+    ended_because = models.CharField(max_length=40, null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        verbose_name_plural = "allocation history"
+        # A GiST exclusion in the migration refuses two holders of one address at one moment.
+
+    def __str__(self) -> str:
+        return f"{self.address} from {self.held_from:%Y-%m-%d}"
+
+
+class OverallocationRequest(PublicIdModel):
+    """A device asked for an address that the plan does not include; who decided, when and why."""
+
+    PREFIX = "oar"
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Waiting for an answer"
+        GRANTED = "granted", "Granted"
+        DENIED = "denied", "Denied"
+        EXPIRED = "expired", "Expired"
+
+    class Decider(models.TextChoices):
+        POLICY = "policy", "The plan's policy"
+        SUBSCRIBER = "subscriber", "The subscriber"
+        CSR = "csr", "A CSR"
+        CLOCK = "clock", "Nobody in time"
+
+    holder = models.ForeignKey(AddressHolder, on_delete=models.PROTECT, related_name="requests")
+    server = models.ForeignKey(AddressServer, on_delete=models.PROTECT, related_name="+")
+    device = models.CharField(max_length=130)
+    policy = models.CharField(max_length=16)
+    addon = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    state = models.CharField(max_length=8, choices=State, default=State.PENDING)
+    asked_at = models.DateTimeField()
+    last_asked_at = models.DateTimeField()
+    answer_by = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.CharField(max_length=10, choices=Decider, blank=True, default="")
+    decided_by_user = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    reason = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["holder", "device"],
+                condition=Q(state="pending"),
+                name="one_open_request_a_device",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", decided_at__isnull=True, decided_by="")
+                | ~Q(state="pending") & Q(decided_at__isnull=False) & ~Q(decided_by=""),
+                name="decided_request_names_its_decider",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device} of {self.holder}"
+
+
+class ExtraAddress(PublicIdModel):
+    """An address beyond the plan that was granted to a device; charged from then until it ends."""
+
+    PREFIX = "xad"
+
+    holder = models.ForeignKey(
+        AddressHolder, on_delete=models.PROTECT, related_name="extra_addresses"
+    )
+    request = models.OneToOneField(
+        OverallocationRequest, on_delete=models.PROTECT, related_name="extra_address"
+    )
+    addon = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    device = models.CharField(max_length=130)
+    granted_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "extra addresses"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["holder", "device"],
+                condition=Q(ended_at__isnull=True),
+                name="one_open_extra_a_device",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.addon} for {self.device}"

@@ -1,0 +1,264 @@
+"""What is sold: offerings of the ISP and its partners, with effective-dated prices and terms."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from ispops.db import Effective
+from ispops.money import AmountField
+from ispops.parties.models import Partner, Subscriber
+
+
+class Technology(models.IntegerChoices):
+    """Access technologies, by the codes of the FCC broadband data collection."""
+
+    COPPER = 10, "DSL"
+    CABLE = 40, "Cable"
+    FIBRE = 50, "Fiber"
+    GSO_SATELLITE = 60, "Satellite"
+    NGSO_SATELLITE = 61, "Low-orbit satellite"
+    UNLICENSED_WIRELESS = 70, "Fixed wireless (unlicensed)"
+    LICENSED_WIRELESS = 71, "Fixed wireless (licensed)"
+    LICENSED_BY_RULE_WIRELESS = 72, "Fixed wireless (licensed by rule)"
+    OTHER = 0, "Other"
+
+
+class ProductOffering(models.Model):
+    """Something sold: an access plan, a BSP product, an add-on, or an aggregated plan of several.
+
+    TM Forum: ProductOffering (TMF620).
+    """
+
+    class Kind(models.TextChoices):
+        ACCESS = "access", "Access plan"
+        BSP = "bsp", "Partner product"
+        ADDON = "addon", "Add-on"
+        BUNDLE = "bundle", "Aggregated plan"
+
+    class Addon(models.TextChoices):
+        EXTRA_ADDRESS = "extra_address", "Extra dynamic address"
+        STATIC_ADDRESS = "static_address", "Static address"
+
+    code = models.SlugField(unique=True)
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True, default="")
+    kind = models.CharField(max_length=8, choices=Kind)
+    # The network provider of an access plan, the BSP of a partner product; None for the ISP's own.
+    provider = models.ForeignKey(
+        Partner, on_delete=models.PROTECT, null=True, blank=True, related_name="offerings"
+    )
+    # Which subscribers may have it; blank is anyone.
+    subscriber_kind = models.CharField(
+        max_length=10, choices=Subscriber.Kind, blank=True, default=""
+    )
+    tax_category = models.SlugField(default="telecom")
+    sold_from = models.DateTimeField()
+    sold_to = models.DateTimeField(null=True, blank=True)
+
+    # An access plan's line; kilobits a second, None where the kind has no line.
+    technology = models.PositiveSmallIntegerField(choices=Technology, null=True, blank=True)
+    download_kbps = models.PositiveBigIntegerField(null=True, blank=True)
+    upload_kbps = models.PositiveBigIntegerField(null=True, blank=True)
+    # What a partner product needs of the line that carries it.
+    needs_download_kbps = models.PositiveBigIntegerField(default=0)
+    needs_low_latency = models.BooleanField(default=False)
+
+    addon_type = models.CharField(max_length=16, choices=Addon, blank=True, default="")
+    # A partner product that runs until it is cancelled, instead of once.
+    is_subscription = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="access_plan_names_its_line",
+                condition=~Q(kind="access")
+                | Q(
+                    provider__isnull=False,
+                    technology__isnull=False,
+                    download_kbps__gt=0,
+                    upload_kbps__gt=0,
+                ),
+            ),
+            models.CheckConstraint(
+                name="partner_product_names_its_bsp",
+                condition=~Q(kind="bsp") | Q(provider__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="addon_names_its_type", condition=~Q(kind="addon") | ~Q(addon_type="")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BundleComponent(models.Model):
+    """One offering inside an aggregated plan, and its weight when the one price is divided."""
+
+    bundle = models.ForeignKey(
+        ProductOffering, on_delete=models.CASCADE, related_name="components"
+    )
+    component = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    revenue_weight = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bundle", "component"], name="bundle_component_once"),
+            models.CheckConstraint(
+                condition=~Q(bundle=F("component")), name="bundle_not_in_itself"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.component} in {self.bundle}"
+
+
+class OfferingPrice(models.Model):
+    """A price of an offering, in force for a span of time; never edited once it is in force.
+
+    One-off and recurring prices are an amount, net of tax, a purchase or a billing period. Usage
+    prices are an amount for each started or exact block of `block_size` units, after `allowance`
+    free units a period; `tiers` makes them graduated:
+    `[{"up_to": 1000, "amount": "0.10"}, {"up_to": null, "amount": "0.05"}]`, where `up_to` counts
+    units of the period after the allowance and amounts are for one block.
+
+    TM Forum: ProductOfferingPrice (TMF620).
+    """
+
+    class Charge(models.TextChoices):
+        ONE_OFF = "one_off", "One-off"
+        RECURRING = "recurring", "Every billing period"
+        USAGE = "usage", "By use"
+
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="prices")
+    charge = models.CharField(max_length=10, choices=Charge)
+    name = models.CharField(max_length=120)
+    currency = models.CharField(max_length=3)
+    amount = AmountField()
+    # Units of use: "byte" for access lines; the BSP's word for its own, such as "minute".
+    unit = models.CharField(max_length=20, blank=True, default="")
+    block_size = models.PositiveBigIntegerField(default=1)
+    counts_started_blocks = models.BooleanField(default=False)
+    allowance = models.PositiveBigIntegerField(default=0)
+    tiers = models.JSONField(default=list, blank=True)
+    valid_from = models.DateTimeField()
+    valid_to = models.DateTimeField(null=True, blank=True)
+
+    objects = Effective.as_manager()
+
+    class Meta:
+        # A GiST exclusion in the migration refuses two prices of one (offering, charge, unit)
+        # that are in force at the same moment.
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
+                name="price_ends_after_it_starts",
+            ),
+            models.CheckConstraint(
+                condition=~Q(charge="usage") | ~Q(unit=""), name="usage_price_names_its_unit"
+            ),
+            models.CheckConstraint(condition=Q(block_size__gt=0), name="price_block_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.offering}"
+
+
+class SettlementTerm(models.Model):
+    """What a partner gets of each charge of an offering; the ISP keeps the remainder.
+
+    `percent_of_net` gives that part of the amount before tax. `fixed` gives an amount for every
+    one-off charge and for every recurring charge of a whole period, prorated as the charge is.
+    """
+
+    class Role(models.TextChoices):
+        BSP = "bsp", "BSP share"
+        NETWORK_PROVIDER = "network_provider", "Network provider share"
+
+    class Basis(models.TextChoices):
+        PERCENT_OF_NET = "percent_of_net", "Percent of the net amount"
+        FIXED = "fixed", "Fixed amount"
+
+    offering = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, related_name="settlement_terms"
+    )
+    role = models.CharField(max_length=20, choices=Role)
+    partner = models.ForeignKey(
+        Partner, on_delete=models.PROTECT, related_name="settlement_terms"
+    )
+    basis = models.CharField(max_length=16, choices=Basis)
+    percent = models.DecimalField(max_digits=6, decimal_places=3, default=0)
+    amount = AmountField(default=0)
+    valid_from = models.DateTimeField()
+    valid_to = models.DateTimeField(null=True, blank=True)
+
+    objects = Effective.as_manager()
+
+    class Meta:
+        # A GiST exclusion in the migration refuses two terms of one (offering, role) at once.
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(percent__range=(0, 100)), name="settlement_percent_in_range"
+            ),
+            models.CheckConstraint(condition=Q(amount__gte=0), name="settlement_amount_positive"),
+            models.CheckConstraint(
+                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
+                name="settlement_term_ends_after_it_starts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_role_display()} of {self.offering}"
+
+
+class TaxRate(models.Model):
+    """The percentage of tax on a category of goods, for a span of time."""
+
+    category = models.SlugField()
+    percent = models.DecimalField(max_digits=6, decimal_places=3)
+    valid_from = models.DateTimeField()
+    valid_to = models.DateTimeField(null=True, blank=True)
+
+    objects = Effective.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(percent__range=(0, 100)), name="tax_percent_in_range"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category} {self.percent} %"
+
+
+class AddressEntitlement(models.Model):
+    """How many addresses an access plan includes, and what happens when a device asks for more."""
+
+    class Policy(models.TextChoices):
+        DENY = "deny", "Deny"
+        GRANT_AND_CHARGE = "grant_and_charge", "Grant and charge"
+        ASK_SUBSCRIBER = "ask_subscriber", "Ask the subscriber"
+        ASK_CSR = "ask_csr", "Ask a CSR"
+
+    offering = models.OneToOneField(
+        ProductOffering, on_delete=models.CASCADE, related_name="address_entitlement"
+    )
+    ipv4_addresses = models.PositiveSmallIntegerField(default=1)
+    ipv6_prefixes = models.PositiveSmallIntegerField(default=1)
+    policy = models.CharField(max_length=16, choices=Policy, default=Policy.ASK_SUBSCRIBER)
+    extra_address = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    most_extra_addresses = models.PositiveSmallIntegerField(default=4)
+    most_requests_an_hour = models.PositiveSmallIntegerField(default=10)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(policy="deny") | Q(extra_address__isnull=False),
+                name="granting_policy_names_its_addon",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"addresses of {self.offering}"

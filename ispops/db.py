@@ -1,0 +1,131 @@
+"""What every model shares: public ids, append-only tables, secrets at rest, leased rows."""
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Self, TypeVar
+
+import uuid_utils.compat
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.db import migrations, models
+
+M = TypeVar("M", bound=models.Model)
+
+
+def uuid7() -> uuid.UUID:
+    """Return a new RFC 9562 version 7 UUID: random, yet in order of time, so indexes stay warm."""
+    return uuid_utils.compat.uuid7()
+
+
+class PublicIdModel(models.Model):
+    """A row that the outside knows by an opaque id with a prefix, such as `ord_0190...`."""
+
+    PREFIX: ClassVar[str]
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def public_id(self) -> str:
+        return f"{self.PREFIX}_{self.id.hex}"
+
+    @classmethod
+    def key_of(cls, public_id: str) -> uuid.UUID | None:
+        """Return the primary key inside a public id, or None when it is not one of this kind."""
+        prefix, _, digits = public_id.partition("_")
+        if prefix != cls.PREFIX or len(digits) != 32:
+            return None
+        try:
+            return uuid.UUID(hex=digits)
+        except ValueError:
+            return None
+
+
+def lock(model: type[M], pk: Any) -> M:
+    """Read a row and hold it against other writers until the transaction ends.
+
+    Raises:
+        model.DoesNotExist: there is no such row.
+    """
+    return model._default_manager.select_for_update(of=("self",)).get(pk=pk)
+
+
+def append_only(table: str, *, except_columns: Sequence[str] = ()) -> migrations.RunSQL:
+    """Return a migration step after which PostgreSQL refuses to change or delete a table's rows.
+
+    `except_columns` may still be written, once each: from NULL to a value, never back.
+    """
+    arguments = ", ".join(f"'{column}'" for column in except_columns)
+    return migrations.RunSQL(
+        f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
+        f"FOR EACH ROW EXECUTE FUNCTION ispops_refuse_change({arguments})",
+        f"DROP TRIGGER append_only ON {table}",
+    )
+
+
+def never_overlap(table: str, name: str, *clauses: str) -> migrations.RunSQL:
+    """Return a migration step that adds a GiST exclusion of clauses made by the `same_*`
+    functions and `overlapping`; it needs no extension of PostgreSQL."""
+    return migrations.RunSQL(
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} EXCLUDE USING gist ({', '.join(clauses)})",
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+    )
+
+
+def same_number(column: str) -> str:
+    """Return the clause that two rows have the same whole number, as ranges of one number."""
+    return f"int8range({column}, {column}, '[]') WITH &&"
+
+
+def same_text(expression: str) -> str:
+    """Return the clause that two rows have the same text, by its 64-bit hash."""
+    return same_number(f"hashtextextended({expression}, 0)")
+
+
+def overlapping(start: str, end: str) -> str:
+    """Return the clause that two half-open spans of time share a moment; NULL has no end."""
+    return f"tstzrange({start}, {end}) WITH &&"
+
+
+@lru_cache(maxsize=1)
+def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet(
+        [
+            Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
+            for key in keys
+        ]
+    )
+
+
+class EncryptedTextField(models.TextField):
+    """A secret that must be read back in clear, such as a CHAP password; encrypted at rest.
+
+    The first of FIELD_ENCRYPTION_KEYS encrypts, all of them decrypt, so keys can be rotated.
+    """
+
+    description = "Text that is encrypted in the database"
+
+    def from_db_value(self, value: str | None, *_: object) -> str | None:
+        if not value:
+            return value
+        return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(value).decode()
+
+    def get_prep_value(self, value: Any) -> str | None:
+        if not value:
+            return value
+        return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(str(value).encode()).decode()
+
+
+class Effective(models.QuerySet[Any]):
+    """Rows with `valid_from` and an open or set `valid_to`."""
+
+    def at(self, instant: Any) -> Self:
+        """Keep the rows in force at an instant."""
+        return self.filter(valid_from__lte=instant).filter(
+            models.Q(valid_to__isnull=True) | models.Q(valid_to__gt=instant)
+        )

@@ -1,0 +1,88 @@
+"""The outbox: facts that earlier stages publish and later stages act on.
+
+`publish` writes the event and one delivery per registered handler in the caller's transaction,
+so an event exists exactly when the change it tells of is committed. A worker hands each delivery
+to its handler, at least once; a handler must be safe to run twice.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from ispops import jobs
+
+Handler = Callable[[Any], None]
+log = logging.getLogger(__name__)
+_handlers: dict[str, tuple[str, Handler]] = {}
+
+LEASE = timedelta(seconds=60)
+MOST_ATTEMPTS = 20
+
+
+def on(kind: str, *, name: str) -> Callable[[Handler], Handler]:
+    """Register a handler of one kind of event under a name that stays the same for ever.
+
+    The handler gets the `ispops.models.Event` row, inside a transaction of its own.
+    """
+
+    def register(handler: Handler) -> Handler:
+        if name in _handlers:
+            raise ValueError(f"an event handler named {name} is registered already")
+        _handlers[name] = (kind, handler)
+        return handler
+
+    return register
+
+
+def publish(kind: str, *, subject: str, at: datetime, **payload: Any) -> Any:
+    """Record that something happened, and queue it for every handler of its kind.
+
+    `subject` is the public id of the object; `payload` must be plain JSON. Returns the event.
+
+    Raises:
+        RuntimeError: called outside a transaction, where the event could outlive its cause.
+    """
+    from ispops.models import Event, EventDelivery
+    from ispops.tasks import deliver_event
+
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("events are published inside the transaction of their cause")
+    event = Event.objects.create(kind=kind, subject=subject, payload=payload, occurred_at=at)
+    for name, (handled, _) in _handlers.items():
+        if handled == kind:
+            delivery = EventDelivery.objects.create(event=event, handler=name, next_attempt_at=at)
+            jobs.send_on_commit(deliver_event, delivery_id=delivery.pk)
+    return event
+
+
+def deliver(*, delivery_id: int, at: datetime) -> bool:
+    """Hand one queued event to its handler. Returns False when it is done or held elsewhere.
+
+    A handler that fails is tried again with growing pauses, and parked after `MOST_ATTEMPTS`.
+    """
+    from ispops.models import EventDelivery
+
+    pending = EventDelivery.objects.filter(pk=delivery_id, delivered_at__isnull=True)
+    claimed = jobs.claim(pending.select_related("event"), at=at, lease=LEASE)
+    if not claimed:
+        return False
+    delivery = claimed[0]
+    try:
+        with transaction.atomic():
+            _handlers[delivery.handler][1](delivery.event)
+            pending.update(delivered_at=at, leased_until=None, next_attempt_at=None, last_error="")
+    except Exception as error:
+        log.exception("event %s was not handled by %s", delivery.event_id, delivery.handler)
+        retry = jobs.backoff(
+            delivery.attempts, base=timedelta(seconds=1), most=timedelta(minutes=10)
+        )
+        pending.update(
+            leased_until=None,
+            next_attempt_at=at + retry if delivery.attempts < MOST_ATTEMPTS else None,
+            last_error=f"{type(error).__name__}: {error}"[:500],
+        )
+        return False
+    return True

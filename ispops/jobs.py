@@ -1,0 +1,80 @@
+"""Work that must be done: the row is the queue, a Celery message only makes it sooner.
+
+A row that inherits `LeasedRow` is due at `next_attempt_at`. A worker takes a lease with `claim`,
+does the work outside any transaction, and records the outcome. A worker that dies leaves a lease
+that runs out, and the next sweep takes the row again; so the work itself must be safe to repeat.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import models, transaction
+from kombu.exceptions import OperationalError
+
+log = logging.getLogger(__name__)
+R = TypeVar("R", bound="LeasedRow")
+
+
+class LeasedRow(models.Model):
+    """A piece of work: due when `next_attempt_at` has come and no lease is running."""
+
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    leased_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+def due(rows: "models.QuerySet[R]", *, at: datetime) -> "models.QuerySet[R]":
+    """Keep the rows whose time has come and that no living worker holds."""
+    return rows.filter(next_attempt_at__lte=at).filter(
+        models.Q(leased_until__isnull=True) | models.Q(leased_until__lte=at)
+    )
+
+
+def claim(
+    rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: int = 1
+) -> list[R]:
+    """Take up to `limit` due rows, oldest first, and hold each for the length of `lease`.
+
+    Two workers never get the same row: the rows are locked while the lease is written, and rows
+    that another transaction holds are skipped. The claim counts as an attempt, so that a row
+    that kills its worker every time is seen to be tried.
+    """
+    with transaction.atomic():
+        taken = list(
+            due(rows, at=at)
+            .select_for_update(skip_locked=True, of=("self",))
+            .order_by("next_attempt_at", "pk")[:limit]
+        )
+        for row in taken:
+            row.leased_until = at + lease
+            row.attempts += 1
+            row.save(update_fields=["leased_until", "attempts"])
+    return taken
+
+
+def backoff(attempts: int, *, base: timedelta, most: timedelta) -> timedelta:
+    """Return how long to wait after this many attempts: doubling, with jitter, up to a limit."""
+    wait = min(base * 2 ** min(attempts, 16), most)
+    return wait * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def send_on_commit(task: Callable[..., Any], **kwargs: Any) -> None:
+    """Ask Celery to run a task once this transaction is committed.
+
+    A broker that is away is logged and otherwise ignored: the sweep will find the row.
+    """
+    transaction.on_commit(lambda: send(task, **kwargs))
+
+
+def send(task: Any, **kwargs: Any) -> None:
+    """Ask Celery to run a task now; see `send_on_commit`."""
+    try:
+        task.apply_async(kwargs=kwargs, retry=False)
+    except (OperationalError, OSError) as away:
+        log.warning("the broker is away, the sweep will run %s: %s", task.name, away)

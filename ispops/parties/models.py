@@ -1,0 +1,184 @@
+"""The people and companies the ISP deals with, and what they were told and did."""
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from ispops.db import EncryptedTextField, PublicIdModel
+from ispops.jobs import LeasedRow
+from ispops.money import AmountField
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users that log in by e-mail."""
+
+    use_in_migrations = True
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractUser):
+    """A login: of a subscriber's household, of the ISP's staff, or of a partner's program."""
+
+    username = None
+    email = models.EmailField("e-mail address", unique=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_once")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Subscriber(PublicIdModel):
+    """The account that pays: a household or a business, with users, premises and services."""
+
+    PREFIX = "sub"
+
+    class Kind(models.TextChoices):
+        CONSUMER = "consumer", "Consumer"
+        BUSINESS = "business", "Business"
+
+    class Standing(models.TextChoices):
+        GOOD = "good", "In good standing"
+        RESTRICTED = "restricted", "Restricted"
+        CLOSED = "closed", "Closed"
+
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.CONSUMER)
+    email = models.EmailField()
+    phone = models.CharField(max_length=40, blank=True, default="")
+    standing = models.CharField(max_length=12, choices=Standing, default=Standing.GOOD)
+    currency = models.CharField(max_length=3)
+    billing_anchor_day = models.PositiveSmallIntegerField(default=1)
+    payment_reference = models.CharField(max_length=100, blank=True, default="")
+    terms_version = models.CharField(max_length=20)
+    terms_accepted_at = models.DateTimeField()
+    # What may be bought from third parties in one billing period; None is no limit.
+    spending_limit = AmountField(null=True, blank=True)
+    users = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, related_name="subscribers", blank=True
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        permissions = [("register_on_behalf", "Can register a subscriber on their behalf")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(billing_anchor_day__range=(1, 31)), name="subscriber_anchor_is_a_day"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Partner(models.Model):
+    """A network provider or a BSP, as a party with API credentials and a settlement account."""
+
+    class Kind(models.TextChoices):
+        NETWORK_PROVIDER = "network_provider", "Network provider"
+        BSP = "bsp", "Broadband service provider"
+
+    code = models.SlugField(unique=True)
+    name = models.CharField(max_length=200)
+    kind = models.CharField(max_length=20, choices=Kind)
+    # The ISP's own access network is a network provider too.
+    is_on_net = models.BooleanField(default=False)
+    contact_email = models.EmailField(blank=True, default="")
+    webhook_url = models.URLField(blank=True, default="")
+    webhook_secret = EncryptedTextField(blank=True, default="")
+    # The login that owns the partner's API clients.
+    service_user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="partner", null=True
+    )
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_on_net=False) | Q(kind="network_provider"),
+                name="only_a_network_is_on_net",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WebhookDelivery(PublicIdModel, LeasedRow):
+    """One signed message to a partner, at least once, in order for each object."""
+
+    PREFIX = "msg"
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Waiting"
+        DELIVERED = "delivered", "Delivered"
+        PARKED = "parked", "Needs a person"
+
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="webhooks")
+    kind = models.CharField(max_length=80)
+    subject = models.CharField(max_length=80)
+    sequence = models.PositiveIntegerField()
+    body = models.JSONField()
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    response_status = models.PositiveSmallIntegerField(null=True)
+    last_error = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["partner", "subject", "sequence"], name="webhook_sequence_once"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(state="pending"), name="webhook_due"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject} to {self.partner}"
+
+
+class AuditEntry(models.Model):
+    """What a member of staff, a subscriber or a program did, when, to what, and why."""
+
+    at = models.DateTimeField()
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    # Words for who acted when it was no login: "worker", "aaa server north".
+    actor_name = models.CharField(max_length=200)
+    action = models.CharField(max_length=80)
+    subject = models.CharField(max_length=80)
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, null=True, related_name="audit_entries"
+    )
+    reason = models.TextField(blank=True, default="")
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [models.Index(fields=["subscriber", "-at"], name="audit_by_subscriber")]
+
+    def __str__(self) -> str:
+        return f"{self.actor_name} {self.action} {self.subject}"

@@ -1,0 +1,65 @@
+"""Spans of time: half-open, in UTC, cut at midnight of the ISP's own time zone."""
+
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A half-open span `[start, end)` between two instants."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ValueError(f"a period must end after it starts: {self.start} to {self.end}")
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+    def overlap(self, start: datetime, end: datetime | None) -> "Period | None":
+        """Return the part of this period inside `[start, end)`; an open end reaches to its end."""
+        first = max(self.start, start)
+        last = self.end if end is None else min(self.end, end)
+        return Period(first, last) if first < last else None
+
+    def share_of(self, whole: "Period") -> Fraction:
+        """Return the exact share of `whole` that this period covers, by the second."""
+        return Fraction(
+            round((self.end - self.start).total_seconds() * 1_000_000),
+            round((whole.end - whole.start).total_seconds() * 1_000_000),
+        )
+
+
+def billing_period(at: datetime, *, anchor_day: int, zone: str) -> Period:
+    """Return the billing period that holds `at`: from one anchor day to the next month's.
+
+    An anchor day that a month does not have (31 in June) falls on that month's last day.
+    """
+    tz = ZoneInfo(zone)
+    local = at.astimezone(tz).date()
+    start = _anchor(local.year, local.month, anchor_day)
+    if local < start:
+        start = _anchor(*_month_before(start), anchor_day)
+    end = _anchor(*_month_after(start), anchor_day)
+    return Period(_midnight(start, tz), _midnight(end, tz))
+
+
+def _anchor(year: int, month: int, day: int) -> date:
+    return date(year, month, min(day, monthrange(year, month)[1]))
+
+
+def _month_after(day: date) -> tuple[int, int]:
+    return (day.year + 1, 1) if day.month == 12 else (day.year, day.month + 1)
+
+
+def _month_before(day: date) -> tuple[int, int]:
+    return (day.year - 1, 12) if day.month == 1 else (day.year, day.month - 1)
+
+
+def _midnight(day: date, tz: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), tz).astimezone(UTC)

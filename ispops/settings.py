@@ -1,0 +1,274 @@
+"""Every setting of the product, read from the environment, with safe defaults.
+
+`.env.example` lists the variables. Nothing here opens a connection.
+"""
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _flag(name: str, default: bool) -> bool:
+    """Read a yes/no variable: 1, true, yes and on mean yes."""
+    return os.environ.get(name, str(default)).strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _list(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+DEBUG = _flag("DEBUG", False)
+DEMO = _flag("ISPOPS_DEMO", False)
+DATA_DIR = Path(os.environ.get("ISPOPS_DATA_DIR", BASE_DIR / ".data"))
+
+
+def _secret_key() -> str:
+    """Take SECRET_KEY from the environment; a demo keeps a random one in its data folder.
+
+    The key signs sessions and encrypts stored secrets, so production must set its own.
+    """
+    key = os.environ.get("SECRET_KEY", "")
+    if key:
+        return key
+    if not (DEBUG or DEMO):
+        raise ImproperlyConfigured("SECRET_KEY is not set. Set it to a long random text.")
+    path = DATA_DIR / "secret_key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_urlsafe(64))
+        path.chmod(0o600)
+    return path.read_text()
+
+
+SECRET_KEY = _secret_key()
+FIELD_ENCRYPTION_KEYS = _list("FIELD_ENCRYPTION_KEYS") or [SECRET_KEY]
+ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
+BASE_URL = os.environ.get("ISPOPS_BASE_URL", "http://127.0.0.1:8000")
+ISP_NAME = os.environ.get("ISP_NAME", "Harbor Broadband")
+SUPPORT_PHONE = os.environ.get("SUPPORT_PHONE", "+1 800 555 0142")
+CURRENCY = os.environ.get("ISP_CURRENCY", "USD")
+BILLING_TIME_ZONE = os.environ.get("BILLING_TIME_ZONE", "America/New_York")
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.idp.oidc",
+    "rest_framework",
+    "drf_spectacular",
+    "django_htmx",
+    "ispops",
+    "ispops.parties",
+    "ispops.catalog",
+    "qualification",
+    "ipam",
+    "provisioning",
+    "rating",
+    "ispops.portal",
+    "ispops.console",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ispops.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "ispops.urls"
+WSGI_APPLICATION = "ispops.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "ispops.portal.context.brand",
+            ],
+        },
+    },
+]
+
+# --- The database and Redis -------------------------------------------------------------------
+
+DATABASES = {
+    "default": dj_database_url.config(
+        default="postgresql://ispops@localhost/ispops",
+        conn_max_age=60,
+        conn_health_checks=True,
+    )
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
+
+# Losing Redis must lose nothing and stop no page: sessions are rows of the database.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 1.0},
+    }
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,
+    "socket_connect_timeout": 1.0,
+    "socket_timeout": 5.0,
+}
+CELERY_TIMEZONE = "UTC"
+# Every sweep looks for rows that are overdue, so that a lost message only costs its interval.
+CELERY_BEAT_SCHEDULE = {
+    "heartbeat": {"task": "ispops.tasks.heartbeat", "schedule": 10.0},
+    "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
+    "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
+    "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
+    "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
+    "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
+    "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
+    "expire-addresses": {"task": "ipam.tasks.expire_addresses", "schedule": 30.0},
+    "expire-requests": {"task": "ipam.tasks.expire_overallocation_requests", "schedule": 60.0},
+}
+
+# --- People and programs ----------------------------------------------------------------------
+
+AUTH_USER_MODEL = "parties.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/account/"
+ACCOUNT_ADAPTER = "ispops.parties.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_CONFIRM_EMAIL_ON_GET = False
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_SESSION_REMEMBER = True
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+# A member of staff needs a second factor; only a demonstration may waive it.
+STAFF_NEED_SECOND_FACTOR = not DEMO
+IDP_OIDC_ADAPTER = "ispops.parties.adapter.ApiClientAdapter"
+IDP_OIDC_ACCESS_TOKEN_EXPIRES_IN = 3600
+
+
+# Without a mail server, mail becomes files that a demonstration shows at /mail/.
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+if EMAIL_HOST := os.environ.get("EMAIL_HOST", ""):
+    EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    EMAIL_PORT = int(os.environ.get("EMAIL_PORT", "587"))
+    EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
+    EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+    EMAIL_USE_TLS = _flag("EMAIL_USE_TLS", True)
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "service@harbor.example")
+
+# --- The web ----------------------------------------------------------------------------------
+
+SECURE_COOKIES = _flag("SECURE_COOKIES", not (DEBUG or DEMO))
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = SECURE_COOKIES
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^aaa/"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE_COOKIES else None
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE_COOKIES else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_COOKIES
+X_FRAME_OPTIONS = "DENY"
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["ispops.parties.rest.ApiTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["ispops.parties.rest.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "ispops.parties.rest.NewestFirstCursor",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "ispops.parties.rest.problem_details",
+    "PAGE_SIZE": 50,
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ISP Ops API",
+    "VERSION": "1.0.0",
+    "DESCRIPTION": "For partners, client software and network elements.",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# --- Time limits of the business --------------------------------------------------------------
+
+QUALIFICATION_VALID_FOR = timedelta(days=30)
+ENTITLEMENT_CONFIRMED_WITHIN = timedelta(
+    seconds=int(os.environ.get("ENTITLEMENT_TIMEOUT_SECONDS", "900"))
+)
+OVERALLOCATION_ANSWERED_WITHIN = timedelta(hours=24)
+WALLED_GARDEN_LEASE = timedelta(minutes=5)
+TASK_LEASE = timedelta(seconds=int(os.environ.get("TASK_LEASE_SECONDS", "60")))
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+}

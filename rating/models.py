@@ -1,0 +1,405 @@
+"""Purchases, usage, charges with their shares, the ledger, bills and partners' statements."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from ispops.catalog.models import OfferingPrice, ProductOffering
+from ispops.db import PublicIdModel
+from ispops.money import AmountField
+from ispops.parties.models import Partner, Subscriber, User
+from provisioning.models import Service, ServiceOrder
+
+
+class Purchase(PublicIdModel):
+    """A subscriber's purchase of a partner's product (figure 8)."""
+
+    PREFIX = "pur"
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Waiting for the partner"
+        COMPLETED = "completed", "Completed"
+        REVERSED = "reversed", "Reversed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    class Channel(models.TextChoices):
+        PORTAL = "portal", "Portal"
+        CLIENT = "client", "Client software"
+        CSR = "csr", "CSR"
+        BSP = "bsp", "Partner"
+
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="purchases")
+    line = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="+")
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    # The subscription that came of it; a one-off purchase has one too, while it is delivered.
+    service = models.OneToOneField(
+        Service, on_delete=models.PROTECT, null=True, related_name="purchase"
+    )
+    service_order = models.OneToOneField(
+        ServiceOrder, on_delete=models.PROTECT, null=True, related_name="purchase"
+    )
+    channel = models.CharField(max_length=8, choices=Channel)
+    placed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    idempotency_key = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    reason = models.CharField(max_length=300, blank=True, default="")
+    placed_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscriber", "idempotency_key"], name="purchase_placed_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.offering} for {self.subscriber}"
+
+
+class Usage(models.Model):
+    """A use of a service, counted once: a partner's event, or a slice of a network session.
+
+    `source` is the partner's code, or "network". Quantities are whole units of `unit`.
+    TM Forum: Usage (TMF635).
+    """
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "Waiting to be rated"
+        RATED = "rated", "Rated"
+        ERROR = "error", "Cannot be rated"
+
+    source = models.CharField(max_length=50)
+    event_id = models.CharField(max_length=120)
+    # What the source said of it, so that the same id with other content is seen as a conflict.
+    fingerprint = models.CharField(max_length=64)
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, null=True, related_name="usage"
+    )
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, null=True, related_name="usage")
+    offering = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    quantity = models.PositiveBigIntegerField()
+    unit = models.CharField(max_length=20)
+    # Download and upload bytes of a network slice; a partner's own attributes of an event.
+    attributes = models.JSONField(default=dict)
+    received_at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=State, default=State.RECEIVED)
+    error_code = models.CharField(max_length=40, blank=True, default="")
+    error = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        verbose_name_plural = "usage"
+        constraints = [
+            models.UniqueConstraint(fields=["source", "event_id"], name="usage_counted_once"),
+            models.CheckConstraint(
+                condition=Q(state="error") | Q(subscriber__isnull=False, offering__isnull=False),
+                name="usage_is_guided_or_in_error",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="error") | ~Q(error_code=""), name="usage_error_has_a_code"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["id"], condition=Q(state="received"), name="usage_to_rate"),
+            models.Index(fields=["subscriber", "-started_at"], name="usage_by_subscriber"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.event_id}"
+
+
+class MeteredSession(models.Model):
+    """How far the counters of one access session have been turned into usage (figure 9B).
+
+    The row is the lock and the high-water mark: `sequence` numbers the slices that were emitted.
+    """
+
+    nas_ip = models.GenericIPAddressField(null=True)
+    unique_session_id = models.CharField(max_length=64)
+    incarnation = models.PositiveIntegerField(default=0)
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, null=True, related_name="sessions")
+    username = models.CharField(max_length=250)
+    framed_ip = models.GenericIPAddressField(null=True)
+    calling_station_id = models.CharField(max_length=130, blank=True, default="")
+    started_at = models.DateTimeField()
+    last_event_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    session_seconds = models.PositiveBigIntegerField(default=0)
+    # The high-water marks as the device reports them, and what earlier epochs of them added up to.
+    input_mark = models.PositiveBigIntegerField(default=0)
+    output_mark = models.PositiveBigIntegerField(default=0)
+    input_bytes = models.PositiveBigIntegerField(default=0)
+    output_bytes = models.PositiveBigIntegerField(default=0)
+    sequence = models.PositiveIntegerField(default=0)
+    # The device's counters went backwards without a reason we know.
+    was_reset = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["nas_ip", "unique_session_id", "incarnation"],
+                name="session_incarnation_once",
+                nulls_distinct=False,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} {self.unique_session_id}"
+
+
+class UsageCounter(models.Model):
+    """How much of a service was used and charged so far in one billing period, at one price.
+
+    A charge for use is F(counter after) - F(counter before), with F the price of a running total,
+    so that the sum does not depend on the order or the batches in which usage is rated.
+    """
+
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="+")
+    price = models.ForeignKey(OfferingPrice, on_delete=models.PROTECT, related_name="+")
+    period_start = models.DateTimeField()
+    quantity = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service", "price", "period_start"], name="one_counter_a_period"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} at {self.price_id}"
+
+
+class CustomerBill(PublicIdModel):
+    """A numbered bill of one account for one period; never changed. TM Forum: CustomerBill."""
+
+    PREFIX = "bil"
+
+    number = models.PositiveBigIntegerField(unique=True)
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="bills")
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    currency = models.CharField(max_length=3)
+    amount_net = AmountField()
+    amount_tax = AmountField()
+    amount_due = AmountField()
+    issued_at = models.DateTimeField()
+    due_date = models.DateField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscriber", "period_start"], name="one_bill_an_account_and_period"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_due=F("amount_net") + F("amount_tax")), name="bill_adds_up"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Bill {self.number}"
+
+
+class BillLine(models.Model):
+    """One line of a bill: the charges of one offering, rounded once to what can be paid."""
+
+    bill = models.ForeignKey(CustomerBill, on_delete=models.PROTECT, related_name="lines")
+    position = models.PositiveSmallIntegerField()
+    description = models.CharField(max_length=200)
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    charge_kind = models.CharField(max_length=10)
+    quantity = models.PositiveBigIntegerField(default=1)
+    unit = models.CharField(max_length=20, blank=True, default="")
+    amount_net = AmountField()
+    amount_tax = AmountField()
+    # What rounding added or took, so that the exact charges can always be found again.
+    rounding = AmountField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bill", "position"], name="bill_line_position_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class Charge(PublicIdModel):
+    """An amount that a subscriber owes, with the shares of everybody who gets a part of it.
+
+    The four shares are the charge's settlement entries. They are columns and not rows, so that
+    the database itself refuses a charge that does not add up. A charge is never edited: a
+    reversal or an adjustment is a new one that names it. TM Forum: AppliedCustomerBillingRate.
+    """
+
+    PREFIX = "chg"
+
+    class Kind(models.TextChoices):
+        ONE_OFF = "one_off", "One-off"
+        RECURRING = "recurring", "Recurring"
+        USAGE = "usage", "Use"
+        ADJUSTMENT = "adjustment", "Adjustment"
+
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="charges")
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, null=True, related_name="+")
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    bundle = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    price = models.ForeignKey(OfferingPrice, on_delete=models.PROTECT, null=True, related_name="+")
+    kind = models.CharField(max_length=10, choices=Kind)
+    # What it is for, unique so that nothing is charged twice: "purchase:...", "usage:...".
+    cause = models.CharField(max_length=120, unique=True)
+    reverses = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, related_name="reversed_by"
+    )
+    # The span that is charged for; the bill of the period that holds its start takes it.
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField(null=True)
+    quantity = models.PositiveBigIntegerField(default=1)
+    unit = models.CharField(max_length=20, blank=True, default="")
+    currency = models.CharField(max_length=3)
+    amount_net = AmountField()
+    isp_share = AmountField()
+    bsp_share = AmountField(default=0)
+    network_provider_share = AmountField(default=0)
+    amount_tax = AmountField()
+    bsp = models.ForeignKey(Partner, on_delete=models.PROTECT, null=True, related_name="+")
+    network_provider = models.ForeignKey(
+        Partner, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    # The rule, its version and the arithmetic, in words and numbers: *why this amount*.
+    explanation = models.JSONField(default=dict)
+    charged_at = models.DateTimeField()
+    # Written once, when the bill that holds it is issued.
+    bill_line = models.ForeignKey(
+        BillLine, on_delete=models.PROTECT, null=True, related_name="charges"
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="shares_add_up_to_the_charge",
+                condition=Q(
+                    amount_net=F("isp_share") + F("bsp_share") + F("network_provider_share")
+                ),
+            ),
+            models.CheckConstraint(
+                name="a_share_names_its_partner",
+                condition=(Q(bsp_share=0) | Q(bsp__isnull=False))
+                & (Q(network_provider_share=0) | Q(network_provider__isnull=False)),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["subscriber", "period_start"], name="charge_by_subscriber"),
+            models.Index(
+                fields=["subscriber"], condition=Q(bill_line__isnull=True), name="charge_unbilled"
+            ),
+            models.Index(
+                fields=["bsp", "charged_at"], condition=Q(bsp__isnull=False), name="charge_by_bsp"
+            ),
+            models.Index(
+                fields=["network_provider", "charged_at"],
+                condition=Q(network_provider__isnull=False),
+                name="charge_by_network_provider",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.offering} {self.currency} {self.amount_net}"
+
+
+class LedgerAccount(models.Model):
+    """An account of the double-entry ledger: a subscriber's, a partner's, revenue, tax, cash."""
+
+    class Kind(models.TextChoices):
+        RECEIVABLE = "receivable", "Receivable from a subscriber"
+        PAYABLE = "payable", "Payable to a partner"
+        REVENUE = "revenue", "Revenue"
+        TAX = "tax", "Tax payable"
+        ROUNDING = "rounding", "Rounding differences"
+        CASH = "cash", "Cash"
+
+    kind = models.CharField(max_length=12, choices=Kind)
+    currency = models.CharField(max_length=3)
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, null=True, related_name="ledger_accounts"
+    )
+    partner = models.ForeignKey(
+        Partner, on_delete=models.PROTECT, null=True, related_name="ledger_accounts"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "currency", "subscriber", "partner"],
+                name="ledger_account_once",
+                nulls_distinct=False,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subscriber or self.partner or ''}".strip()
+
+
+class LedgerTransaction(models.Model):
+    """Entries that belong together and sum to zero at commit (a deferred trigger sees to it)."""
+
+    cause = models.CharField(max_length=120, unique=True)
+    description = models.CharField(max_length=200)
+    posted_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class LedgerEntry(models.Model):
+    """An amount on one account: debits are positive, credits negative."""
+
+    transaction = models.ForeignKey(
+        LedgerTransaction, on_delete=models.PROTECT, related_name="entries"
+    )
+    account = models.ForeignKey(LedgerAccount, on_delete=models.PROTECT, related_name="entries")
+    amount = AmountField()
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.amount}"
+
+
+class SettlementStatement(PublicIdModel):
+    """What a partner gets for one span, as the sum of its shares of the charges made in it."""
+
+    PREFIX = "stm"
+
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="statements")
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    currency = models.CharField(max_length=3)
+    charge_count = models.PositiveBigIntegerField()
+    amount = AmountField()
+    issued_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["partner", "currency", "period_start"], name="one_statement_a_period"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.partner} {self.period_start:%Y-%m}"
+
+
+class BillNumber(models.Model):
+    """The last bill number given: one row, locked while a bill is issued, so none is skipped."""
+
+    last = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.last)
