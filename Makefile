@@ -28,11 +28,12 @@ install:  ## Make .venv with the pinned packages, when requirements.txt changed
 		exit 1; fi
 	@if ! cmp -s requirements.txt .venv/requirements.txt || ! $(BIN)/python -c '' 2>/dev/null; then \
 		echo "Installing the pinned packages into .venv (about a minute, the first time only) ..."; \
+		$(BIN)/python -c '' 2>/dev/null || rm -rf .venv; \
 		if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
-			$(PYTHON) -m venv --clear .venv && \
+			$(PYTHON) -m venv .venv && \
 			$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt; \
 		elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-			$(PYTHON) -m venv --clear --without-pip .venv && \
+			$(PYTHON) -m venv --without-pip .venv && \
 			$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -r requirements.txt; \
 		else \
 			echo "pip is missing for $(PYTHON): install it (for example: apt install python3-pip)." >&2; false; \

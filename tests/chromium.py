@@ -29,7 +29,10 @@ def find() -> str | None:
 def install() -> str | None:
     """Install Chromium by the system's packages when we may, else by Playwright's download."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
+        quiet = {
+            "stdout": subprocess.DEVNULL,
+            "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        }
         subprocess.run(["apt-get", "update", "-q"], check=False, **quiet)
         subprocess.run(["apt-get", "install", "-qy", "chromium"], check=False, **quiet)
         if find():

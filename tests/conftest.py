@@ -1,4 +1,4 @@
-"""Ground for all tests: servers of the run's own, a closed network, a fresh database per process."""
+"""Ground for all tests: servers of the run's own, a closed network, a database per process."""
 
 from __future__ import annotations
 
