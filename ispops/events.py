@@ -86,3 +86,11 @@ def deliver(*, delivery_id: int, at: datetime) -> bool:
         )
         return False
     return True
+
+
+def due_deliveries(*, at: datetime, limit: int) -> list[int]:
+    """The deliveries, oldest first, that a sweep should make because nobody else did."""
+    from ispops.models import EventDelivery
+
+    waiting = jobs.due(EventDelivery.objects.filter(delivered_at__isnull=True), at=at)
+    return list(waiting.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])
