@@ -130,7 +130,7 @@ class VerbAdmin(ReadOnlyAdmin):
         return count
 
 
-_SECRET_NAMES: frozenset[str] = frozenset({"secret", "password", "secret_digest", "fingerprint"})
+_SECRET_NAMES: frozenset[str] = frozenset({"secret", "password", "secret_digest"})
 
 
 def secret_fields(model: type[models.Model]) -> list[str]:

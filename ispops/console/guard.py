@@ -1,0 +1,27 @@
+"""Who may open which page of the console."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+View = Callable[..., HttpResponse]
+
+
+def needs(permission: str, view: View) -> View:
+    """Return the view behind a permission; without it the answer is 403 and says what lacks.
+
+    Being staff is checked before, by the site: this is about which staff.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.has_perm(permission):
+            return TemplateResponse(
+                request, "console/not_allowed.html", {"permission": permission}, status=403
+            )
+        return view(request, *args, **kwargs)
+
+    return guarded

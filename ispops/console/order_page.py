@@ -1,0 +1,54 @@
+"""Everything of one order: what was ordered, the work it causes, who waits for whom, and why."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+
+from ispops.console import graph
+from provisioning import queries as provisioning_queries
+from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, ServiceOrder, TaskAttempt
+
+
+def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
+    """Read orders with their items, tasks, dependencies and attempts: five queries for any number.
+
+    Every task's `tries` are in order and its `waits_for` are the keys of the tasks before it.
+    """
+    tasks = OrderTask.objects.order_by("position").prefetch_related(
+        Prefetch("tries", TaskAttempt.objects.order_by("number")),
+        Prefetch("depends_on", OrderTask.objects.only("id"), to_attr="before"),
+    )
+    items = ProductOrderItem.objects.select_related("offering__provider", "bundle", "service")
+    return list(
+        orders.select_related(
+            "subscriber", "placed_by", "qualification__premises"
+        ).prefetch_related(Prefetch("items", items.order_by("pk")), Prefetch("tasks", tasks))
+    )
+
+
+def describe(order: ProductOrder) -> dict[str, Any]:
+    """Return an order from `with_work` with its tasks named in plain words and drawn."""
+    tasks = list(order.tasks.all())
+    drawing = graph.draw({task.pk: [before.pk for before in task.before] for task in tasks})
+    by_key = {task.pk: task for task in tasks}
+    names = provisioning_queries.order_progress(order)
+    for task, progress in zip(tasks, names, strict=True):
+        task.words = progress.words
+    return {
+        "row": order,
+        "items": list(order.items.all()),
+        "tasks": tasks,
+        "done": sum(task.state in ("completed", "skipped") for task in tasks),
+        "drawing": drawing,
+        "boxes": [(box, by_key[box.key]) for box in drawing.boxes],
+    }
+
+
+def partner_requests(order: ProductOrder) -> list[ServiceOrder]:
+    """What partners were asked for because of this order, and what they said."""
+    services = [item.service_id for item in order.items.all() if item.service_id]
+    return list(
+        ServiceOrder.objects.filter(service__in=services)
+        .select_related("partner", "offering")
+        .order_by("requested_at")
+    )

@@ -1,0 +1,36 @@
+"""How a page of the console is put together: the site's frame around our template."""
+
+from typing import Any, TypeVar
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest
+from django.template.response import TemplateResponse
+
+from ispops.db import PublicIdModel
+
+M = TypeVar("M", bound=PublicIdModel)
+
+
+def show(
+    request: HttpRequest, template: str, title: str, *, status: int = 200, **context: Any
+) -> TemplateResponse:
+    """Answer with a page in the console's frame: sidebar, search, messages."""
+    request.current_app = admin.site.name  # type: ignore[attr-defined]
+    frame = admin.site.each_context(request)
+    return TemplateResponse(
+        request, template, {**frame, "title": title, "is_fullwidth": "1", **context}, status=status
+    )
+
+
+def get(rows: QuerySet[Any], model: type[M], ref: str) -> M:
+    """Return the row with a public id.
+
+    Raises:
+        Http404: the id is not one of this kind, or there is no such row.
+    """
+    key = model.key_of(ref)
+    row: Model | None = rows.filter(pk=key).first() if key else None
+    if row is None:
+        raise Http404(f"There is no {model._meta.verbose_name} {ref}.")
+    return row  # type: ignore[return-value]

@@ -1,0 +1,137 @@
+"""The queues that people work through, and how much waits in each: one query for all."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, IntegerField, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+
+from ipam.models import OverallocationRequest
+from ispops.models import EventDelivery
+from ispops.parties.models import User, WebhookDelivery
+from provisioning.models import OrderTask, ProductOrder
+from rating.models import Usage
+
+# Nobody works through more than this at a sitting, and counting on would cost a page its speed.
+MOST = 999
+OPEN_ORDERS = ("acknowledged", "in_progress", "held")
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Rows that wait for somebody: where they are listed, and who may see them."""
+
+    key: str
+    title: str
+    permission: str
+    address: str
+    query: str
+    rows: Callable[[], QuerySet[Any]]
+    # A queue of things that went wrong is shown as such as soon as it is not empty.
+    is_trouble: bool = True
+
+    @property
+    def href(self) -> str:
+        return reverse(self.address) + (f"?{self.query}" if self.query else "")
+
+
+QUEUES: tuple[Queue, ...] = (
+    Queue(
+        "orders",
+        "Orders in progress",
+        "provisioning.view_productorder",
+        "admin:console_orders",
+        "state=open",
+        lambda: ProductOrder.objects.filter(state__in=OPEN_ORDERS),
+        is_trouble=False,
+    ),
+    Queue(
+        "fallout",
+        "Fallout",
+        "provisioning.view_productorder",
+        "admin:console_fallout",
+        "",
+        lambda: OrderTask.objects.filter(state=OrderTask.State.FALLOUT),
+    ),
+    Queue(
+        "requests",
+        "Address requests",
+        "ipam.view_overallocationrequest",
+        "admin:console_overallocation",
+        "",
+        lambda: OverallocationRequest.objects.filter(state=OverallocationRequest.State.PENDING),
+        is_trouble=False,
+    ),
+    Queue(
+        "usage",
+        "Rating errors",
+        "rating.view_usage",
+        "admin:rating_usage_changelist",
+        "state__exact=error",
+        lambda: Usage.objects.filter(state=Usage.State.ERROR),
+    ),
+    Queue(
+        "webhooks",
+        "Parked webhooks",
+        "parties.view_webhookdelivery",
+        "admin:parties_webhookdelivery_changelist",
+        "state__exact=parked",
+        lambda: WebhookDelivery.objects.filter(state=WebhookDelivery.State.PARKED),
+    ),
+    Queue(
+        "events",
+        "Parked events",
+        "ispops.view_eventdelivery",
+        "admin:ispops_eventdelivery_changelist",
+        "state=parked",
+        lambda: EventDelivery.objects.filter(
+            delivered_at__isnull=True, next_attempt_at__isnull=True
+        ),
+    ),
+)
+
+
+class CountUpTo(Subquery):
+    """The number of rows of a query, counted no further than the query's own limit."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) counted)"
+    output_field = IntegerField()
+
+
+def visible(user: User) -> list[Queue]:
+    """Return the queues that this member of staff may see, in the order of work."""
+    return [queue for queue in QUEUES if user.has_perm(queue.permission)]
+
+
+def counts(request: HttpRequest) -> dict[str, int]:
+    """Return how much waits in each queue that the user may see, up to `MOST` + 1.
+
+    Asked for by the sidebar and the dashboard of one page, so it is kept on the request.
+    """
+    kept: dict[str, int] | None = getattr(request, "_console_queue_counts", None)
+    if kept is None:
+        kept = _count(request.user, visible(request.user))  # type: ignore[arg-type]
+        request._console_queue_counts = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def _count(user: User, queues: Iterable[Queue]) -> dict[str, int]:
+    asked = {
+        queue.key: CountUpTo(queue.rows().order_by().values("pk")[: MOST + 1]) for queue in queues
+    }
+    if not asked:
+        return {}
+    # The user's own row is the one row that every such query needs to hang on.
+    return dict(User.objects.filter(pk=user.pk).values(**asked).get())
+
+
+def shown(count: int) -> str:
+    """Write a count for people: `999+` where counting stopped."""
+    return f"{MOST}+" if count > MOST else str(count)
+
+
+def by_state(rows: QuerySet[Any]) -> dict[str, int]:
+    """Return how many rows are in each state."""
+    return dict(rows.order_by().values_list("state").annotate(Count("pk")))

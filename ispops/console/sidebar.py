@@ -1,0 +1,267 @@
+"""The sidebar: what there is to work on, in the order of work, with what waits."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from ispops.console import queues
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the sidebar, shown to whoever has the permission."""
+
+    title: str
+    icon: str
+    address: str
+    permission: str = ""
+    # The key of the queue whose count is the badge.
+    queue: str = ""
+    query: str = ""
+
+
+GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    (
+        "",
+        (
+            Entry("Today", "home", "admin:index"),
+            Entry("Subscribers", "group", "admin:console_subscribers", "parties.view_subscriber"),
+            Entry(
+                "Qualify an address",
+                "add_location_alt",
+                "admin:console_qualify",
+                "qualification.add_servicequalification",
+            ),
+        ),
+    ),
+    (
+        "Queues",
+        (
+            Entry(
+                "Orders",
+                "assignment",
+                "admin:console_orders",
+                "provisioning.view_productorder",
+                "orders",
+                "state=open",
+            ),
+            Entry(
+                "Fallout",
+                "report",
+                "admin:console_fallout",
+                "provisioning.view_productorder",
+                "fallout",
+            ),
+            Entry(
+                "Address requests",
+                "lan",
+                "admin:console_overallocation",
+                "ipam.view_overallocationrequest",
+                "requests",
+            ),
+            Entry(
+                "Rating errors",
+                "rule",
+                "admin:rating_usage_changelist",
+                "rating.view_usage",
+                "usage",
+                "state__exact=error",
+            ),
+            Entry(
+                "Webhooks",
+                "webhook",
+                "admin:parties_webhookdelivery_changelist",
+                "parties.view_webhookdelivery",
+                "webhooks",
+            ),
+            Entry(
+                "Events",
+                "bolt",
+                "admin:ispops_eventdelivery_changelist",
+                "ispops.view_eventdelivery",
+                "events",
+            ),
+        ),
+    ),
+    (
+        "Services",
+        (
+            Entry(
+                "Lines and services",
+                "cable",
+                "admin:provisioning_service_changelist",
+                "provisioning.view_service",
+            ),
+            Entry(
+                "Partner orders",
+                "handshake",
+                "admin:provisioning_serviceorder_changelist",
+                "provisioning.view_serviceorder",
+            ),
+            Entry(
+                "Sessions",
+                "sensors",
+                "admin:rating_meteredsession_changelist",
+                "rating.view_meteredsession",
+            ),
+            Entry("Address pools", "hub", "admin:ipam_pool_changelist", "ipam.view_pool"),
+            Entry(
+                "Address history",
+                "history",
+                "admin:ipam_allocationhistory_changelist",
+                "ipam.view_allocationhistory",
+            ),
+        ),
+    ),
+    (
+        "Purchases and usage",
+        (
+            Entry(
+                "Purchases",
+                "shopping_bag",
+                "admin:rating_purchase_changelist",
+                "rating.view_purchase",
+            ),
+            Entry("Usage", "data_usage", "admin:rating_usage_changelist", "rating.view_usage"),
+            Entry("Charges", "payments", "admin:rating_charge_changelist", "rating.view_charge"),
+        ),
+    ),
+    (
+        "Billing and settlement",
+        (
+            Entry(
+                "Bills",
+                "receipt_long",
+                "admin:rating_customerbill_changelist",
+                "rating.view_customerbill",
+            ),
+            Entry(
+                "Ledger",
+                "account_balance",
+                "admin:rating_ledgertransaction_changelist",
+                "rating.view_ledgertransaction",
+            ),
+            Entry(
+                "Partner statements",
+                "request_quote",
+                "admin:rating_settlementstatement_changelist",
+                "rating.view_settlementstatement",
+            ),
+        ),
+    ),
+    (
+        "What we sell, and where",
+        (
+            Entry(
+                "Offerings",
+                "sell",
+                "admin:catalog_productoffering_changelist",
+                "catalog.view_productoffering",
+            ),
+            Entry(
+                "Prices",
+                "price_change",
+                "admin:catalog_offeringprice_changelist",
+                "catalog.view_offeringprice",
+            ),
+            Entry(
+                "Coverage",
+                "map",
+                "admin:qualification_coveragearea_changelist",
+                "qualification.view_coveragearea",
+            ),
+            Entry(
+                "Premises",
+                "home_pin",
+                "admin:qualification_premises_changelist",
+                "qualification.view_premises",
+            ),
+            Entry(
+                "Waitlist",
+                "hourglass_top",
+                "admin:qualification_waitlistentry_changelist",
+                "qualification.view_waitlistentry",
+            ),
+        ),
+    ),
+    (
+        "House",
+        (
+            Entry(
+                "Partners",
+                "diversity_3",
+                "admin:parties_partner_changelist",
+                "parties.view_partner",
+            ),
+            Entry("Logins", "badge", "admin:parties_user_changelist", "parties.view_user"),
+            Entry(
+                "Audit trail",
+                "fact_check",
+                "admin:parties_auditentry_changelist",
+                "parties.view_auditentry",
+            ),
+        ),
+    ),
+)
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the sidebar for this user, in django-unfold's form."""
+    waiting = queues.counts(request)
+    groups = []
+    for title, entries in GROUPS:
+        items = [
+            _item(request, entry, waiting)
+            for entry in entries
+            if not entry.permission or request.user.has_perm(entry.permission)  # type: ignore[union-attr]
+        ]
+        if items:
+            groups.append({"title": title, "separator": bool(title), "items": items})
+    return groups
+
+
+def _item(request: HttpRequest, entry: Entry, waiting: dict[str, int]) -> dict[str, Any]:
+    path = reverse(entry.address)
+    item: dict[str, Any] = {
+        "title": entry.title,
+        "icon": entry.icon,
+        "link": path + (f"?{entry.query}" if entry.query else ""),
+        "active": _is_active(request, entry, path),
+    }
+    if count := waiting.get(entry.queue, 0):
+        trouble = next(queue.is_trouble for queue in queues.QUEUES if queue.key == entry.queue)
+        item |= {
+            "badge": _Badge(queues.shown(count)),
+            "badge_variant": "danger" if trouble else "primary",
+        }
+    return item
+
+
+def _is_active(request: HttpRequest, entry: Entry, path: str) -> bool:
+    """Two entries may lead to one list, one of them filtered: then the filter decides."""
+    if entry.address == "admin:index":
+        return request.path == path
+    if not request.path.startswith(path):
+        return False
+    same_list = [
+        other
+        for _, entries in GROUPS
+        for other in entries
+        if other.address == entry.address and other is not entry
+    ]
+    asked = request.GET.urlencode()
+    if same_list:
+        return bool(entry.query) == ("state__exact=error" in asked)
+    return True
+
+
+class _Badge:
+    """A count that unfold prints as it is, and does not take for the name of a function."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,0 +1,190 @@
+"""Everything of one subscriber, read in a fixed number of queries whatever its size."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from ipam import queries as ipam_queries
+from ipam.models import Allocation, ExtraAddress, OverallocationRequest
+from ispops.console import charts, order_page, timeline
+from ispops.parties.models import Subscriber, User, WebhookDelivery
+from ispops.periods import billing_period
+from provisioning.models import PartnerSubscriber, ProductOrder, Service, ServiceOrder
+from qualification.models import AccessPort
+from rating import billing
+from rating import queries as rating_queries
+from rating.models import Charge, CustomerBill, MeteredSession, Purchase
+
+# How many of the newest rows of each kind are on the page; the lists hold the rest.
+MOST = 12
+
+
+def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, Any]:
+    """Return the page about a subscriber, with the parts that this user may see.
+
+    A part that the user may not see is missing from the dictionary, and so from the page.
+    """
+    services = _services(subscriber)
+    lines = [service for service in services if service.line_id is None]
+    page: dict[str, Any] = {
+        "subscriber": subscriber,
+        "logins": list(subscriber.users.order_by("email")),
+        "lines": _lines(lines, services),
+    }
+    ids = [subscriber.public_id, *(service.public_id for service in services)]
+    if user.has_perm("provisioning.view_productorder"):
+        page["orders"] = _orders(subscriber)
+        page["service_orders"] = _service_orders(subscriber)
+        page["references"] = list(
+            PartnerSubscriber.objects.filter(subscriber=subscriber).select_related("partner")
+        )
+        ids += [order["row"].public_id for order in page["orders"]]
+        ids += [order.public_id for order in page["service_orders"]]
+    if user.has_perm("ipam.view_overallocationrequest"):
+        page["requests"] = _requests(subscriber)
+        page["addresses"] = _addresses(subscriber)
+        page["extras"] = _extras(subscriber)
+        ids += [row.public_id for row in [*page["requests"], *page["extras"]]]
+    if user.has_perm("rating.view_charge"):
+        page |= _money(subscriber, lines, at)
+        ids += [row.public_id for row in page["purchases"]]
+        ids += [row["row"].public_id for row in page["charges"]]
+        ids += [row.public_id for row in page["bills"]]
+    if user.has_perm("parties.view_webhookdelivery"):
+        page["webhooks"] = _webhooks(ids)
+    page["timeline"] = timeline.of(ids, subscriber, may_see_audit=_may_see_audit(user))
+    page["waiting"] = _waiting(page)
+    return page
+
+
+def _may_see_audit(user: User) -> bool:
+    return user.has_perm("parties.view_auditentry")
+
+
+def _services(subscriber: Subscriber) -> list[Service]:
+    return list(
+        Service.objects.filter(subscriber=subscriber)
+        .select_related("offering__provider", "bundle", "premises", "line", "credential")
+        .order_by("-created_at")
+    )
+
+
+def _lines(lines: list[Service], services: list[Service]) -> list[dict[str, Any]]:
+    """Each line with what it carries, its port, its login and what the network last said of it."""
+    ports = {
+        port.service_ref: port
+        for port in AccessPort.objects.filter(
+            service_ref__in=[line.public_id for line in lines]
+        ).select_related("node")
+    }
+    sessions: dict[Any, MeteredSession] = {
+        session.service_id: session
+        for session in MeteredSession.objects.filter(service__in=lines)
+        .order_by("service", "-last_event_at")
+        .distinct("service")
+    }
+    return [
+        {
+            "row": line,
+            "port": ports.get(line.public_id),
+            "session": sessions.get(line.pk),
+            "credential": getattr(line, "credential", None),
+            "carried": [service for service in services if service.line_id == line.pk],
+        }
+        for line in lines
+    ]
+
+
+def _orders(subscriber: Subscriber) -> list[dict[str, Any]]:
+    orders = order_page.with_work(
+        ProductOrder.objects.filter(subscriber=subscriber).order_by("-placed_at")[:MOST]
+    )
+    return [order_page.describe(order) for order in orders]
+
+
+def _service_orders(subscriber: Subscriber) -> list[ServiceOrder]:
+    return list(
+        ServiceOrder.objects.filter(service__subscriber=subscriber)
+        .select_related("partner", "offering")
+        .order_by("-requested_at")[:MOST]
+    )
+
+
+def _requests(subscriber: Subscriber) -> list[OverallocationRequest]:
+    return list(
+        OverallocationRequest.objects.filter(holder__subscriber=subscriber)
+        .select_related("server", "addon", "decided_by_user", "holder")
+        .order_by("-asked_at")[:MOST]
+    )
+
+
+def _addresses(subscriber: Subscriber) -> list[Allocation]:
+    return list(ipam_queries.addresses_of(subscriber))
+
+
+def _extras(subscriber: Subscriber) -> list[ExtraAddress]:
+    return list(
+        ExtraAddress.objects.filter(holder__subscriber=subscriber)
+        .select_related("addon")
+        .order_by("-granted_at")[:MOST]
+    )
+
+
+def _money(subscriber: Subscriber, lines: list[Service], at: datetime) -> dict[str, Any]:
+    period = billing_period(
+        at, anchor_day=subscriber.billing_anchor_day, zone=settings.BILLING_TIME_ZONE
+    )
+    charges = (
+        Charge.objects.filter(subscriber=subscriber)
+        .select_related("offering", "price", "bsp", "network_provider", "bill_line__bill")
+        .order_by("-charged_at", "-pk")[:MOST]
+    )
+    return {
+        "period": period,
+        "running_bill": billing.running_bill(subscriber=subscriber, at=at),
+        "bills": list(
+            CustomerBill.objects.filter(subscriber=subscriber).order_by("-period_start")[:MOST]
+        ),
+        "charges": [{"row": row, "why": rating_queries.why(row)} for row in charges],
+        "purchases": list(
+            Purchase.objects.filter(subscriber=subscriber)
+            .select_related("offering", "service_order", "line__offering", "placed_by")
+            .order_by("-placed_at")[:MOST]
+        ),
+        "usage": [_usage(subscriber, line, period, at) for line in lines],
+    }
+
+
+def _usage(subscriber: Subscriber, line: Service, period: Any, at: datetime) -> dict[str, Any]:
+    days = list(rating_queries.usage_by_day(subscriber, line, period))
+    return {
+        "line": line,
+        "days": days,
+        "bars": charts.bars([(f"{day.day:%d %b}", day.total_bytes) for day in days]),
+        "total_bytes": sum(day.total_bytes for day in days),
+        "allowance": rating_queries.allowance(line, at),
+    }
+
+
+def _webhooks(ids: Iterable[str]) -> list[WebhookDelivery]:
+    return list(
+        WebhookDelivery.objects.filter(subject__in=list(ids))
+        .select_related("partner")
+        .order_by("-created_at")[:MOST]
+    )
+
+
+def _waiting(page: dict[str, Any]) -> dict[str, Any]:
+    """What somebody has to do for this subscriber now: shown first."""
+    return {
+        "requests": [row for row in page.get("requests", []) if row.state == "pending"],
+        "fallout": [
+            {"order": order["row"], "task": task}
+            for order in page.get("orders", [])
+            for task in order["tasks"]
+            if task.state == "fallout"
+        ],
+        "webhooks": [row for row in page.get("webhooks", []) if row.state == "parked"],
+    }

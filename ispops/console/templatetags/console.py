@@ -1,0 +1,185 @@
+"""How the console writes states, times, amounts, sizes and ids: the same on every page."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from ispops.money import format_money
+
+register = template.Library()
+
+# A state is a word, a shape and a colour; the shape tells the tone without the colour.
+_SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
+_TONES = {
+    "good": {
+        "accepted", "active", "completed", "confirmed", "delivered", "done", "good", "granted",
+        "online", "qualified", "rated",
+    },
+    "busy": {
+        "acknowledged", "awaiting", "in_progress", "pending", "qualified_with_construction",
+        "ready", "received", "reserved",
+    },
+    "warn": {
+        "choose", "expired", "held", "quarantined", "restricted", "retry", "suspended",
+        "timed_out", "waiting",
+    },
+    "bad": {"denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked"},
+}  # fmt: skip
+# Where each kind of public id leads.
+_PAGES = {
+    "ord": "admin:console_order",
+    "sub": "admin:console_subscriber",
+    "qlf": "admin:console_qualification",
+}
+
+
+def tone_of(state: str) -> str:
+    """Return the colour role of a state: good, busy, warn, bad, or idle for what is over."""
+    return next((tone for tone, states in _TONES.items() if state in states), "idle")
+
+
+@register.simple_tag
+def state(value: str, words: str = "") -> SafeString:
+    """Write a state as a shape and a word in its colour."""
+    tone = tone_of(value)
+    return format_html(
+        '<span class="c-state c-{}"><span aria-hidden="true">{}</span> {}</span>',
+        tone,
+        _SHAPES[tone],
+        words or value.replace("_", " ").capitalize(),
+    )
+
+
+@register.filter
+def tone(value: str) -> str:
+    return tone_of(value)
+
+
+@register.filter
+def shape(value: str) -> str:
+    return _SHAPES[tone_of(value)]
+
+
+@register.filter
+def ago(value: datetime | None) -> str | SafeString:
+    """Write a time as how long ago it was, or how far off it is, with the exact one on hover."""
+    if value is None:
+        return "—"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(),
+        f"{value:%d %b %Y %H:%M:%S} UTC",
+        naturaltime(value),
+    )
+
+
+@register.filter
+def exact(value: datetime | None) -> str | SafeString:
+    """Write a time to the minute, for tables in which rows are compared."""
+    if value is None:
+        return "—"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(),
+        f"{value:%d %b %Y %H:%M:%S} UTC",
+        f"{value:%d %b %H:%M}",
+    )
+
+
+@register.simple_tag
+def money(amount: Decimal | None, currency: str) -> str:
+    return "—" if amount is None else format_money(amount, currency)
+
+
+@register.filter
+def volume(value: int | None) -> str:
+    """Write a number of bytes in decimal units, as access lines are sold."""
+    if value is None:
+        return "—"
+    size = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+@register.filter
+def speed(kbps: int | None) -> str:
+    """Write a speed in the unit people know: 300 Mbit/s, 1 Gbit/s."""
+    if kbps is None:
+        return "—"
+    if kbps >= 1_000_000:
+        return f"{kbps / 1_000_000:g} Gbit/s"
+    return f"{kbps / 1_000:g} Mbit/s" if kbps >= 1_000 else f"{kbps} kbit/s"
+
+
+@register.filter
+def ref(public_id: str) -> SafeString:
+    """Write a public id short, with the whole one on hover and a button that copies it."""
+    return format_html(
+        '<span class="c-ref"><code title="{}">{}</code>'
+        '<button type="button" data-copy="{}" aria-label="Copy {}" title="Copy">⧉</button></span>',
+        public_id,
+        short(public_id),
+        public_id,
+        public_id,
+    )
+
+
+@register.filter
+def short(public_id: str) -> str:
+    """Shorten `ord_0190…` to its kind and last six digits; other words stay as they are."""
+    prefix, mark, digits = public_id.partition("_")
+    if mark and len(prefix) == 3 and len(digits) == 32:
+        return f"{prefix}_…{digits[-6:]}"
+    return public_id
+
+
+@register.filter
+def subject(public_id: str) -> str | SafeString:
+    """Write what an event is about, as a link where there is a page about it."""
+    prefix, _, digits = public_id.partition("_")
+    if len(digits) == 32 and prefix in _PAGES:
+        return format_html(
+            '<a href="{}" title="{}">{}</a>',
+            reverse(_PAGES[prefix], args=[public_id]),
+            public_id,
+            short(public_id),
+        )
+    return format_html('<span title="{}">{}</span>', public_id, short(public_id))
+
+
+@register.filter
+def words(code: str) -> str:
+    """Turn a code such as `service_order.completed` into words: `Service order completed`."""
+    return code.replace(".", " ").replace("_", " ").strip().capitalize()
+
+
+@register.filter
+def facts(value: Any) -> list[tuple[str, Any]]:
+    """Return the entries of a JSON object as (words, value), leaving out what is empty."""
+    if not isinstance(value, dict):
+        return []
+    return [(words(str(key)), item) for key, item in value.items() if item not in ("", None, [])]
+
+
+@register.simple_tag
+def meter(percent: int, label: str, *, warn_at: int = 80, bad_at: int = 95) -> SafeString:
+    """Draw how full something is; the words beside it say the same."""
+    tone_name = "bad" if percent >= bad_at else "warn" if percent >= warn_at else "good"
+    return format_html(
+        '<span class="c-meter c-{}" role="img" aria-label="{}"><span style="width:{}%"></span>'
+        "</span>",
+        tone_name,
+        label,
+        max(min(percent, 100), 0),
+    )
+
+

@@ -1,0 +1,49 @@
+"""What happened to a thing: business events and people's actions in one list, newest first."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ispops.models import Event
+from ispops.parties.models import AuditEntry, Subscriber
+
+MOST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened: `who` is empty for what the system did by itself."""
+
+    at: datetime
+    kind: str
+    subject: str
+    who: str
+    reason: str
+    detail: dict[str, Any]
+
+
+def of(
+    ids: Iterable[str], subscriber: Subscriber | None = None, *, may_see_audit: bool
+) -> list[Moment]:
+    """Return the newest `MOST` moments of the things with these public ids.
+
+    With `subscriber`, every audit entry about that subscriber belongs to it too.
+    """
+    ids = list(ids)
+    events = Event.objects.filter(subject__in=ids).order_by("-pk")[:MOST]
+    moments = [
+        Moment(event.occurred_at, event.kind, event.subject, "", "", event.payload)
+        for event in events
+    ]
+    if may_see_audit:
+        entries = AuditEntry.objects.filter(subject__in=ids)
+        if subscriber is not None:
+            entries = AuditEntry.objects.filter(subscriber=subscriber)
+        moments += [
+            Moment(
+                entry.at, entry.action, entry.subject, entry.actor_name, entry.reason, entry.detail
+            )
+            for entry in entries.order_by("-at")[:MOST]
+        ]
+    return sorted(moments, key=lambda moment: moment.at, reverse=True)[:MOST]

@@ -1,0 +1,79 @@
+"""The console's own pages: address, view and the permission that opens it, in one table."""
+
+from typing import TYPE_CHECKING
+
+from django.urls import URLPattern, path
+
+from ispops.console import guard
+from ispops.console.views import orders, overallocation, qualify, subscribers
+
+if TYPE_CHECKING:
+    from ispops.console.sites import ConsoleSite
+
+SEE_SUBSCRIBERS = "parties.view_subscriber"
+SEE_ORDERS = "provisioning.view_productorder"
+WORK_FALLOUT = "provisioning.work_fallout"
+SEE_REQUESTS = "ipam.view_overallocationrequest"
+DECIDE_REQUESTS = "ipam.change_overallocationrequest"
+QUALIFY = "qualification.add_servicequalification"
+REPLAY = "parties.replay_webhookdelivery"
+
+PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
+    ("find/", subscribers.find, "console_search", SEE_SUBSCRIBERS),
+    ("subscribers/", subscribers.listing, "console_subscribers", SEE_SUBSCRIBERS),
+    ("subscribers/<str:ref>/", subscribers.page, "console_subscriber", SEE_SUBSCRIBERS),
+    ("orders/", orders.listing, "console_orders", SEE_ORDERS),
+    ("orders/<str:ref>/", orders.page, "console_order", SEE_ORDERS),
+    ("orders/<str:ref>/cancel/", orders.cancel, "console_cancel_order", WORK_FALLOUT),
+    (
+        "orders/<str:ref>/tasks/<int:position>/retry/",
+        orders.retry,
+        "console_retry_task",
+        WORK_FALLOUT,
+    ),
+    (
+        "orders/<str:ref>/tasks/<int:position>/skip/",
+        orders.skip,
+        "console_skip_task",
+        WORK_FALLOUT,
+    ),
+    ("fallout/", orders.fallout, "console_fallout", SEE_ORDERS),
+    ("overallocation/", overallocation.queue, "console_overallocation", SEE_REQUESTS),
+    (
+        "overallocation/<str:ref>/accept/",
+        overallocation.accept,
+        "console_accept_request",
+        DECIDE_REQUESTS,
+    ),
+    (
+        "overallocation/<str:ref>/decline/",
+        overallocation.decline,
+        "console_decline_request",
+        DECIDE_REQUESTS,
+    ),
+    ("qualify/", qualify.ask, "console_qualify", QUALIFY),
+    ("qualify/<str:ref>/", qualify.result, "console_qualification", QUALIFY),
+    ("webhooks/<str:ref>/replay/", subscribers.replay_webhook, "console_replay", REPLAY),
+)
+
+
+def console_urls(site: "ConsoleSite") -> list[URLPattern]:
+    """Return our pages; they come before the lists, and every one of them asks for its right."""
+    pages = [
+        path(route, site.admin_view(guard.needs(permission, view)), name=name)
+        for route, view, name, permission in PAGES
+    ]
+    # Whoever comes to a subscriber or an order from a list gets the whole page about it.
+    shortcuts = [
+        path(
+            "parties/subscriber/<uuid:key>/change/",
+            site.admin_view(subscribers.from_list),
+            name="console_subscriber_from_list",
+        ),
+        path(
+            "provisioning/productorder/<uuid:key>/change/",
+            site.admin_view(orders.from_list),
+            name="console_order_from_list",
+        ),
+    ]
+    return pages + shortcuts

@@ -1,0 +1,85 @@
+"""The queue of devices that asked for an address beyond the plan: accept or decline."""
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from ipam import overallocation as verbs
+from ipam.models import OverallocationRequest
+from ispops.catalog import queries as catalog_queries
+from ispops.console import actions, pages, queues
+
+PER_PAGE = 50
+QUEUE = "admin:console_overallocation"
+
+
+@require_safe
+def queue(request: HttpRequest) -> HttpResponse:
+    """List requests: those that wait, the soonest to expire first; or one of the other states."""
+    asked = request.GET.get("state", "pending")
+    rows = OverallocationRequest.objects.select_related(
+        "holder__subscriber", "holder__plan", "server", "addon", "decided_by_user"
+    )
+    if asked not in OverallocationRequest.State.values:
+        asked = "pending"
+    rows = rows.filter(state=asked)
+    rows = rows.order_by("answer_by") if asked == "pending" else rows.order_by("-decided_at")
+    counted = queues.by_state(OverallocationRequest.objects.all())
+    shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    _add_prices(list(shown))
+    return pages.show(
+        request,
+        "console/overallocation.html",
+        "Address requests",
+        rows=shown,
+        filters=[
+            (value, label, counted.get(value, 0))
+            for value, label in OverallocationRequest.State.choices
+        ],
+        asked=asked,
+        may_decide=request.user.has_perm("ipam.change_overallocationrequest"),  # type: ignore[union-attr]
+    )
+
+
+def _add_prices(rows: list[OverallocationRequest]) -> None:
+    """Say beside each request what accepting it will cost; few add-ons serve many requests."""
+    now = timezone.now()
+    prices: dict[tuple[int, str], object] = {}
+    for row in rows:
+        row.price = None
+        if row.addon is None:
+            continue
+        key = (row.addon.pk, row.holder.subscriber.currency)
+        if key not in prices:
+            prices[key] = catalog_queries.price_in_force(row.addon, "recurring", now, key[1])
+        row.price = prices[key]
+
+
+@require_POST
+def accept(request: HttpRequest, ref: str) -> HttpResponse:
+    """Grant the address on the subscriber's behalf; it is charged from now on."""
+    row = pages.get(OverallocationRequest.objects.all(), OverallocationRequest, ref)
+    actions.attempt_with_reason(
+        request,
+        verbs.accept,
+        done="The device gets its address when it asks again, within minutes.",
+        request_id=row.pk,
+        decided_by=OverallocationRequest.Decider.CSR,
+    )
+    return actions.back(request, reverse(QUEUE))
+
+
+@require_POST
+def decline(request: HttpRequest, ref: str) -> HttpResponse:
+    """Refuse the address on the subscriber's behalf."""
+    row = pages.get(OverallocationRequest.objects.all(), OverallocationRequest, ref)
+    actions.attempt_with_reason(
+        request,
+        verbs.decline,
+        done="The device gets no further address.",
+        request_id=row.pk,
+        decided_by=OverallocationRequest.Decider.CSR,
+    )
+    return actions.back(request, reverse(QUEUE))
