@@ -19,7 +19,7 @@ class Premises(PublicIdModel):
         ASKED = "asked", "From a request, to be reviewed"
 
     # The location id of the FCC's fabric, or of the operator's own list.
-    location_id = models.CharField(max_length=40, null=True, blank=True, unique=True)  # noqa: DJ001
+    location_id = models.CharField(max_length=40, null=True, blank=True, unique=True)
     street = models.CharField(max_length=200)
     unit = models.CharField(max_length=40, blank=True, default="")
     city = models.CharField(max_length=100)
@@ -48,7 +48,12 @@ class Premises(PublicIdModel):
                 fields=["match_key"],
                 opclasses=["varchar_pattern_ops"],
                 name="premises_by_address_prefix",
-            )
+            ),
+            models.Index(
+                fields=["postal_code", "match_key"],
+                opclasses=["varchar_pattern_ops", "varchar_pattern_ops"],
+                name="premises_by_postal_code",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -64,9 +69,7 @@ class AccessNode(models.Model):
     technology = models.PositiveSmallIntegerField(choices=Technology)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["provider", "name"], name="node_name_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["provider", "name"], name="node_name_once")]
 
     def __str__(self) -> str:
         return self.name
@@ -78,7 +81,7 @@ class AccessPort(models.Model):
     node = models.ForeignKey(AccessNode, on_delete=models.PROTECT, related_name="ports")
     number = models.PositiveIntegerField()
     # The public id of the service that has it; services belong to a later stage.
-    service_ref = models.CharField(max_length=40, null=True, blank=True, unique=True)  # noqa: DJ001
+    service_ref = models.CharField(max_length=40, null=True, blank=True, unique=True)
     taken_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -105,14 +108,16 @@ class AccessPort(models.Model):
 class CoverageArea(models.Model):
     """Where a network provider can deliver what: one premises, or one H3 cell of resolution 8.
 
-    A row for the premises wins over the row for its cell. Speeds are the technology's maximum
-    there, in kilobits a second. `node` is set where ports are counted.
+    A row for the premises wins over the row for its cell; with a speed of zero it says that the
+    network passes this one by. Speeds are the technology's maximum there, in kilobits a second.
+    `node` is set where ports are counted. A row is never edited or deleted, because answers rest
+    on it: a change ends it and adds another.
     """
 
     provider = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="coverage")
     technology = models.PositiveSmallIntegerField(choices=Technology)
     premises = models.ForeignKey(
-        Premises, on_delete=models.CASCADE, null=True, blank=True, related_name="coverage"
+        Premises, on_delete=models.PROTECT, null=True, blank=True, related_name="coverage"
     )
     h3_res8 = models.CharField(max_length=15, blank=True, default="")
     max_download_kbps = models.PositiveBigIntegerField()
@@ -132,6 +137,9 @@ class CoverageArea(models.Model):
     objects = Effective.as_manager()
 
     class Meta:
+        verbose_name_plural = "coverage"
+        # A GiST exclusion in the migration refuses two rows of one (provider, technology, place)
+        # that are in force at the same moment; a trigger refuses changes.
         constraints = [
             models.CheckConstraint(
                 condition=Q(premises__isnull=False, h3_res8="")
@@ -144,9 +152,7 @@ class CoverageArea(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["h3_res8"], condition=~Q(h3_res8=""), name="coverage_by_cell"
-            )
+            models.Index(fields=["h3_res8"], condition=~Q(h3_res8=""), name="coverage_by_cell")
         ]
 
     def __str__(self) -> str:
@@ -156,7 +162,8 @@ class CoverageArea(models.Model):
 class ServiceQualification(PublicIdModel):
     """The stored answer to *can this place be served?*: a promise until it expires, never edited.
 
-    TM Forum: ServiceQualification (TMF645).
+    TM Forum: ServiceQualification (TMF645). `confidence` is MEF Sonata's serviceability
+    confidence.
     """
 
     PREFIX = "qlf"
@@ -174,6 +181,11 @@ class ServiceQualification(PublicIdModel):
         CSR = "csr", "CSR"
         PARTNER = "partner", "Partner API"
 
+    class Confidence(models.TextChoices):
+        GREEN = "green", "We know this address"
+        YELLOW = "yellow", "Taken from the same street"
+        RED = "red", "Taken from the same ZIP code"
+
     asked_text = models.CharField(max_length=500)
     channel = models.CharField(max_length=8, choices=Channel)
     # Who asked: a user's or partner's id, empty for a visitor.
@@ -183,6 +195,9 @@ class ServiceQualification(PublicIdModel):
         Premises, on_delete=models.PROTECT, null=True, related_name="qualifications"
     )
     state = models.CharField(max_length=30, choices=State)
+    confidence = models.CharField(max_length=6, choices=Confidence, default=Confidence.GREEN)
+    # What the asker should know about the answer as a whole, in words; often empty.
+    remark = models.CharField(max_length=300, blank=True, default="")
     # Premises to pick from, as `[{"id": "prm_...", "address": "..."}]`, when the state is choose.
     candidates = models.JSONField(default=list)
     asked_at = models.DateTimeField()
@@ -201,7 +216,7 @@ class QualifiedOffer(models.Model):
     offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
     provider = models.ForeignKey(Partner, on_delete=models.PROTECT, null=True, related_name="+")
     coverage = models.ForeignKey(
-        CoverageArea, on_delete=models.SET_NULL, null=True, related_name="+", db_constraint=False
+        CoverageArea, on_delete=models.PROTECT, null=True, related_name="+"
     )
     eligible = models.BooleanField()
     # Stable code and words, such as "no_free_port"; empty when eligible.
@@ -210,10 +225,15 @@ class QualifiedOffer(models.Model):
     technology = models.PositiveSmallIntegerField(choices=Technology, null=True)
     download_kbps = models.PositiveBigIntegerField(null=True)
     upload_kbps = models.PositiveBigIntegerField(null=True)
+    # From order to use, with the building of the line where one must be built.
     install_days = models.PositiveSmallIntegerField(null=True)
     currency = models.CharField(max_length=3)
     one_off_amount = AmountField(default=0)
     recurring_amount = AmountField(default=0)
+    # What building the line costs, beside the prices of the offering.
+    construction_fee = AmountField(default=0)
+    # The prices by use, in words: "1 TB included, then USD 10.00 for each started 50 GB".
+    usage_terms = models.CharField(max_length=300, blank=True, default="")
 
     class Meta:
         constraints = [

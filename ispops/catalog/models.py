@@ -85,6 +85,10 @@ class ProductOffering(models.Model):
             models.CheckConstraint(
                 name="addon_names_its_type", condition=~Q(kind="addon") | ~Q(addon_type="")
             ),
+            models.CheckConstraint(
+                name="offering_ends_after_it_starts",
+                condition=Q(sold_to__isnull=True) | Q(sold_to__gt=F("sold_from")),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -94,9 +98,7 @@ class ProductOffering(models.Model):
 class BundleComponent(models.Model):
     """One offering inside an aggregated plan, and its weight when the one price is divided."""
 
-    bundle = models.ForeignKey(
-        ProductOffering, on_delete=models.CASCADE, related_name="components"
-    )
+    bundle = models.ForeignKey(ProductOffering, on_delete=models.CASCADE, related_name="components")
     component = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
     revenue_weight = models.PositiveIntegerField()
 
@@ -113,7 +115,7 @@ class BundleComponent(models.Model):
 
 
 class OfferingPrice(models.Model):
-    """A price of an offering, in force for a span of time; never edited once it is in force.
+    """A price of an offering, in force for a span of time; never edited, only ended.
 
     One-off and recurring prices are an amount, net of tax, a purchase or a billing period. Usage
     prices are an amount for each started or exact block of `block_size` units, after `allowance`
@@ -147,7 +149,7 @@ class OfferingPrice(models.Model):
 
     class Meta:
         # A GiST exclusion in the migration refuses two prices of one (offering, charge, unit)
-        # that are in force at the same moment.
+        # that are in force at the same moment; a trigger refuses changes.
         constraints = [
             models.CheckConstraint(
                 condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
@@ -157,6 +159,7 @@ class OfferingPrice(models.Model):
                 condition=~Q(charge="usage") | ~Q(unit=""), name="usage_price_names_its_unit"
             ),
             models.CheckConstraint(condition=Q(block_size__gt=0), name="price_block_is_positive"),
+            models.CheckConstraint(condition=Q(amount__gte=0), name="price_not_negative"),
         ]
 
     def __str__(self) -> str:
@@ -182,9 +185,7 @@ class SettlementTerm(models.Model):
         ProductOffering, on_delete=models.PROTECT, related_name="settlement_terms"
     )
     role = models.CharField(max_length=20, choices=Role)
-    partner = models.ForeignKey(
-        Partner, on_delete=models.PROTECT, related_name="settlement_terms"
-    )
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="settlement_terms")
     basis = models.CharField(max_length=16, choices=Basis)
     percent = models.DecimalField(max_digits=6, decimal_places=3, default=0)
     amount = AmountField(default=0)
@@ -224,7 +225,11 @@ class TaxRate(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(percent__range=(0, 100)), name="tax_percent_in_range"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
+                name="tax_rate_ends_after_it_starts",
+            ),
         ]
 
     def __str__(self) -> str:
