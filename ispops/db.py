@@ -10,7 +10,10 @@ from typing import Any, ClassVar, Self, TypeVar
 import uuid_utils.compat
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import migrations, models
+
+from ispops.errors import InvalidInput
 
 M = TypeVar("M", bound=models.Model)
 
@@ -55,6 +58,20 @@ def lock(model: type[M], pk: Any) -> M:
     return model._default_manager.select_for_update(of=("self",)).get(pk=pk)
 
 
+def check_fields(row: models.Model, *names: str) -> None:
+    """Check values that came from outside before PostgreSQL refuses them in its own words.
+
+    Raises:
+        InvalidInput: a value is missing, too long or not one of the choices; names the field.
+    """
+    for name in names:
+        field = row._meta.get_field(name)
+        try:
+            setattr(row, name, field.clean(getattr(row, name), row))  # type: ignore[union-attr]
+        except ValidationError as error:
+            raise InvalidInput(" ".join(error.messages), field=name) from error
+
+
 def append_only(table: str, *, except_columns: Sequence[str] = ()) -> migrations.RunSQL:
     """Return a migration step after which PostgreSQL refuses to change or delete a table's rows.
 
@@ -95,11 +112,22 @@ def overlapping(start: str, end: str) -> str:
 @lru_cache(maxsize=1)
 def _fernet(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet(
-        [
-            Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
-            for key in keys
-        ]
+        [Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())) for key in keys]
     )
+
+
+def encrypt(text: str) -> str:
+    """Encrypt with the first of FIELD_ENCRYPTION_KEYS."""
+    return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(text.encode()).decode()
+
+
+def decrypt(text: str) -> str:
+    """Decrypt with whichever of FIELD_ENCRYPTION_KEYS it was encrypted with.
+
+    Raises:
+        InvalidToken: none of the keys fits, or the text was changed.
+    """
+    return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(text).decode()
 
 
 class EncryptedTextField(models.TextField):
@@ -111,14 +139,10 @@ class EncryptedTextField(models.TextField):
     description = "Text that is encrypted in the database"
 
     def from_db_value(self, value: str | None, *_: object) -> str | None:
-        if not value:
-            return value
-        return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(value).decode()
+        return decrypt(value) if value else value
 
     def get_prep_value(self, value: Any) -> str | None:
-        if not value:
-            return value
-        return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(str(value).encode()).decode()
+        return encrypt(str(value)) if value else value
 
 
 class Effective(models.QuerySet[Any]):

@@ -61,7 +61,9 @@ def publish(kind: str, *, subject: str, at: datetime, **payload: Any) -> Any:
 def deliver(*, delivery_id: int, at: datetime) -> bool:
     """Hand one queued event to its handler. Returns False when it is done or held elsewhere.
 
-    A handler that fails is tried again with growing pauses, and parked after `MOST_ATTEMPTS`.
+    What the handler writes and the note that it ran are one transaction, so its rows are written
+    once even when a slow worker outlives its lease. A handler that fails is tried again with
+    growing pauses, and parked after `MOST_ATTEMPTS`.
     """
     from ispops.models import EventDelivery
 
@@ -70,10 +72,15 @@ def deliver(*, delivery_id: int, at: datetime) -> bool:
     if not claimed:
         return False
     delivery = claimed[0]
+    pending = pending.filter(leased_until=delivery.leased_until)
     try:
         with transaction.atomic():
+            # First, so that the row is held while the handler works, and the lease is still ours.
+            if not pending.update(
+                delivered_at=at, leased_until=None, next_attempt_at=None, last_error=""
+            ):
+                return False
             _handlers[delivery.handler][1](delivery.event)
-            pending.update(delivered_at=at, leased_until=None, next_attempt_at=None, last_error="")
     except Exception as error:
         log.exception("event %s was not handled by %s", delivery.event_id, delivery.handler)
         retry = jobs.backoff(

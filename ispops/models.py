@@ -53,12 +53,12 @@ class IdempotentAnswer(models.Model):
     fingerprint = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)
     body = models.JSONField(null=True)
+    # Location and ETag, which belong to the answer as much as its body.
+    headers = models.JSONField(default=dict)
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["caller", "key"], name="one_answer_per_key")
-        ]
+        constraints = [models.UniqueConstraint(fields=["caller", "key"], name="one_answer_per_key")]
 
     def __str__(self) -> str:
         return f"{self.caller} {self.key}"

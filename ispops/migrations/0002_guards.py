@@ -14,7 +14,7 @@ DECLARE
 BEGIN
     IF TG_OP = 'UPDATE' THEN
         new_row := to_jsonb(NEW);
-        FOREACH written IN ARRAY TG_ARGV::text[] LOOP
+        FOREACH written IN ARRAY COALESCE(TG_ARGV::text[], '{}') LOOP
             IF old_row -> written = 'null'::jsonb THEN
                 old_row := old_row - written;
                 new_row := new_row - written;

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -71,9 +72,7 @@ class Subscriber(PublicIdModel):
     terms_accepted_at = models.DateTimeField()
     # What may be bought from third parties in one billing period; None is no limit.
     spending_limit = AmountField(null=True, blank=True)
-    users = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, related_name="subscribers", blank=True
-    )
+    users = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="subscribers", blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -114,7 +113,11 @@ class Partner(models.Model):
             models.CheckConstraint(
                 condition=Q(is_on_net=False) | Q(kind="network_provider"),
                 name="only_a_network_is_on_net",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(webhook_url="") | ~Q(webhook_secret=""),
+                name="webhooks_are_signed",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -135,7 +138,7 @@ class WebhookDelivery(PublicIdModel, LeasedRow):
     kind = models.CharField(max_length=80)
     subject = models.CharField(max_length=80)
     sequence = models.PositiveIntegerField()
-    body = models.JSONField()
+    body = models.JSONField(encoder=DjangoJSONEncoder)
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     response_status = models.PositiveSmallIntegerField(null=True)
     last_error = models.TextField(blank=True, default="")
@@ -144,10 +147,17 @@ class WebhookDelivery(PublicIdModel, LeasedRow):
 
     class Meta:
         verbose_name_plural = "webhook deliveries"
+        permissions = [("replay_webhookdelivery", "Can send a webhook again")]
         constraints = [
             models.UniqueConstraint(
                 fields=["partner", "subject", "sequence"], name="webhook_sequence_once"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", next_attempt_at__isnull=False)
+                | Q(state="delivered", delivered_at__isnull=False, next_attempt_at__isnull=True)
+                | Q(state="parked", next_attempt_at__isnull=True),
+                name="only_a_waiting_webhook_is_due",
+            ),
         ]
         indexes = [
             models.Index(
@@ -174,7 +184,7 @@ class AuditEntry(models.Model):
         Subscriber, on_delete=models.PROTECT, null=True, related_name="audit_entries"
     )
     reason = models.TextField(blank=True, default="")
-    detail = models.JSONField(default=dict)
+    detail = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
 
     class Meta:
         verbose_name_plural = "audit entries"

@@ -1,4 +1,4 @@
-"""What every REST call shares: who calls, what they may, problems, paging and repeated writes."""
+"""What every REST call shares: who calls, what they may, paging and repeated writes."""
 
 import hashlib
 import json
@@ -6,54 +6,93 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ClassVar
 
-from allauth.idp.oidc.contrib.rest_framework.authentication import TokenAuthentication
+from allauth.idp.oidc.internal.resources import is_resources_subset
 from allauth.idp.oidc.models import Token
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.http import Http404
 from django.utils import timezone
 from rest_framework import exceptions, permissions
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.pagination import CursorPagination
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ispops.errors import InvalidInput, NotFound, Refusal
+from ispops.errors import InvalidInput, Refusal
 from ispops.models import IdempotentAnswer
 from ispops.parties.models import Partner, User
+from ispops.parties.problems import problem_details
 
-PROBLEM_BASE = "/problems/"
+__all__ = [
+    "ApiTokenAuthentication",
+    "HasScope",
+    "NewestFirstCursor",
+    "calling_partner",
+    "idempotent",
+    "problem_details",
+]
 
 
-class ApiTokenAuthentication(TokenAuthentication):
-    """OAuth 2.0 bearer tokens. A client-credentials token acts for the owner of its client."""
+class ApiTokenAuthentication(BaseAuthentication):
+    """OAuth 2.0 bearer tokens. A client-credentials token acts for the owner of its client.
+
+    The token is looked up here and not by oauthlib, which reads the body before it knows who
+    calls, takes tokens from the query, where logs keep them, and accepts ID tokens, which are
+    about a person and open nothing.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, Token] | None:
-        found = super().authenticate(request)
-        if found is None:
-            if request.headers.get("Authorization", "").lower().startswith("bearer "):
-                raise exceptions.AuthenticationFailed("The access token is not valid or expired.")
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
             return None
-        user, token = found
-        user = user or token.client.owner
+        token = (
+            Token.objects.valid()
+            .by_value(value.strip())
+            .filter(type=Token.Type.ACCESS_TOKEN, client__isnull=False)
+            .select_related("user__partner", "client__owner__partner")
+            .first()
+        )
+        if token is None:
+            raise exceptions.AuthenticationFailed("The access token is not valid or has expired.")
+        user = token.user or token.client.owner
         if user is None or not user.is_active:
             raise exceptions.AuthenticationFailed("The client of this token has no active owner.")
+        if not is_resources_subset(
+            [request.build_absolute_uri(request.path)], token.get_resources()
+        ):
+            raise exceptions.PermissionDenied("This token was made for another resource.")
         return user, token
 
     def authenticate_header(self, request: Request) -> str:
-        """Make a missing token a 401 with the challenge of RFC 6750, and not a 403."""
-        return 'Bearer realm="api"'
+        """Challenge as RFC 6750 says: this makes a missing token a 401 and not a 403."""
+        sent = request.headers.get("Authorization", "").lower().startswith("bearer ")
+        return 'Bearer realm="api", error="invalid_token"' if sent else 'Bearer realm="api"'
 
 
 class HasScope(permissions.BasePermission):
-    """The token has `area:read` for reading and `area:write` for all else; see `scope_area`."""
+    """The token has `area:read` for reading and `area:write` for all else.
+
+    The area is the view's `scope_area`, one of `ispops.parties.scopes.AREAS`.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         token = request.auth
-        if not isinstance(token, Token) or token.type != Token.Type.ACCESS_TOKEN:
+        if not isinstance(token, Token):
             return False
-        mode = "read" if request.method in permissions.SAFE_METHODS else "write"
-        return f"{view.scope_area}:{mode}" in token.get_scopes()
+        needed = needed_scope(view, request.method or "")
+        if needed not in token.get_scopes():
+            refused = exceptions.PermissionDenied(f"This call needs a token with scope {needed}.")
+            refused.auth_header = (  # type: ignore[attr-defined]
+                f'Bearer realm="api", error="insufficient_scope", scope="{needed}"'
+            )
+            raise refused
+        return True
+
+
+def needed_scope(view: Any, method: str) -> str:
+    """Return the scope that a call of this method of a view needs."""
+    mode = "read" if method.upper() in permissions.SAFE_METHODS else "write"
+    return f"{view.scope_area}:{mode}"
 
 
 def calling_partner(request: Request) -> Partner:
@@ -75,6 +114,15 @@ class NewestFirstCursor(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 500
 
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
+        """Raises `InvalidInput` for a cursor that we did not make."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (exceptions.NotFound, ValidationError, ValueError, OverflowError) as error:
+            raise InvalidInput(
+                "Take the cursor from `next` of the page before, unchanged.", field="cursor"
+            ) from error
+
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"items": data, "next": self.get_next_link()})
 
@@ -89,68 +137,6 @@ class NewestFirstCursor(CursorPagination):
         }
 
 
-class ProblemRenderer(JSONRenderer):
-    """RFC 9457 problem details."""
-
-    media_type = "application/problem+json"
-
-
-def problem_details(exception: Exception, context: dict[str, Any]) -> Response | None:
-    """Turn what a call raised into an RFC 9457 problem; None for our own faults (a plain 500)."""
-    if isinstance(exception, Refusal):
-        problem = _refusal(exception)
-    elif isinstance(exception, Http404):
-        problem = _refusal(NotFound("There is no such object."))
-    elif isinstance(exception, PermissionDenied):
-        problem = _plain("forbidden", "Not allowed", 403, str(exception))
-    elif isinstance(exception, exceptions.ValidationError):
-        problem = _invalid(exception)
-    elif isinstance(exception, exceptions.APIException):
-        problem = _plain(
-            str(exception.default_code), "The request was refused", exception.status_code,
-            str(exception.detail),
-        )  # fmt: skip
-    else:
-        return None
-    headers = {}
-    if challenge := getattr(exception, "auth_header", None):
-        headers["WWW-Authenticate"] = challenge
-    if wait := getattr(exception, "wait", None):
-        headers["Retry-After"] = str(int(wait))
-    response = Response(problem, status=problem["status"], headers=headers)
-    response.content_type = ProblemRenderer.media_type
-    return response
-
-
-def _plain(code: str, title: str, status: int, detail: str) -> dict[str, Any]:
-    return {"type": PROBLEM_BASE + code, "title": title, "status": status, "detail": detail}
-
-
-def _refusal(refusal: Refusal) -> dict[str, Any]:
-    problem = _plain(refusal.code, refusal.title, refusal.status, refusal.detail)
-    if refusal.field:
-        problem["errors"] = [{"field": refusal.field, "detail": refusal.detail}]
-    return problem | {key: value for key, value in refusal.facts.items() if key not in problem}
-
-
-def _invalid(error: exceptions.ValidationError) -> dict[str, Any]:
-    problem = _plain(InvalidInput.code, InvalidInput.title, 422, "See the errors of the fields.")
-    problem["errors"] = list(_field_errors(error.detail))
-    return problem
-
-
-def _field_errors(detail: Any, field: str = "") -> Any:
-    if isinstance(detail, dict):
-        for name, inner in detail.items():
-            yield from _field_errors(inner, f"{field}.{name}" if field else str(name))
-    elif isinstance(detail, list):
-        for index, inner in enumerate(detail):
-            nested = isinstance(inner, dict | list)
-            yield from _field_errors(inner, f"{field}[{index}]" if nested else field)
-    else:
-        yield {"field": field, "detail": str(detail)}
-
-
 class IdempotencyKeyMissing(Refusal):
     code = "idempotency_key_missing"
     title = "The Idempotency-Key header is missing"
@@ -162,11 +148,15 @@ class IdempotencyKeyReused(Refusal):
     title = "The Idempotency-Key was used with another request"
 
 
+_KEPT_HEADERS = ("Location", "ETag")
+
+
 def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
     """Make a POST safe to repeat: the same key and body gives the first answer again.
 
     The answer is stored in the transaction of the change itself. A repeat that comes while the
-    first is still running waits for it. A refusal changes nothing, so it is not stored.
+    first is still running waits for it. A refusal changes nothing, so it is not stored. A
+    repeated answer carries `Idempotent-Replay: true`.
 
     Raises:
         IdempotencyKeyMissing: there is no key, or it is longer than 200 characters.
@@ -175,26 +165,48 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
 
     @wraps(method)
     def once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
-        key = request.headers.get("Idempotency-Key", "")
+        key = request.headers.get("Idempotency-Key", "").strip()
         if not 0 < len(key) <= 200:
             raise IdempotencyKeyMissing(
                 "Send an Idempotency-Key of 1 to 200 characters, new for each new request."
             )
-        body = json.dumps(request.data, sort_keys=True)
-        fingerprint = hashlib.sha256(f"{request.method} {request.path} {body}".encode())
+        fingerprint = _fingerprint(request)
         with transaction.atomic():
             answer, is_first = IdempotentAnswer.objects.get_or_create(
                 caller=str(request.user.pk),
                 key=key,
-                defaults={"fingerprint": fingerprint.hexdigest(), "created_at": timezone.now()},
+                defaults={"fingerprint": fingerprint, "created_at": timezone.now()},
             )
             if not is_first:
-                if answer.fingerprint != fingerprint.hexdigest():
-                    raise IdempotencyKeyReused("Use a new key for a new request.")
-                return Response(answer.body, status=answer.status)
+                return _first_answer(answer, fingerprint)
             response = method(view, request, *args, **kwargs)
-            answer.status, answer.body = response.status_code, response.data
-            answer.save(update_fields=["status", "body"])
+            if response.status_code >= 400:
+                transaction.set_rollback(True)
+            else:
+                _keep(answer, response)
             return response
 
+    once.is_idempotent = True  # type: ignore[attr-defined]  # the schema documents the header
     return once
+
+
+def _fingerprint(request: Request) -> str:
+    body = json.dumps(request.data, sort_keys=True)
+    return hashlib.sha256(f"{request.method} {request.path} {body}".encode()).hexdigest()
+
+
+def _first_answer(answer: IdempotentAnswer, fingerprint: str) -> Response:
+    if answer.fingerprint != fingerprint:
+        raise IdempotencyKeyReused(
+            "This key came with another request before. Use a new key for a new request."
+        )
+    headers = {**answer.headers, "Idempotent-Replay": "true"}
+    return Response(answer.body, status=answer.status, headers=headers)
+
+
+def _keep(answer: IdempotentAnswer, response: Response) -> None:
+    """Store the answer as it goes over the wire, so that the repeat is the same to the byte."""
+    answer.status = response.status_code
+    answer.body = json.loads(JSONRenderer().render(response.data) or b"null")
+    answer.headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
+    answer.save(update_fields=["status", "body", "headers"])

@@ -1,0 +1,209 @@
+"""Verbs for logins and subscribers: the only writers of `User` and `Subscriber`."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+
+from ispops import db, events
+from ispops.errors import InvalidInput, Refusal
+from ispops.parties import audit, roles
+from ispops.parties.models import Subscriber, User
+
+TERMS_VERSION = "2026-11"
+
+
+class TermsChanged(Refusal):
+    code = "terms_changed"
+    title = "The terms have changed"
+
+
+class EmailTaken(Refusal):
+    code = "email_taken"
+    title = "The e-mail address has a login already"
+
+
+class SubscriberClosed(Refusal):
+    code = "subscriber_closed"
+    title = "The account is closed"
+
+
+@transaction.atomic
+def register_subscriber(
+    *,
+    user: User,
+    name: str,
+    kind: str = Subscriber.Kind.CONSUMER,
+    phone: str = "",
+    terms_version: str,
+    at: datetime,
+    payment_reference: str = "",
+) -> Subscriber:
+    """Open the account of a login. A login that has an account gets that one, unchanged.
+
+    The billing period starts on the day of the month on which the account is opened, in the
+    ISP's time zone. Publishes `subscriber.registered`.
+
+    Raises:
+        InvalidInput: the name is empty or too long, or the kind is unknown.
+        TermsChanged: another version of the terms was accepted than the one in force.
+    """
+    holder = db.lock(User, user.pk)
+    known = holder.subscribers.order_by("created_at").first()
+    if known is not None:
+        return known
+    if terms_version != TERMS_VERSION:
+        raise TermsChanged(
+            "Our terms have changed since you opened this page. Please read and accept them again.",
+            field="terms_version",
+        )
+    subscriber = Subscriber(
+        name=name.strip(),
+        kind=kind,
+        email=holder.email,
+        phone=phone.strip(),
+        currency=settings.CURRENCY,
+        billing_anchor_day=at.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE)).day,
+        payment_reference=payment_reference.strip(),
+        terms_version=terms_version,
+        terms_accepted_at=at,
+        created_at=at,
+    )
+    db.check_fields(subscriber, "name", "kind", "phone", "payment_reference")
+    subscriber.save(force_insert=True)
+    subscriber.users.add(holder)
+    holder.groups.add(_group(roles.SUBSCRIBER))
+    audit.record(
+        actor=holder,
+        action="subscriber.registered",
+        subject=subscriber.public_id,
+        subscriber=subscriber,
+        at=at,
+        terms_version=terms_version,
+    )
+    events.publish("subscriber.registered", subject=subscriber.public_id, at=at)
+    return subscriber
+
+
+@transaction.atomic
+def set_standing(
+    *, subscriber_id: object, standing: str, actor: User, reason: str, at: datetime
+) -> Subscriber:
+    """Restrict an account, or put it in good standing again. Publishes `subscriber.standing`.
+
+    Setting the standing it has changes nothing.
+
+    Raises:
+        InvalidInput: there is no reason, or the standing is unknown or `closed`, which only
+            ceasing the services brings.
+        SubscriberClosed: a closed account stays closed.
+    """
+    if standing not in {Subscriber.Standing.GOOD, Subscriber.Standing.RESTRICTED}:
+        raise InvalidInput("The standing must be good or restricted.", field="standing")
+    if not reason.strip():
+        raise InvalidInput("Say why, for whoever reads this later.", field="reason")
+    subscriber = db.lock(Subscriber, subscriber_id)
+    if subscriber.standing == Subscriber.Standing.CLOSED:
+        raise SubscriberClosed("A closed account cannot be changed.")
+    if subscriber.standing == standing:
+        return subscriber
+    before, subscriber.standing = subscriber.standing, standing
+    subscriber.save(update_fields=["standing"])
+    audit.record(
+        actor=actor,
+        action="subscriber.standing_set",
+        subject=subscriber.public_id,
+        subscriber=subscriber,
+        reason=reason.strip(),
+        at=at,
+        before=before,
+        after=standing,
+    )
+    events.publish(
+        "subscriber.standing", subject=subscriber.public_id, at=at, before=before, after=standing
+    )
+    return subscriber
+
+
+@transaction.atomic
+def create_login(
+    *,
+    email: str,
+    at: datetime,
+    password: str | None = None,
+    name: str = "",
+    groups: Iterable[str] = (),
+    is_staff: bool = False,
+    email_is_verified: bool = False,
+    actor: User | None = None,
+) -> User:
+    """Make a login. Without a password it can only be used after "forgot password".
+
+    Raises:
+        InvalidInput: this is no e-mail address.
+        EmailTaken: there is a login with this address.
+    """
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise InvalidInput(
+            "Enter an e-mail address like ada@example.com.", field="email"
+        ) from error
+    if User.objects.filter(email__iexact=email).exists():
+        raise EmailTaken(f"{email} has a login already. Choose another address.", field="email")
+    first, _, last = name.strip().partition(" ")
+    user = User.objects.create_user(
+        email, password, first_name=first, last_name=last, is_staff=is_staff, date_joined=at
+    )
+    EmailAddress.objects.create(user=user, email=email, primary=True, verified=email_is_verified)
+    user.groups.add(*(_group(group) for group in groups))
+    audit.record(
+        actor=actor,
+        actor_name="" if actor else "system",
+        action="login.created",
+        subject=f"user_{user.pk}",
+        at=at,
+        email=email,
+        is_staff=is_staff,
+        groups=sorted(groups),
+    )
+    return user
+
+
+@transaction.atomic
+def set_login_active(
+    *, user_id: int, active: bool, actor: User, at: datetime, reason: str = ""
+) -> User:
+    """Lock a person out, or let them in again. Setting what is set changes nothing.
+
+    Raises:
+        InvalidInput: somebody tries to lock themselves out.
+    """
+    if user_id == actor.pk:
+        raise InvalidInput("You cannot lock yourself out. Ask a colleague.", field="user")
+    user = db.lock(User, user_id)
+    if user.is_active == active:
+        return user
+    user.is_active = active
+    user.save(update_fields=["is_active"])
+    audit.record(
+        actor=actor,
+        action="login.unlocked" if active else "login.locked",
+        subject=f"user_{user.pk}",
+        reason=reason,
+        at=at,
+        email=user.email,
+    )
+    return user
+
+
+def _group(name: str) -> Group:
+    """Return a role's group; the roles exist after every migration."""
+    return Group.objects.get_or_create(name=name)[0]

@@ -1,0 +1,274 @@
+"""Signed messages to partners: the Standard Webhooks scheme, at least once, in order per object.
+
+`queue_webhook` writes a message in the transaction of its cause. A worker claims it, sends it
+outside any transaction and records the outcome. A message waits until all earlier ones about the
+same object have arrived, so a partner never hears of the end before the beginning; a receiver
+that sees one twice knows it by its `webhook-id`.
+"""
+
+import json
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from standardwebhooks import Webhook
+
+from ispops import db, jobs
+from ispops.errors import IllegalTransition, Refusal
+from ispops.parties import audit
+from ispops.parties.models import Partner, User, WebhookDelivery
+from ispops.parties.partners import check_webhook_url, may_be_reached
+
+LEASE = timedelta(seconds=60)
+MOST_ATTEMPTS = 12
+FIRST_PAUSE = timedelta(seconds=3)
+LONGEST_PAUSE = timedelta(hours=1)
+# Seconds to connect, and seconds of silence while waiting for the answer.
+TIME_OUT = (3.0, 10.0)
+GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one attempt: a status, or the reason why there was none."""
+
+    status: int | None
+    error: str = ""
+    is_final: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def queue_webhook(
+    *, partner: Partner, kind: str, subject: str, data: dict[str, Any], at: datetime
+) -> WebhookDelivery | None:
+    """Write a message about `subject` to be sent once the caller's transaction is committed.
+
+    The body is `{"type": kind, "timestamp": ..., "data": {**data, "id": subject, "sequence": n}}`
+    where n counts the messages to this partner about this object from 1. Returns None, and
+    writes nothing, for a partner that takes no webhooks.
+
+    Raises:
+        RuntimeError: called outside a transaction, where the message could outlive its cause.
+    """
+    from ispops.parties.tasks import deliver_webhook
+
+    if not connection.in_atomic_block:
+        raise RuntimeError("webhooks are queued inside the transaction of their cause")
+    if not partner.webhook_url or not partner.active:
+        return None
+    sequence = _next_sequence(partner, subject)
+    delivery = WebhookDelivery.objects.create(
+        partner=partner,
+        kind=kind,
+        subject=subject,
+        sequence=sequence,
+        body={
+            "type": kind,
+            "timestamp": at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "data": {**data, "id": subject, "sequence": sequence},
+        },
+        created_at=at,
+        next_attempt_at=at,
+    )
+    jobs.send_on_commit(deliver_webhook, delivery_id=str(delivery.pk))
+    return delivery
+
+
+def deliver(*, delivery_id: Any, at: datetime) -> bool:
+    """Send one message if its turn has come; True when the partner has accepted it.
+
+    Anything but a 2xx answer is tried again with growing pauses, and parked for a person after
+    `MOST_ATTEMPTS`, or at once when the partner answers 410 Gone. Redirects are not followed.
+
+    Raises:
+        RuntimeError: called inside a transaction, which would be held open by the partner.
+    """
+    with transaction.atomic(durable=True):
+        claimed = jobs.claim(
+            _in_turn().filter(pk=delivery_id).select_related("partner"), at=at, lease=LEASE
+        )
+    if not claimed:
+        return False
+    delivery = claimed[0]
+    answer = _send(delivery, at)
+    recorded = _record(delivery, answer, at)
+    if recorded and answer.accepted:
+        _wake_next(delivery)
+    return recorded and answer.accepted
+
+
+@transaction.atomic
+def replay(*, delivery_id: Any, actor: User, at: datetime, reason: str = "") -> WebhookDelivery:
+    """Send a message again, delivered or parked, or a waiting one now; with the same id.
+
+    Raises:
+        IllegalTransition: it is being sent at this moment.
+        PartnerTakesNoWebhooks: the partner has no address or is no longer active.
+    """
+    from ispops.parties.tasks import deliver_webhook
+
+    delivery = db.lock(WebhookDelivery, delivery_id)
+    if delivery.leased_until and delivery.leased_until > at:
+        raise IllegalTransition("This message is being sent right now. Look again in a minute.")
+    if not delivery.partner.webhook_url or not delivery.partner.active:
+        raise PartnerTakesNoWebhooks(
+            f"{delivery.partner} has no webhook address or is no longer active."
+        )
+    before = delivery.state
+    delivery.state = WebhookDelivery.State.PENDING
+    delivery.attempts = 0
+    delivery.leased_until = None
+    delivery.next_attempt_at = at
+    delivery.save(update_fields=["state", "attempts", "leased_until", "next_attempt_at"])
+    audit.record(
+        actor=actor,
+        action="webhook.replayed",
+        subject=delivery.public_id,
+        reason=reason,
+        at=at,
+        was=before,
+        about=delivery.subject,
+        partner=delivery.partner.code,
+    )
+    jobs.send_on_commit(deliver_webhook, delivery_id=str(delivery.pk))
+    return delivery
+
+
+class PartnerTakesNoWebhooks(Refusal):
+    code = "partner_takes_no_webhooks"
+    title = "The partner takes no webhooks"
+
+
+def due_deliveries(*, at: datetime, limit: int) -> list[Any]:
+    """The ids of the messages, oldest first, that a sweep should send because nobody else did."""
+    waiting = jobs.due(_in_turn(), at=at).order_by("next_attempt_at", "pk")
+    return list(waiting.values_list("pk", flat=True)[:limit])
+
+
+def _in_turn() -> QuerySet[WebhookDelivery]:
+    """The waiting messages before which nothing about the same object is still to be sent."""
+    earlier = WebhookDelivery.objects.filter(
+        partner=OuterRef("partner"), subject=OuterRef("subject"), sequence__lt=OuterRef("sequence")
+    ).exclude(state=WebhookDelivery.State.DELIVERED)
+    return WebhookDelivery.objects.filter(~Exists(earlier), state=WebhookDelivery.State.PENDING)
+
+
+def _next_sequence(partner: Partner, subject: str) -> int:
+    """Number a message; holds others about the same object back until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"webhook:{partner.pk}:{subject}"],
+        )
+    last = (
+        WebhookDelivery.objects.filter(partner=partner, subject=subject)
+        .order_by("-sequence")
+        .values_list("sequence", flat=True)
+        .first()
+    )
+    return (last or 0) + 1
+
+
+def _send(delivery: WebhookDelivery, at: datetime) -> Answer:
+    """Make one attempt. The signature covers the exact bytes of the body and the time of it."""
+    partner = delivery.partner
+    if not partner.webhook_url or not partner.active:
+        return Answer(None, "The partner has no webhook address or is not active.", is_final=True)
+    text = json.dumps(delivery.body, separators=(",", ":"), ensure_ascii=False)
+    headers = {
+        "content-type": "application/json",
+        "user-agent": "ispops-webhooks/1",
+        "webhook-id": delivery.public_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(partner.webhook_secret).sign(
+            delivery.public_id, at.astimezone(UTC), text
+        ),
+    }
+    try:
+        _check_destination(partner.webhook_url)
+        with requests.Session() as session:
+            # Neither proxies nor passwords of this machine's files belong into a partner's call.
+            session.trust_env = False
+            with session.post(
+                partner.webhook_url,
+                data=text.encode(),
+                headers=headers,
+                timeout=TIME_OUT,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                status = response.status_code
+    except (requests.RequestException, OSError, Refusal) as error:
+        return Answer(None, f"{type(error).__name__}: {error}"[:500])
+    accepted = 200 <= status < 300
+    return Answer(
+        status, "" if accepted else f"The partner answered {status}.", is_final=status == GONE
+    )
+
+
+def _check_destination(url: str) -> None:
+    """Look where the address leads today: a partner's name must not lead into our own network."""
+    check_webhook_url(url)
+    if settings.WEBHOOKS_MAY_STAY_LOCAL:
+        return
+    parts = urlsplit(url)
+    for *_, address in socket.getaddrinfo(
+        parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
+    ):
+        if not may_be_reached(str(address[0])):
+            raise ConnectionRefusedError(
+                f"{parts.hostname} leads to {address[0]}, inside our network"
+            )
+
+
+def _record(delivery: WebhookDelivery, answer: Answer, at: datetime) -> bool:
+    """Write the outcome, unless the lease ran out and somebody else has taken the message."""
+    changes: dict[str, Any] = {
+        "leased_until": None,
+        "response_status": answer.status,
+        "last_error": answer.error,
+    }
+    if answer.accepted:
+        changes |= {
+            "state": WebhookDelivery.State.DELIVERED,
+            "delivered_at": at,
+            "next_attempt_at": None,
+        }
+    elif answer.is_final or delivery.attempts >= MOST_ATTEMPTS:
+        changes |= {"state": WebhookDelivery.State.PARKED, "next_attempt_at": None}
+    else:
+        pause = jobs.backoff(delivery.attempts, base=FIRST_PAUSE, most=LONGEST_PAUSE)
+        changes |= {"next_attempt_at": at + pause}
+    held = WebhookDelivery.objects.filter(
+        pk=delivery.pk,
+        state=WebhookDelivery.State.PENDING,
+        leased_until=delivery.leased_until,
+    )
+    return bool(held.update(**changes))
+
+
+def _wake_next(delivery: WebhookDelivery) -> None:
+    """Send the message that waited for this one without waiting for the sweep."""
+    from ispops.parties.tasks import deliver_webhook
+
+    following = (
+        WebhookDelivery.objects.filter(
+            partner=delivery.partner_id,
+            subject=delivery.subject,
+            sequence__gt=delivery.sequence,
+            state=WebhookDelivery.State.PENDING,
+        )
+        .order_by("sequence")
+        .first()
+    )
+    if following is not None:
+        jobs.send_on_commit(deliver_webhook, delivery_id=str(following.pk))
