@@ -146,7 +146,7 @@ class Server:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir.absolute()
-        self.log = self.data_dir / "logs" / f"{self.name}.log"
+        self.log = self.data_dir / "logs" / f"{self.name.lower()}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

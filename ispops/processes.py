@@ -36,11 +36,13 @@ def spawn(
     folder: Path | str = "/",
     stop_signal: signal.Signals = signal.SIGTERM,
     text: bytes | None = None,
+    sockets: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a child that gets `stop_signal` from the kernel (on Linux) when this process dies.
 
     `account` is the user to run as, for a server that refuses to be root. `text` is sent to the
-    child's standard input, which is then closed. Raises `OSError` when it cannot be executed.
+    child's standard input, which is then closed. `sockets` are the numbers of open files that it
+    inherits. Raises `OSError` when it cannot be executed.
     """
 
     def ask_for_signal() -> None:
@@ -57,6 +59,7 @@ def spawn(
         env=dict(environment),
         start_new_session=True,
         preexec_fn=ask_for_signal,
+        pass_fds=sockets,
         **run_as(account),
     )
     if child.stdin is not None and text is not None:

@@ -1,0 +1,308 @@
+"""`make run`: everything the product needs, started in order, kept alive, stopped in order.
+
+Own code and not a library, because most of it is what the libraries leave out: the embedded
+servers, waiting until the product really answers, and one clear line for each thing that can be
+wrong with a machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import httpx
+
+from ispops import embedded, processes
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+READY_SECONDS = 90
+LONGEST_PAUSE = 30.0
+STEADY_SECONDS = 60.0
+LOG_BYTES_KEPT = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Program:
+    """One line of the table: what to run, and how long it may take to end politely."""
+
+    name: str
+    command: Sequence[str]
+    stop_seconds: float = 10
+    sockets: tuple[int, ...] = ()
+
+
+def programs(*, listener: socket.socket, data_dir: Path, demo: bool) -> list[Program]:
+    """The processes of the product, in the order in which they are stopped.
+
+    The web server gets the listening socket from its parent: so the port stays ours while the web
+    server is started again, and callers wait instead of being refused.
+    """
+    python = sys.executable
+    web = "-m gunicorn ispops.wsgi:application --worker-class gthread --workers 2 --threads 16"
+    web += f" --bind fd://{listener.fileno()} --timeout 60 --graceful-timeout 3 --no-control-socket"
+    beat = ["-m", "celery", "-A", "ispops", "beat", "--loglevel", "WARNING", "--pidfile="]
+    beat += ["--schedule", str(data_dir / "beat")]
+    worker = "-m celery -A ispops worker --concurrency 2 --loglevel INFO"
+    worker += " --without-gossip --without-mingle"
+    table = [
+        Program(
+            "web",
+            [python, *web.split(), "--access-logfile", "-"],
+            sockets=(listener.fileno(),),
+        ),
+        Program("beat", [python, *beat]),
+        Program("worker", [python, *worker.split()], stop_seconds=20),
+    ]
+    if demo:
+        table.append(Program("bsp", [python, "-m", "ispops.demo.bsp_server"]))
+    return table
+
+
+class Keepable(Protocol):
+    """Something that can be started again when it has died."""
+
+    name: str
+
+    @property
+    def pid(self) -> int | None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def poll(self) -> int | None: ...
+
+
+class Child:
+    """One running program, writing to a log file of its own."""
+
+    def __init__(self, program: Program, environment: Mapping[str, str], logs: Path) -> None:
+        self.name = program.name
+        self.program = program
+        self.environment = environment
+        self.log = logs / f"{program.name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        grown = self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT
+        with self.log.open("wb" if grown else "ab") as log:
+            self._process = processes.spawn(
+                self.program.command,
+                output=log,
+                environment=self.environment,
+                folder=REPOSITORY,
+                sockets=self.program.sockets,
+            )
+
+    def poll(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            seconds = self.program.stop_seconds
+            processes.stop(self._process, (signal.SIGTERM, seconds), (signal.SIGKILL, 5))
+
+
+class Keeper:
+    """Starts a process again when it dies, after a pause that doubles while it keeps dying."""
+
+    def __init__(self, kept: Keepable, say: Callable[[str], None]) -> None:
+        self.kept = kept
+        self.say = say
+        self.deaths = 0
+        self._started_at = time.monotonic()
+        self._again_at: float | None = None
+
+    def look(self) -> None:
+        """Notice a death, or end a pause; never waits."""
+        now = time.monotonic()
+        if self._again_at is not None:
+            if now >= self._again_at:
+                self._start_again()
+            return
+        status = self.kept.poll()
+        if status is None:
+            if now - self._started_at > STEADY_SECONDS:
+                self.deaths = 0
+            return
+        self._plan_restart(f"{self.kept.name} ended ({_ending(status)})")
+
+    def _start_again(self) -> None:
+        self._again_at = None
+        self._started_at = time.monotonic()
+        try:
+            self.kept.start()
+        except (embedded.CannotStart, OSError) as error:
+            self._plan_restart(str(error))
+
+    def _plan_restart(self, reason: str) -> None:
+        if self.kept.pid is not None:
+            processes.end_group(self.kept.pid)
+        pause = min(2.0**self.deaths, LONGEST_PAUSE)
+        self.deaths += 1
+        self._again_at = time.monotonic() + pause
+        self.say(f"{reason}; starting it again in {pause:.0f} s.")
+
+
+def main() -> int:
+    """Run until a signal comes. The exit status is 0 then, and 1 when something cannot start."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    try:
+        with contextlib.ExitStack() as running:
+            _run(running)
+    except embedded.CannotStart as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    """Unwind once, and let nothing disturb the orderly stop that follows."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
+def _run(running: contextlib.ExitStack) -> NoReturn:
+    started_at = time.monotonic()
+    port = _port()
+    data_dir = Path(os.environ.get("ISPOPS_DATA_DIR") or REPOSITORY / ".data").absolute()
+    demo = os.environ.get("ISPOPS_DEMO", "") in {"1", "true", "yes", "on"}
+    running.enter_context(embedded.lock_folder(data_dir))
+    listener = running.enter_context(listen(port))
+    running.callback(_say, f"Stopped. The data stays in {data_dir}.")
+
+    servers = embedded.missing_servers(data_dir)
+    for server in servers:
+        _say(f"Starting {server.name} ...")
+        running.callback(server.stop)
+        server.start()
+    environment = os.environ | embedded.addresses(data_dir, servers)
+    environment |= {
+        "DJANGO_SETTINGS_MODULE": "ispops.settings",
+        "ISPOPS_DATA_DIR": str(data_dir),
+        "ISPOPS_BASE_URL": os.environ.get("ISPOPS_BASE_URL") or f"http://127.0.0.1:{port}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    _manage(["prepare"], environment, data_dir, shown=True)
+
+    table = programs(listener=listener, data_dir=data_dir, demo=demo)
+    children = [Child(program, environment, data_dir / "logs") for program in table]
+    running.callback(_say, "\nStopping ...")
+    for child in reversed(children):
+        running.callback(child.stop)
+    _say("Starting " + ", ".join(child.name for child in children) + " ...")
+    for child in children:
+        child.start()
+    keepers = [Keeper(kept, _say) for kept in [*servers, *children]]
+    logins = _manage(["demo_logins"], environment, data_dir) if demo else ""
+    _wait_until_ready(port, keepers)
+
+    _say(f"\nReady after {time.monotonic() - started_at:.0f} s: http://127.0.0.1:{port}/\n{logins}")
+    _say(f"The logs are in {data_dir / 'logs'}. Ctrl-C stops everything.")
+    while True:
+        for keeper in keepers:
+            keeper.look()
+        time.sleep(0.5)
+
+
+def _port() -> int:
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise embedded.CannotStart(f"PORT={text} is no port: give a number from 1 to 65535.")
+    return int(text)
+
+
+def listen(port: int) -> socket.socket:
+    """Take a loopback port, or any free one for 0. Raises `CannotStart`."""
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=256)
+    except OSError as error:
+        raise embedded.CannotStart(
+            f"Port {port} cannot be used ({os.strerror(error.errno or 0)}): stop the program that "
+            f"uses it, or choose another, for example: make run PORT={port % 65535 + 1}"
+        ) from error
+
+
+def _manage(
+    arguments: list[str], environment: Mapping[str, str], data_dir: Path, *, shown: bool = False
+) -> str:
+    """Run a management command to its end and give what it printed.
+
+    Raises `CannotStart` with the line that tells why it failed.
+    """
+    log_path = data_dir / "logs" / f"{arguments[0]}.log"
+    with log_path.open("w+b") as log, contextlib.ExitStack() as running:
+        child = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=None if shown else subprocess.PIPE,
+            stderr=log,
+            cwd=REPOSITORY,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        running.callback(processes.stop, child, (signal.SIGINT, 10), (signal.SIGKILL, 5))
+        output = (child.communicate()[0] or b"").decode()
+        if child.returncode:
+            log.seek(0)
+            reason = _reason(log.read().decode(errors="replace"))
+            raise embedded.CannotStart(f"manage.py {arguments[0]}: {reason} (see {log_path})")
+    return output
+
+
+def _reason(text: str) -> str:
+    """The line of a traceback, or of a command's own complaint, that says what happened."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Refusal)\b", line)]
+    return (telling or lines or ["no reason given"])[-1]
+
+
+def _wait_until_ready(port: int, keepers: list[Keeper]) -> None:
+    """Raises `CannotStart` when a process keeps dying, or when the time is over."""
+    for _ in _ticks(READY_SECONDS):
+        for keeper in keepers:
+            keeper.look()
+            if keeper.deaths > 2 and isinstance(keeper.kept, Child):
+                log = keeper.kept.log
+                reason = _reason(log.read_text(errors="replace"))
+                raise embedded.CannotStart(f"{keeper.kept.name}: {reason} (see {log})")
+        with contextlib.suppress(httpx.HTTPError):
+            answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False)
+            if answer.status_code == 200:
+                return
+    raise embedded.CannotStart(
+        f"http://127.0.0.1:{port}/readyz did not answer well in {READY_SECONDS} s: see the logs."
+    )
+
+
+def _ticks(seconds: float) -> Iterator[None]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.2)
+
+
+def _ending(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
