@@ -1,0 +1,106 @@
+"""What people fill in. A form checks its shape; whether it can be done, the verb decides."""
+
+from typing import Any
+
+from django import forms
+
+from ispops.errors import Refusal
+
+
+class PortalForm(forms.Form):
+    """A form without placeholders and colons, that takes a refusal to the field it names."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
+
+    def refuse(self, refused: Refusal) -> None:
+        """Show why the verb refused, at the field that it names or above the form."""
+        self.add_error(refused.field if refused.field in self.fields else None, refused.detail)
+
+
+class AddressForm(PortalForm):
+    """The one question of the first page."""
+
+    address = forms.CharField(
+        label="Your address",
+        max_length=500,
+        help_text="Street and number, city, state and ZIP code",
+        error_messages={
+            "required": "Enter an address: street and number, city, state and ZIP code.",
+            "max_length": "That is too long for an address. Enter it without other text.",
+        },
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "street-address",
+                "autocapitalize": "words",
+                "spellcheck": "false",
+                "enterkeyhint": "search",
+            }
+        ),
+    )
+    # Set when a suggestion was chosen: the very place, instead of a text to be matched.
+    premises = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
+
+
+class WaitlistForm(PortalForm):
+    """Whom to tell when an address can be served."""
+
+    name = forms.CharField(
+        label="Your name",
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+    email = forms.EmailField(
+        label="Your e-mail address",
+        help_text="We write to you once, when service reaches this address.",
+        error_messages={
+            "required": "Enter the e-mail address we should write to.",
+            "invalid": "Enter an e-mail address like name@example.com.",
+        },
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+
+
+class ContactForm(PortalForm):
+    """Who pays, and that the terms are accepted."""
+
+    name = forms.CharField(
+        label="Full name",
+        help_text="The name that goes on your bill.",
+        max_length=200,
+        error_messages={"required": "Enter the name that should be on your bill."},
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+    phone = forms.CharField(
+        label="Phone number",
+        required=False,
+        max_length=40,
+        help_text="For the installer. We do not call to sell you things.",
+        widget=forms.TextInput(attrs={"autocomplete": "tel", "inputmode": "tel", "type": "tel"}),
+    )
+    terms = forms.BooleanField(
+        label="I accept the terms of service",
+        error_messages={"required": "Accept the terms of service to go on."},
+    )
+
+
+class ExtrasForm(PortalForm):
+    """Partner products to order together with the line."""
+
+    extras = forms.MultipleChoiceField(
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"invalid_choice": "One of these products cannot go with this plan."},
+    )
+
+    def __init__(self, *args: Any, codes: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["extras"].choices = [(code, code) for code in codes]  # type: ignore[attr-defined]
+
+
+class KeyForm(PortalForm):
+    """The key of a write, so that a form sent twice is done once."""
+
+    idempotency_key = forms.CharField(max_length=200, widget=forms.HiddenInput)

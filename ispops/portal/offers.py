@@ -1,0 +1,70 @@
+"""The answer to an address, arranged as it is read: plans by network, extras, what is not there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ispops.catalog.models import ProductOffering
+from ispops.parties.models import Partner
+from qualification.models import QualifiedOffer
+
+_KINDS = ProductOffering.Kind
+
+
+@dataclass(slots=True)
+class Network:
+    """The plans of one provider over one technology, slowest first."""
+
+    provider: Partner | None
+    technology: str
+    offers: list[QualifiedOffer] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Answer:
+    """The offers of one qualification by what they are; `unavailable` has all that are refused."""
+
+    networks: list[Network] = field(default_factory=list)
+    bundles: list[QualifiedOffer] = field(default_factory=list)
+    products: list[QualifiedOffer] = field(default_factory=list)
+    addons: list[QualifiedOffer] = field(default_factory=list)
+    unavailable: list[QualifiedOffer] = field(default_factory=list)
+
+    def orderable(self, code: str) -> QualifiedOffer | None:
+        """Return the plan or bundle of this code, when a line can be ordered with it."""
+        plans = [offer for network in self.networks for offer in network.offers]
+        return next((o for o in [*plans, *self.bundles] if o.offering.code == code), None)
+
+    def extras_for(self, plan: QualifiedOffer) -> list[QualifiedOffer]:
+        """Return the partner products that may be ordered with a plan and are not in it."""
+        included = {part.component_id for part in plan.offering.components.all()}
+        return [
+            offer
+            for offer in self.products
+            if offer.offering.is_subscription
+            and offer.offering_id not in included
+            and offer.offering.needs_download_kbps <= (plan.download_kbps or 0)
+        ]
+
+
+def arrange(offers: Iterable[QualifiedOffer]) -> Answer:
+    """Sort the offers of one qualification into an `Answer`."""
+    answer = Answer()
+    networks: dict[tuple[int | None, int | None], Network] = {}
+    for offer in sorted(offers, key=lambda o: (o.download_kbps or 0, o.recurring_amount)):
+        if not offer.eligible:
+            answer.unavailable.append(offer)
+        elif offer.offering.kind == _KINDS.ACCESS:
+            key = (offer.provider_id, offer.technology)
+            network = networks.setdefault(
+                key, Network(offer.provider, offer.get_technology_display())
+            )
+            network.offers.append(offer)
+        elif offer.offering.kind == _KINDS.BUNDLE:
+            answer.bundles.append(offer)
+        elif offer.offering.kind == _KINDS.BSP:
+            answer.products.append(offer)
+        else:
+            answer.addons.append(offer)
+    # The fastest network first: that is what most people came to ask.
+    answer.networks = sorted(networks.values(), key=lambda n: -(n.offers[-1].download_kbps or 0))
+    return answer

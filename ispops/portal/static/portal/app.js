@@ -1,0 +1,106 @@
+/* What the pages do beyond plain HTML. Every page works without it. */
+
+"use strict";
+
+/* --- A form is sent once, however often its button is pressed ---------------------------------- */
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "yes";
+  for (const button of form.querySelectorAll("button")) button.setAttribute("aria-disabled", "true");
+});
+
+/* A page that the back button brings back may be sent again. */
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) {
+    delete form.dataset.sent;
+    for (const button of form.querySelectorAll("button")) button.removeAttribute("aria-disabled");
+  }
+});
+
+/* --- The reader is taken to what is wrong ------------------------------------------------------ */
+
+document.getElementById("error-summary")?.focus();
+
+/* --- Ids can be copied ------------------------------------------------------------------------- */
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) break;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  });
+}
+
+/* --- Suggestions under a field (WAI-ARIA combobox with a list) --------------------------------- */
+
+for (const combo of document.querySelectorAll("[data-combo]")) {
+  const input = combo.querySelector("input[role=combobox]");
+  const chosen = combo.querySelector("input[type=hidden]");
+  const list = combo.querySelector("[role=listbox]");
+  const options = () => [...list.querySelectorAll("[role=option]")];
+  const active = () => list.querySelector("[aria-selected=true]");
+
+  const close = () => {
+    list.replaceChildren();
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  };
+
+  const choose = (option) => {
+    input.value = option.dataset.text;
+    chosen.value = option.dataset.id;
+    close();
+    input.focus();
+  };
+
+  const move = (step) => {
+    const all = options();
+    if (!all.length) return;
+    const from = active();
+    const index = from ? all.indexOf(from) + step : step > 0 ? 0 : all.length - 1;
+    const next = all[(index + all.length) % all.length];
+    from?.setAttribute("aria-selected", "false");
+    next.setAttribute("aria-selected", "true");
+    next.scrollIntoView({ block: "nearest" });
+    input.setAttribute("aria-activedescendant", next.id);
+  };
+
+  const keys = {
+    ArrowDown: () => move(1),
+    ArrowUp: () => move(-1),
+    Escape: close,
+    Enter: () => choose(active()),
+  };
+
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !active()) return;
+    if (event.key === "Escape" && !options().length) return;
+    if (!(event.key in keys)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+
+  /* Whoever edits the text no longer means the address that was chosen. */
+  input.addEventListener("input", () => {
+    chosen.value = "";
+  });
+
+  input.addEventListener("blur", close);
+  list.addEventListener("mousedown", (event) => event.preventDefault());
+  list.addEventListener("click", (event) => {
+    const option = event.target.closest("[role=option]");
+    if (option) choose(option);
+  });
+  list.addEventListener("htmx:afterSwap", () => {
+    /* An answer that comes after the field was left or an address was chosen is not shown. */
+    if (document.activeElement !== input || chosen.value) close();
+    else input.setAttribute("aria-expanded", String(options().length > 0));
+  });
+}

@@ -1,0 +1,104 @@
+"""Figure 1: a visitor asks what an address can have, and leaves an e-mail where it is nothing."""
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from ispops.errors import Refusal
+from ispops.portal import journey, limits, queries
+from ispops.portal.access import subscriber_of
+from ispops.portal.forms import AddressForm, WaitlistForm
+from ispops.portal.offers import arrange
+from ispops.portal.views.errors import too_many_requests
+from qualification import qualify
+from qualification.models import ServiceQualification
+from qualification.queries import suggest
+
+
+@require_http_methods(["GET", "POST"])
+def home(request: HttpRequest) -> HttpResponse:
+    """Ask for an address; answer with a page of its own that can be kept and shared."""
+    form = AddressForm(request.POST or None)
+    if form.is_valid():
+        if not limits.admit(request, limits.QUALIFY):
+            return too_many_requests(request)
+        try:
+            return redirect("portal:answer", _qualify(request, form).public_id)
+        except Refusal as refused:
+            form.refuse(refused)
+    return render(request, "portal/home.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def _qualify(request: HttpRequest, form: AddressForm) -> ServiceQualification:
+    subscriber = subscriber_of(request.user)
+    return qualify.qualify_address(
+        text=form.cleaned_data["address"],
+        premises_id=form.cleaned_data["premises"] or None,
+        channel=ServiceQualification.Channel.PORTAL,
+        asker=str(request.user.pk or ""),
+        subscriber_kind=subscriber.kind if subscriber else "consumer",
+        at=timezone.now(),
+    )
+
+
+@require_GET
+def suggestions(request: HttpRequest) -> HttpResponse:
+    """Give the options under the address field, for what has been typed so far."""
+    text = request.GET.get("address", "").strip()
+    found = []
+    if len(text) >= 3 and limits.admit(request, limits.SUGGEST):
+        found = suggest(text, limit=8)
+    return render(request, "portal/parts/suggestions.html", {"found": found, "text": text})
+
+
+@require_GET
+def answer(request: HttpRequest, qualification_id: str) -> HttpResponse:
+    """Show what an address can have. Whoever has the link may read it: it names no person."""
+    qualification = queries.qualification(qualification_id)
+    return render(request, "portal/answer.html", _answer(qualification) | {"form": WaitlistForm()})
+
+
+def _answer(qualification: ServiceQualification) -> dict[str, object]:
+    return {
+        "qualification": qualification,
+        "answer": arrange(queries.offers(qualification)),
+        "expired": qualification.expires_at <= timezone.now(),
+    }
+
+
+@require_POST
+def wait(request: HttpRequest, qualification_id: str) -> HttpResponse:
+    """Put somebody on the waitlist of an address that nothing reaches yet."""
+    qualification = queries.qualification(qualification_id)
+    form = WaitlistForm(request.POST)
+    if form.is_valid():
+        if not limits.admit(request, limits.WAITLIST):
+            return too_many_requests(request)
+        try:
+            qualify.join_waitlist(
+                qualification=qualification, **form.cleaned_data, at=timezone.now()
+            )
+        except Refusal as refused:
+            form.refuse(refused)
+        else:
+            messages.success(
+                request,
+                f"You are on the list. We will write to {form.cleaned_data['email']} when "
+                "service reaches this address.",
+            )
+            return redirect("portal:answer", qualification.public_id)
+    context = _answer(qualification) | {"form": form}
+    return render(request, "portal/answer.html", context, status=422)
+
+
+@require_POST
+def choose(request: HttpRequest, qualification_id: str) -> HttpResponse:
+    """Take a plan of the answer into registration."""
+    qualification = queries.qualification(qualification_id)
+    code = request.POST.get("offering", "")
+    if arrange(queries.offers(qualification)).orderable(code) is None:
+        raise Http404
+    journey.begin(request, qualification=qualification.public_id, offering=code)
+    return redirect("portal:register")

@@ -1,0 +1,50 @@
+"""What people read when something does not work: what happened, and what they can do."""
+
+from http import HTTPStatus
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+
+
+def _answer(request: HttpRequest, status: HTTPStatus) -> HttpResponse:
+    """Answer a program with an RFC 9457 problem, and a person with a page."""
+    if request.path.startswith(("/api/", "/aaa/")):
+        return JsonResponse(
+            {"type": "about:blank", "title": status.phrase, "status": status},
+            status=status,
+            content_type="application/problem+json",
+        )
+    return render(request, f"{status:d}.html", status=status)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, HTTPStatus.NOT_FOUND)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _answer(request, HTTPStatus.FORBIDDEN)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """The request itself may be what cannot be read, so the page asks nothing of it."""
+    return HttpResponse(_bare("400.html"), status=HTTPStatus.BAD_REQUEST)
+
+
+def too_many_requests(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    response = _answer(request, HTTPStatus.TOO_MANY_REQUESTS)
+    response["Retry-After"] = "60"
+    return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The database may be what failed, so the page asks nothing of it."""
+    if request.path.startswith(("/api/", "/aaa/")):
+        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return HttpResponse(_bare("500.html"), status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _bare(template: str) -> str:
+    brand = {"isp_name": settings.ISP_NAME, "support_phone": settings.SUPPORT_PHONE}
+    return render_to_string(template, brand | {"bare": True})

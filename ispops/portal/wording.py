@@ -1,0 +1,124 @@
+"""How the portal says things: states, speeds, volumes, times. No database, no clock."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from ispops.money import format_money
+
+__all__ = ["Look", "ago", "bytes_in_words", "format_money", "look", "quantity", "speed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a state is shown: never by colour alone, but by a word, a shape and a colour."""
+
+    word: str
+    icon: str
+    tone: str
+
+
+_LOOKS: Final[dict[str, dict[str, Look]]] = {
+    "ProductOrder": {
+        "acknowledged": Look("Received", "wait", "busy"),
+        "in_progress": Look("In progress", "busy", "busy"),
+        "held": Look("Needs attention", "warn", "warn"),
+        "completed": Look("Done", "done", "good"),
+        "failed": Look("Failed", "bad", "bad"),
+        "cancelled": Look("Cancelled", "off", ""),
+    },
+    "OrderTask": {
+        "pending": Look("Waiting", "wait", ""),
+        "ready": Look("Working on it", "busy", "busy"),
+        "awaiting": Look("Waiting for our partner", "busy", "busy"),
+        "completed": Look("Done", "done", "done"),
+        "skipped": Look("Not needed", "skip", "done"),
+        "fallout": Look("We are looking at it", "warn", "warn"),
+        "cancelled": Look("Cancelled", "off", ""),
+    },
+    "Service": {
+        "reserved": Look("Being set up", "busy", "busy"),
+        "active": Look("Active", "done", "good"),
+        "suspended": Look("Suspended", "pause", "warn"),
+        "ceased": Look("Ended", "off", ""),
+    },
+    "Purchase": {
+        "pending": Look("Waiting for the partner", "busy", "busy"),
+        "completed": Look("Ready to use", "done", "good"),
+        "reversed": Look("Reversed", "warn", "warn"),
+        "cancelled": Look("Cancelled", "off", ""),
+    },
+    "OverallocationRequest": {
+        "pending": Look("Waiting for your answer", "warn", "warn"),
+        "granted": Look("Accepted", "done", "good"),
+        "denied": Look("Declined", "off", ""),
+        "expired": Look("Nobody answered in time", "off", ""),
+    },
+}
+
+
+def look(kind: str, state: str) -> Look:
+    """Return how a state of a kind of row is shown; a state we do not know shows as its name."""
+    known = _LOOKS.get(kind, {}).get(state)
+    return known or Look(state.replace("_", " ").capitalize(), "info", "")
+
+
+def speed(kbps: int | None) -> str:
+    """Write a speed as the trade does: 940 Mbps, 1 Gbps, 1.2 Gbps."""
+    if kbps is None:
+        return ""
+    if kbps >= 1_000_000:
+        return f"{_short(kbps / 1_000_000)} Gbps"
+    if kbps >= 1_000:
+        return f"{_short(kbps / 1_000)} Mbps"
+    return f"{kbps} kbps"
+
+
+def bytes_in_words(count: int | None) -> str:
+    """Write a volume in decimal units, with at most three figures that matter."""
+    size = float(count or 0)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 999.5 or unit == "TB":
+            return f"{_short(size)} {unit}"
+        size /= 1000
+    raise AssertionError("the last unit takes any size")
+
+
+def quantity(count: int, unit: str) -> str:
+    """Write how much of something: bytes as a volume, anything else as a count of its unit."""
+    if unit == "byte":
+        return bytes_in_words(count)
+    if not unit:
+        return f"{count:,}"
+    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Write a time as people say it: `5 minutes ago`, `in 3 days`, `just now`."""
+    span = at - now
+    words = _span(abs(span))
+    if not words:
+        return "just now" if span <= timedelta() else "in a moment"
+    return f"in {words}" if span > timedelta() else f"{words} ago"
+
+
+def _span(length: timedelta) -> str:
+    seconds = int(length.total_seconds())
+    for size, name in (
+        (365 * 86_400, "year"),
+        (30 * 86_400, "month"),
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+    ):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {name}" if count == 1 else f"{count} {name}s"
+    return ""
+
+
+def _short(value: float) -> str:
+    """Three figures that matter, without zeros after the point."""
+    if value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
