@@ -12,7 +12,8 @@ from typing import Any
 
 from django.db import transaction
 
-from ispops import jobs
+from ispops import db, jobs
+from ispops.errors import IllegalTransition
 
 Handler = Callable[[Any], None]
 log = logging.getLogger(__name__)
@@ -101,3 +102,24 @@ def due_deliveries(*, at: datetime, limit: int) -> list[int]:
 
     waiting = jobs.due(EventDelivery.objects.filter(delivered_at__isnull=True), at=at)
     return list(waiting.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])
+
+
+@transaction.atomic
+def retry(*, delivery_id: int, at: datetime) -> Any:
+    """Take a parked delivery up again, as if it were new, or a waiting one now. Returns it.
+
+    Raises:
+        IllegalTransition: it was delivered, or is being delivered at this moment.
+    """
+    from ispops.models import EventDelivery
+    from ispops.tasks import deliver_event
+
+    delivery = db.lock(EventDelivery, delivery_id)
+    if delivery.delivered_at or (delivery.leased_until and delivery.leased_until > at):
+        raise IllegalTransition("This event has been handled, or is being handled right now.")
+    delivery.attempts = 0
+    delivery.leased_until = None
+    delivery.next_attempt_at = at
+    delivery.save(update_fields=["attempts", "leased_until", "next_attempt_at"])
+    jobs.send_on_commit(deliver_event, delivery_id=delivery.pk)
+    return delivery

@@ -5,6 +5,8 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
@@ -200,6 +202,31 @@ def set_login_active(
         reason=reason,
         at=at,
         email=user.email,
+    )
+    return user
+
+
+@transaction.atomic
+def remove_second_factor(*, user_id: int, actor: User, at: datetime, reason: str = "") -> User:
+    """Let a person who lost the phone log in and set up another; their sessions end.
+
+    Raises:
+        InvalidInput: somebody tries it for themselves; their own page does that.
+    """
+    if user_id == actor.pk:
+        raise InvalidInput("Use your own security page for that.", field="user")
+    user = db.lock(User, user_id)
+    removed, _ = Authenticator.objects.filter(user=user).delete()
+    for session in UserSession.objects.filter(user=user):
+        session.end()
+    audit.record(
+        actor=actor,
+        action="login.second_factor_removed",
+        subject=f"user_{user.pk}",
+        reason=reason,
+        at=at,
+        email=user.email,
+        removed=removed,
     )
     return user
 

@@ -1,7 +1,7 @@
 """What the API says when it will not or cannot: RFC 9457 problems, whatever went wrong where.
 
-`problem_details` translates what a view of the API raises. The handlers below it answer for what
-happens outside any view: addresses that do not exist, and our own faults.
+`problem_details` translates what a view of the API raises; `by_status` answers for what happens
+outside any view: addresses that do not exist, and our own faults.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.views import defaults
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -102,41 +101,25 @@ def _field_errors(detail: Any, field: str = "") -> Iterator[dict[str, str]]:
         yield {"field": field, "detail": str(detail)}
 
 
-def _answer(code: str, status: int, detail: str) -> JsonResponse:
+def by_status(status: int) -> JsonResponse:
+    """Answer a program for what happened outside any view; says nothing of the cause."""
+    code, detail = _BY_STATUS[status]
     return JsonResponse(_framework(code, status, detail), status=status, content_type=MEDIA_TYPE)
 
 
-def is_for_programs(request: HttpRequest) -> bool:
-    return request.path.startswith("/api/")
+_BY_STATUS = {
+    400: ("bad_request", "Send a request that follows /api/v1/openapi.yaml."),
+    403: ("forbidden", "You may not do that."),
+    404: ("not_found", "There is nothing at this address; see /api/v1/docs."),
+    429: ("throttled", "Wait as long as Retry-After says, then send it again."),
+    500: (
+        "internal_error",
+        "The request was not carried out. Send it again with the same Idempotency-Key.",
+    ),
+}
 
 
 @csrf_exempt
-def api_not_found(request: HttpRequest) -> HttpResponse:
+def nothing_here(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """Answer for every address under /api/ that nothing else answers for."""
-    return _answer("not_found", 404, f"There is nothing at {request.path}; see /api/v1/docs.")
-
-
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if is_for_programs(request):
-        return _answer("bad_request", 400, "The request cannot be understood.")
-    return defaults.bad_request(request, exception)
-
-
-def forbidden(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if is_for_programs(request):
-        return _answer("forbidden", 403, "You may not do that.")
-    return defaults.permission_denied(request, exception)
-
-
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if is_for_programs(request):
-        return _answer("not_found", 404, "There is no such object.")
-    return defaults.page_not_found(request, exception)
-
-
-def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Say nothing of the cause to the caller; Django has written it to the log."""
-    if is_for_programs(request):
-        detail = "The request was not carried out. Send it again with the same Idempotency-Key."
-        return _answer("internal_error", 500, detail)
-    return defaults.server_error(request)
+    return by_status(404)

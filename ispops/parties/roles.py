@@ -1,12 +1,12 @@
 """Who may do what: roles are groups, and each department says what a role may do with its rows.
 
 A department's `AppConfig` carries `role_permissions`, a mapping from a role to codenames of its
-own permissions, where `view_*` stands for all that fit. So no department names a later one, and a
-role means what the code says: after each migration the groups are made equal to it. An operator
-who wants another mix makes a group of their own.
+own permissions, or `app.codename` of an earlier department's; `view_*` stands for all that fit.
+So no department names a later one, and a role means what the code says: after each migration the
+groups are made equal to it. An operator who wants another mix makes a group of their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -37,13 +37,13 @@ def grant(sender: AppConfig, using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
     groups = Group.objects.using(using)
     permissions = Permission.objects.using(using)
     own = list(permissions.filter(content_type__app_label=sender.label))
-    declared: dict[str, Iterable[str]] = getattr(sender, "role_permissions", {})
     for role in ROLES:
+        names = [name for label, name in _declared(role) if label == sender.label]
         group, _ = groups.get_or_create(name=role)
         wanted = {
             permission
             for permission in own
-            if any(fnmatchcase(permission.codename, name) for name in declared.get(role, ()))
+            if any(fnmatchcase(permission.codename, name) for name in names)
         }
         held = set(group.permissions.using(using).filter(content_type__app_label=sender.label))
         if wanted != held:
@@ -55,21 +55,29 @@ def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
     """Report names in the declarations that fit no permission: they would grant nothing."""
     return [
         Error(
-            f"{app.name} gives {role} the permission {name}, which none of its models has.",
-            hint="Correct the name in role_permissions.",
+            f"{role} is given {label}.{name}, which no model has.",
+            hint="Correct the name in role_permissions of the AppConfig.",
             id="parties.E001",
         )
-        for app in app_configs or apps.get_app_configs()
-        for role, names in getattr(app, "role_permissions", {}).items()
-        for name in names
-        if not any(fnmatchcase(codename, name) for codename in _codenames(app))
+        for role in ROLES
+        for label, name in _declared(role)
+        if not any(fnmatchcase(codename, name) for codename in _codenames(label))
     ]
 
 
-def _codenames(app: AppConfig) -> set[str]:
+def _declared(role: str) -> Iterator[tuple[str, str]]:
+    """Yield the app label and the codename of each permission that the apps give to a role."""
+    for app in apps.get_app_configs():
+        declared: dict[str, Iterable[str]] = getattr(app, "role_permissions", {})
+        for name in declared.get(role, ()):
+            label, dot, codename = name.rpartition(".")
+            yield (label if dot else app.label, codename)
+
+
+def _codenames(label: str) -> set[str]:
     return {
         codename
-        for model in app.get_models()
+        for model in apps.get_app_config(label).get_models()
         for codename in (
             *(f"{action}_{model._meta.model_name}" for action in model._meta.default_permissions),
             *(codename for codename, _ in model._meta.permissions),
