@@ -166,6 +166,9 @@ def main() -> int:
     except embedded.CannotStart as error:
         print(error, file=sys.stderr, flush=True)
         return 1
+    except SystemExit:
+        _say("Stopped. The data is kept.")
+        return 0
 
 
 def _leave(number: int, frame: object) -> NoReturn:
@@ -182,7 +185,6 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     demo = os.environ.get("ISPOPS_DEMO", "") in {"1", "true", "yes", "on"}
     running.enter_context(embedded.lock_folder(data_dir))
     listener = running.enter_context(listen(port))
-    running.callback(_say, f"Stopped. The data stays in {data_dir}.")
 
     servers = embedded.missing_servers(data_dir)
     for server in servers:
@@ -200,9 +202,9 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
 
     table = programs(listener=listener, data_dir=data_dir, demo=demo)
     children = [Child(program, environment, data_dir / "logs") for program in table]
-    running.callback(_say, "\nStopping ...")
     for child in reversed(children):
         running.callback(child.stop)
+    running.push(_announce_stop)
     _say("Starting " + ", ".join(child.name for child in children) + " ...")
     for child in children:
         child.start()
@@ -216,6 +218,11 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
         for keeper in keepers:
             keeper.look()
         time.sleep(0.5)
+
+
+def _announce_stop(kind: type[BaseException] | None, *_: object) -> None:
+    if kind is SystemExit:
+        _say("\nStopping ...")
 
 
 def _port() -> int:
