@@ -78,7 +78,7 @@ def pools() -> list[dict[str, Any]]:
             "name": row.pool.name,
             "purpose": row.pool.get_purpose_display(),
             "used": row.used,
-            "size": row.size,
+            "size_words": charts.count_words(row.size),
             "percent": charts.percent(row.used, row.size),
             "pk": row.pool.pk,
         }

@@ -5,7 +5,8 @@ from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+
+from ispops.console import pages
 
 View = Callable[..., HttpResponse]
 
@@ -19,8 +20,12 @@ def needs(permission: str, view: View) -> View:
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.has_perm(permission):
-            return TemplateResponse(
-                request, "console/not_allowed.html", {"permission": permission}, status=403
+            return pages.show(
+                request,
+                "console/not_allowed.html",
+                "Not allowed",
+                status=403,
+                permission=permission,
             )
         return view(request, *args, **kwargs)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 
-from ispops.console import graph
+from ispops.console import graph, tones
 from provisioning import queries as provisioning_queries
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, ServiceOrder, TaskAttempt
 
@@ -34,6 +34,8 @@ def describe(order: ProductOrder) -> dict[str, Any]:
     names = provisioning_queries.order_progress(order)
     for task, progress in zip(tasks, names, strict=True):
         task.words = progress.words
+        task.tone = tones.task_tone(task.state)
+        task.shape = tones.SHAPES[task.tone]
     return {
         "row": order,
         "items": list(order.items.all()),

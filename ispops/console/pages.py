@@ -17,10 +17,15 @@ def show(
 ) -> TemplateResponse:
     """Answer with a page in the console's frame: sidebar, search, messages."""
     request.current_app = admin.site.name  # type: ignore[attr-defined]
-    frame = admin.site.each_context(request)
-    return TemplateResponse(
-        request, template, {**frame, "title": title, "is_fullwidth": "1", **context}, status=status
-    )
+    filters = request.GET.copy()
+    filters.pop("page", None)
+    frame = admin.site.each_context(request) | {
+        "title": title,
+        "is_fullwidth": "1",
+        # What a link to the next page must keep.
+        "filter_query": f"{filters.urlencode()}&" if filters else "",
+    }
+    return TemplateResponse(request, template, {**frame, **context}, status=status)
 
 
 def get(rows: QuerySet[Any], model: type[M], ref: str) -> M:

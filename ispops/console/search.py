@@ -139,9 +139,7 @@ def _by_phone(text: str) -> list[Hit]:
     digits = "".join(character for character in text if character.isdigit())
     if len(digits) < 5 or any(character.isalpha() for character in text):
         return []
-    rows = Subscriber.objects.exclude(
-        phone=""
-    ).extra(
+    rows = Subscriber.objects.exclude(phone="").extra(
         where=["regexp_replace(phone, '[^0-9]', '', 'g') LIKE %s"], params=[f"%{digits}%"]
     )[:MOST]
     return [Hit(row, f"Phone {row.phone}") for row in rows]

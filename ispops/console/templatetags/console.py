@@ -10,27 +10,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from ispops.console import tones
 from ispops.money import format_money
 
 register = template.Library()
 
-# A state is a word, a shape and a colour; the shape tells the tone without the colour.
-_SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
-_TONES = {
-    "good": {
-        "accepted", "active", "completed", "confirmed", "delivered", "done", "good", "granted",
-        "online", "qualified", "rated",
-    },
-    "busy": {
-        "acknowledged", "awaiting", "in_progress", "pending", "qualified_with_construction",
-        "ready", "received", "reserved",
-    },
-    "warn": {
-        "choose", "expired", "held", "quarantined", "restricted", "retry", "suspended",
-        "timed_out", "waiting",
-    },
-    "bad": {"denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked"},
-}  # fmt: skip
 # Where each kind of public id leads.
 _PAGES = {
     "ord": "admin:console_order",
@@ -39,31 +23,21 @@ _PAGES = {
 }
 
 
-def tone_of(state: str) -> str:
-    """Return the colour role of a state: good, busy, warn, bad, or idle for what is over."""
-    return next((tone for tone, states in _TONES.items() if state in states), "idle")
-
-
 @register.simple_tag
-def state(value: str, words: str = "") -> SafeString:
+def state(value: str, said: str = "", *, tone: str = "") -> SafeString:
     """Write a state as a shape and a word in its colour."""
-    tone = tone_of(value)
+    tone = tone or tones.tone_of(value)
     return format_html(
         '<span class="c-state c-{}"><span aria-hidden="true">{}</span> {}</span>',
         tone,
-        _SHAPES[tone],
-        words or value.replace("_", " ").capitalize(),
+        tones.SHAPES[tone],
+        said or words(value),
     )
 
 
 @register.filter
 def tone(value: str) -> str:
-    return tone_of(value)
-
-
-@register.filter
-def shape(value: str) -> str:
-    return _SHAPES[tone_of(value)]
+    return tones.tone_of(value)
 
 
 @register.filter
@@ -181,5 +155,3 @@ def meter(percent: int, label: str, *, warn_at: int = 80, bad_at: int = 95) -> S
         label,
         max(min(percent, 100), 0),
     )
-
-

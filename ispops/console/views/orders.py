@@ -36,15 +36,17 @@ def listing(request: HttpRequest) -> HttpResponse:
     if late := request.GET.get("late") == "1":
         rows = rows.filter(expected_at__lt=now, state__in=queues.OPEN_ORDERS)
     counted = queues.by_state(ProductOrder.objects.all())
+    shown = Paginator(rows.order_by("-placed_at"), PER_PAGE).get_page(request.GET.get("page"))
+    for order in shown:
+        order.is_late = order.state in queues.OPEN_ORDERS and order.expected_at < now
     return pages.show(
         request,
         "console/orders.html",
         "Orders",
-        rows=Paginator(rows.order_by("-placed_at"), PER_PAGE).get_page(request.GET.get("page")),
+        rows=shown,
         filters=_filters(counted),
         asked=asked,
         late=late,
-        now=now,
     )
 
 

@@ -1,0 +1,50 @@
+/* Keys and copying. Everything else of the console works without a script of ours. */
+"use strict";
+
+document.addEventListener("DOMContentLoaded", () => {
+  const typing = (element) =>
+    element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName);
+
+  // Rows of a queue are walked with j and k and opened with Enter, as in a mail program.
+  const rows = () => Array.from(document.querySelectorAll("[data-rows] > tr"));
+  const choose = (step) => {
+    const all = rows();
+    if (!all.length) return;
+    const now = all.findIndex((row) => row.classList.contains("c-chosen"));
+    const next = Math.min(Math.max(now + step, 0), all.length - 1);
+    if (now >= 0) all[now].classList.remove("c-chosen");
+    all[next].classList.add("c-chosen");
+    all[next].scrollIntoView({ block: "nearest" });
+  };
+
+  document.addEventListener("keydown", (event) => {
+    const searching = (event.ctrlKey || event.metaKey) && event.key === "k";
+    if (!searching && (event.ctrlKey || event.metaKey || event.altKey || typing(event.target))) {
+      return;
+    }
+    if (searching || event.key === "/") {
+      const boxes = Array.from(document.querySelectorAll("[data-search]"));
+      const box = boxes.find((candidate) => candidate.offsetParent !== null);
+      if (box) {
+        event.preventDefault();
+        box.focus();
+        box.select();
+      }
+    } else if (event.key === "j" || event.key === "k") {
+      choose(event.key === "j" ? 1 : -1);
+    } else if (event.key === "Enter" && event.target === document.body) {
+      const chosen = document.querySelector("[data-rows] > tr.c-chosen a");
+      if (chosen) chosen.click();
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    navigator.clipboard.writeText(button.dataset.copy).then(() => {
+      const before = button.textContent;
+      button.textContent = "✓";
+      setTimeout(() => { button.textContent = before; }, 1200);
+    });
+  });
+});

@@ -1,0 +1,29 @@
+"""What a state means to whoever looks: the colour role and the shape that goes with it. Pure."""
+
+# The shape tells the tone without the colour.
+SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
+_TONES = {
+    "good": {
+        "accepted", "active", "completed", "delivered", "eligible", "good", "granted", "online",
+        "qualified", "rated",
+    },
+    "busy": {
+        "acknowledged", "awaiting", "in_progress", "pending", "qualified_with_construction",
+        "ready", "received", "reserved",
+    },
+    "warn": {
+        "choose", "expired", "held", "quarantined", "restricted", "suspended", "timed_out",
+    },
+    "bad": {"denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked"},
+}  # fmt: skip
+
+
+def tone_of(state: str) -> str:
+    """Return the colour role of a state: good, busy, warn, bad, or idle for what is over or has
+    not begun."""
+    return next((tone for tone, states in _TONES.items() if state in states), "idle")
+
+
+def task_tone(state: str) -> str:
+    """Return the colour role of an order's task, where pending means that nobody works on it."""
+    return "idle" if state == "pending" else tone_of(state)
