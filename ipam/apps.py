@@ -1,5 +1,12 @@
 from django.apps import AppConfig
 
+from ispops.parties import roles
+
 
 class IpamConfig(AppConfig):
     name = "ipam"
+    role_permissions = {
+        roles.CSR: ("view_*", "change_overallocationrequest"),
+        roles.OPERATIONS: ("view_*", "add_*", "change_*"),
+        roles.FINANCE: ("view_extraaddress",),
+    }
