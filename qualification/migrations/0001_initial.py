@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('catalog', '0001_initial'),
-        ('parties', '0003_alter_webhookdelivery_options_and_more'),
+        ('parties', '0001_initial'),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('parties', '0003_alter_webhookdelivery_options_and_more'),
+        ('parties', '0001_initial'),
     ]
 
     operations = [
