@@ -36,10 +36,7 @@ SHORT_WORDS = (
     | {"SAINT": "ST"}
     | {
         word: f"{number}{'TH' if number > 3 else ('ST', 'ND', 'RD')[number - 1]}"
-        for number, word in enumerate(
-            _ORDINALS,
-            start=1,
-        )
+        for number, word in enumerate(_ORDINALS, start=1)
     }
 )
 STREET_TYPES = frozenset(STREET_TYPE_ABBREVIATIONS) | frozenset(STREET_TYPE_ABBREVIATIONS.values())
@@ -205,6 +202,12 @@ def unit_form(unit: str) -> str:
 def display_form(street: str) -> str:
     """Write a street of the standard's form for people: `108 E 11TH AVE` is `108 E 11th Ave`."""
     return " ".join(word if word in DIRECTIONS else word.capitalize() for word in street.split())
+
+
+def leading_number(street: str) -> int:
+    """Return the street number as a number, to tell near from far; zero if there is none."""
+    digits = re.match(r"\d+", street)
+    return int(digits[0]) if digits else 0
 
 
 def prefixes(text: str) -> list[str]:

@@ -183,8 +183,7 @@ class ServiceQualification(PublicIdModel):
 
     class Confidence(models.TextChoices):
         GREEN = "green", "We know this address"
-        YELLOW = "yellow", "Taken from the same street"
-        RED = "red", "Taken from the same ZIP code"
+        YELLOW = "yellow", "Estimated from places nearby"
 
     asked_text = models.CharField(max_length=500)
     channel = models.CharField(max_length=8, choices=Channel)

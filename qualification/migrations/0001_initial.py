@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                 ('asker', models.CharField(blank=True, default='', max_length=80)),
                 ('subscriber_kind', models.CharField(default='consumer', max_length=10)),
                 ('state', models.CharField(choices=[('qualified', 'Qualified'), ('qualified_with_construction', 'Qualified, after construction'), ('not_qualified', 'Not available'), ('choose', 'Several addresses match'), ('out_of_footprint', 'Outside our area')], max_length=30)),
-                ('confidence', models.CharField(choices=[('green', 'We know this address'), ('yellow', 'Taken from the same street'), ('red', 'Taken from the same ZIP code')], default='green', max_length=6)),
+                ('confidence', models.CharField(choices=[('green', 'We know this address'), ('yellow', 'Estimated from places nearby')], default='green', max_length=6)),
                 ('remark', models.CharField(blank=True, default='', max_length=300)),
                 ('candidates', models.JSONField(default=list)),
                 ('asked_at', models.DateTimeField()),

@@ -1,0 +1,416 @@
+"""Verbs for the catalogue: the only writers of offerings, prices, terms, taxes and entitlements.
+
+Prices, settlement terms and tax rates take effect at a moment and are never edited afterwards: a
+new one ends the one before. Setting what is in force already changes nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+
+from ispops import db
+from ispops.catalog.models import (
+    AddressEntitlement,
+    BundleComponent,
+    OfferingPrice,
+    ProductOffering,
+    SettlementTerm,
+    TaxRate,
+)
+from ispops.errors import InvalidInput, Refusal
+from ispops.money import MICRO
+from ispops.parties import audit
+from ispops.parties.models import Partner, User
+
+_LARGEST_AMOUNT = Decimal(1_000_000_000)
+
+
+class OfferingCodeTaken(Refusal):
+    code = "offering_code_taken"
+    title = "Another offering has this code"
+
+
+class ChangePlanned(Refusal):
+    """What is in force ends at a moment that was fixed before; until then it stays."""
+
+    code = "change_planned"
+    title = "A change is planned already"
+
+
+class InForceAlready(Refusal):
+    """Something else came into force at exactly this moment, and cannot be undone."""
+
+    code = "in_force_already"
+    title = "Another value is in force from this moment"
+
+
+class BundleDefined(Refusal):
+    code = "bundle_defined"
+    title = "The aggregated plan has its parts already"
+
+
+@transaction.atomic
+def create_offering(
+    *,
+    code: str,
+    name: str,
+    kind: str,
+    at: datetime,
+    provider: Partner | None = None,
+    sold_from: datetime | None = None,
+    actor: User | None = None,
+    **facts: Any,
+) -> ProductOffering:
+    """Put something on sale, from now or from a later moment; it needs a price to be sold.
+
+    `facts` are further fields of `ProductOffering`: the line of an access plan, what a partner
+    product needs of a line, the type of an add-on.
+
+    Raises:
+        InvalidInput: a value cannot be used, or one that the kind needs is missing.
+        OfferingCodeTaken: there is an offering with this code.
+    """
+    offering = ProductOffering(
+        code=code, name=name, kind=kind, provider=provider, sold_from=sold_from or at, **facts
+    )
+    db.check_fields(offering, "code", "name", "kind", "subscriber_kind", "tax_category")
+    db.check_fields(offering, "technology", "addon_type", *_needed(offering))
+    if ProductOffering.objects.filter(code=code).exists():
+        raise OfferingCodeTaken(f"There is an offering {code} already.", field="code")
+    offering.save(force_insert=True)
+    _note("offering.created", offering, actor, at, kind=kind)
+    return offering
+
+
+@transaction.atomic
+def withdraw_offering(
+    *, offering: ProductOffering, at: datetime, reason: str = "", actor: User | None = None
+) -> ProductOffering:
+    """Stop selling an offering; what was sold goes on."""
+    row = db.lock(ProductOffering, offering.pk)
+    if row.sold_to is None or row.sold_to > at:
+        if row.sold_from >= at:
+            raise InvalidInput("It is not on sale yet.", field="sold_to")
+        row.sold_to = at
+        row.save(update_fields=["sold_to"])
+        _note("offering.withdrawn", row, actor, at, reason=reason)
+    return row
+
+
+@transaction.atomic
+def set_price(
+    *,
+    offering: ProductOffering,
+    charge: str,
+    amount: Decimal,
+    at: datetime,
+    valid_from: datetime | None = None,
+    name: str = "",
+    currency: str = "",
+    unit: str = "",
+    block_size: int = 1,
+    counts_started_blocks: bool = False,
+    allowance: int = 0,
+    tiers: Sequence[dict[str, Any]] = (),
+    actor: User | None = None,
+) -> OfferingPrice:
+    """Set a price from `valid_from` (or now) on, which ends the price of the same charge and unit.
+
+    Amounts are net of tax. See `OfferingPrice` for the meaning of blocks, allowance and tiers.
+
+    Raises:
+        InvalidInput: a value cannot be used.
+        ChangePlanned, InForceAlready: see the classes.
+    """
+    price = OfferingPrice(
+        offering=offering,
+        charge=charge,
+        name=name or f"{offering.name}"[:120],
+        currency=currency or settings.CURRENCY,
+        amount=_checked_amount(amount),
+        unit=unit,
+        block_size=block_size,
+        counts_started_blocks=counts_started_blocks,
+        allowance=allowance,
+        tiers=_checked_tiers(tiers),
+        valid_from=valid_from or at,
+    )
+    db.check_fields(price, "charge", "name", "currency", "unit", "block_size", "allowance")
+    if block_size < 1:
+        raise InvalidInput("A block holds at least one unit.", field="block_size")
+    if (charge == OfferingPrice.Charge.USAGE) != bool(unit):
+        raise InvalidInput("A price by use has a unit, and no other price has.", field="unit")
+    db.lock(ProductOffering, offering.pk)
+    same = OfferingPrice.objects.filter(
+        offering=offering, charge=charge, unit=unit, currency=price.currency
+    )
+    terms = ("amount", "block_size", "counts_started_blocks", "allowance", "tiers")
+    put = _put_in_force(same, price, terms, at)
+    if put.is_new:
+        _note("price.set", offering, actor, at, charge=charge, amount=str(price.amount), unit=unit)
+    return put.row
+
+
+@transaction.atomic
+def set_settlement_term(
+    *,
+    offering: ProductOffering,
+    role: str,
+    partner: Partner,
+    basis: str,
+    at: datetime,
+    percent: Decimal = Decimal(0),
+    amount: Decimal = Decimal(0),
+    valid_from: datetime | None = None,
+    actor: User | None = None,
+) -> SettlementTerm:
+    """Set what a partner gets of each charge of an offering, from `valid_from` (or now) on.
+
+    Raises:
+        InvalidInput: a value cannot be used, or does not fit the basis.
+        ChangePlanned, InForceAlready: see the classes.
+    """
+    term = SettlementTerm(
+        offering=offering,
+        role=role,
+        partner=partner,
+        basis=basis,
+        percent=_checked_percent(percent),
+        amount=_checked_amount(amount),
+        valid_from=valid_from or at,
+    )
+    db.check_fields(term, "role", "basis")
+    if (basis == SettlementTerm.Basis.FIXED and percent) or (
+        basis == SettlementTerm.Basis.PERCENT_OF_NET and amount
+    ):
+        raise InvalidInput("Give the percentage or the fixed amount, as the basis says.")
+    db.lock(ProductOffering, offering.pk)
+    same = SettlementTerm.objects.filter(offering=offering, role=role)
+    put = _put_in_force(same, term, ("partner_id", "basis", "percent", "amount"), at)
+    if put.is_new:
+        _note("settlement_term.set", offering, actor, at, partner=partner.code, role=role)
+    return put.row
+
+
+@transaction.atomic
+def set_tax_rate(
+    *,
+    category: str,
+    percent: Decimal,
+    at: datetime,
+    valid_from: datetime | None = None,
+    actor: User | None = None,
+) -> TaxRate:
+    """Set the tax on a category of goods, from `valid_from` (or now) on.
+
+    Raises:
+        InvalidInput: the category is no slug, or the percentage is not within 0 and 100.
+        ChangePlanned, InForceAlready: see the classes.
+    """
+    rate = TaxRate(
+        category=category, percent=_checked_percent(percent), valid_from=valid_from or at
+    )
+    db.check_fields(rate, "category")
+    # There is no row above the rates to lock, so two changes at once are refused by the database.
+    put = _put_in_force(TaxRate.objects.filter(category=category), rate, ("percent",), at)
+    if put.is_new:
+        audit.record(
+            actor=actor,
+            actor_name="" if actor else "system",
+            action="tax_rate.set",
+            subject=f"tax_{category}",
+            at=at,
+            percent=str(percent),
+        )
+    return put.row
+
+
+@transaction.atomic
+def set_entitlement(
+    *,
+    offering: ProductOffering,
+    policy: str,
+    at: datetime,
+    ipv4_addresses: int = 1,
+    ipv6_prefixes: int = 1,
+    extra_address: ProductOffering | None = None,
+    most_extra_addresses: int = 4,
+    most_requests_an_hour: int = 10,
+    actor: User | None = None,
+) -> AddressEntitlement:
+    """Set how many addresses a plan includes, and what happens when a device asks for more.
+
+    Raises:
+        InvalidInput: the offering is no access plan, or the policy grants and names no add-on.
+    """
+    if offering.kind != ProductOffering.Kind.ACCESS:
+        raise InvalidInput("Only an access plan includes addresses.", field="offering")
+    if policy != AddressEntitlement.Policy.DENY and extra_address is None:
+        raise InvalidInput("Name the add-on that an extra address is.", field="extra_address")
+    if extra_address and extra_address.addon_type != ProductOffering.Addon.EXTRA_ADDRESS:
+        raise InvalidInput("This is not an extra dynamic address.", field="extra_address")
+    row, _ = AddressEntitlement.objects.select_for_update().get_or_create(
+        offering=offering, defaults={"policy": policy, "extra_address": extra_address}
+    )
+    row.policy, row.extra_address = policy, extra_address
+    row.ipv4_addresses, row.ipv6_prefixes = ipv4_addresses, ipv6_prefixes
+    row.most_extra_addresses = most_extra_addresses
+    row.most_requests_an_hour = most_requests_an_hour
+    db.check_fields(row, "policy", "ipv4_addresses", "ipv6_prefixes", "most_extra_addresses")
+    row.save()
+    _note("entitlement.set", offering, actor, at, policy=policy, ipv4_addresses=ipv4_addresses)
+    return row
+
+
+@transaction.atomic
+def define_bundle(
+    *,
+    bundle: ProductOffering,
+    components: Iterable[tuple[ProductOffering, int]],
+    at: datetime,
+    actor: User | None = None,
+) -> list[BundleComponent]:
+    """Say what an aggregated plan is made of, each part with its weight in the one price.
+
+    It is said once, because every charge of the bundle is divided by it.
+
+    Raises:
+        InvalidInput: not exactly one access plan, a bundle inside, a part twice, a weight below 1.
+        BundleDefined: it has other parts already.
+    """
+    parts = list(components)
+    _check_parts(bundle, parts)
+    db.lock(ProductOffering, bundle.pk)
+    wanted = {(part.pk, weight) for part, weight in parts}
+    existing = list(bundle.components.order_by("pk"))
+    if existing:
+        if {(part.component_id, part.revenue_weight) for part in existing} != wanted:
+            raise BundleDefined("Make a new aggregated plan and withdraw this one.")
+        return existing
+    made = BundleComponent.objects.bulk_create(
+        BundleComponent(bundle=bundle, component=part, revenue_weight=weight)
+        for part, weight in parts
+    )
+    _note("bundle.defined", bundle, actor, at, components=[part.code for part, _ in parts])
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    row: Any
+    is_new: bool
+
+
+def _put_in_force(same: QuerySet[Any], row: Any, terms: Iterable[str], at: datetime) -> _Put:
+    """Let a row take effect among those for the same thing: end the one before it, if any."""
+    before = same.filter(valid_from__lte=row.valid_from).order_by("-valid_from").first()
+    after = same.filter(valid_from__gt=row.valid_from).order_by("valid_from").first()
+    if before and before.valid_to is None and _agree(before, row, terms):
+        return _Put(before, is_new=False)
+    if before and before.valid_from == row.valid_from:
+        if before.valid_from <= at:
+            raise InForceAlready(f"Since {before.valid_from:%Y-%m-%d %H:%M} UTC: {before}.")
+        before.delete()  # A plan that was not in force yet is replaced.
+    elif before and before.valid_to and before.valid_to > row.valid_from:
+        raise ChangePlanned(
+            f"A change is fixed for {before.valid_to:%Y-%m-%d %H:%M} UTC; set a value from then on."
+        )
+    elif before and before.valid_to is None:
+        before.valid_to = row.valid_from
+        before.save(update_fields=["valid_to"])
+    row.valid_to = after.valid_from if after else None
+    row.save(force_insert=True)
+    return _Put(row, is_new=True)
+
+
+def _agree(one: Any, other: Any, terms: Iterable[str]) -> bool:
+    return all(getattr(one, term) == getattr(other, term) for term in terms)
+
+
+def _needed(offering: ProductOffering) -> list[str]:
+    """Return the fields that the offering's kind cannot be without; raises for the missing ones."""
+    needed = {
+        ProductOffering.Kind.ACCESS: ["provider", "technology", "download_kbps", "upload_kbps"],
+        ProductOffering.Kind.BSP: ["provider"],
+        ProductOffering.Kind.ADDON: ["addon_type"],
+    }.get(ProductOffering.Kind(offering.kind), [])
+    for name in needed:
+        if getattr(offering, name) in (None, "", 0):
+            raise InvalidInput("This kind of offering needs it.", field=name)
+    kind = Partner.Kind.BSP if offering.kind == "bsp" else Partner.Kind.NETWORK_PROVIDER
+    if offering.provider and offering.provider.kind != kind:
+        raise InvalidInput(f"The provider is no {kind.label}.", field="provider")
+    return [name for name in needed if name.endswith("_kbps")]
+
+
+def _check_parts(bundle: ProductOffering, parts: list[tuple[ProductOffering, int]]) -> None:
+    kinds = [part.kind for part, _ in parts]
+    if bundle.kind != ProductOffering.Kind.BUNDLE:
+        raise InvalidInput("Only an aggregated plan has parts.", field="bundle")
+    if kinds.count(ProductOffering.Kind.ACCESS) != 1:
+        raise InvalidInput("It needs exactly one access plan.", field="components")
+    if ProductOffering.Kind.BUNDLE in kinds:
+        raise InvalidInput("It cannot hold another aggregated plan.", field="components")
+    if len({part.pk for part, _ in parts}) != len(parts):
+        raise InvalidInput("It holds one part twice.", field="components")
+    if any(weight < 1 for _, weight in parts):
+        raise InvalidInput("Each weight is a whole number of at least 1.", field="components")
+
+
+def _checked_amount(amount: Decimal, field: str = "amount") -> Decimal:
+    if not isinstance(amount, Decimal) or not amount.is_finite():
+        raise InvalidInput("An amount is a decimal number.", field=field)
+    if not 0 <= amount <= _LARGEST_AMOUNT:
+        raise InvalidInput(f"An amount is from 0 to {_LARGEST_AMOUNT:,}.", field=field)
+    if amount != amount.quantize(MICRO):
+        raise InvalidInput("An amount has at most six decimals.", field=field)
+    return amount
+
+
+def _checked_percent(percent: Decimal) -> Decimal:
+    if not isinstance(percent, Decimal) or not percent.is_finite() or not 0 <= percent <= 100:
+        raise InvalidInput("A percentage is from 0 to 100.", field="percent")
+    if percent != percent.quantize(Decimal("0.001")):
+        raise InvalidInput("A percentage has at most three decimals.", field="percent")
+    return percent
+
+
+def _checked_tiers(tiers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Check that the steps of a graduated price rise, and that the last one has no end."""
+    limits = [tier.get("up_to") for tier in tiers]
+    rising = [limit for limit in limits[:-1] if isinstance(limit, int) and limit > 0]
+    if tiers and (limits[-1] is not None or len(rising) != len(limits) - 1):
+        raise InvalidInput("All tiers but the last end at a whole number.", field="tiers")
+    if rising != sorted(set(rising)):
+        raise InvalidInput("Each tier ends later than the one before.", field="tiers")
+    checked = []
+    for tier in tiers:
+        try:
+            amount = _checked_amount(Decimal(str(tier.get("amount"))), "tiers")
+        except ArithmeticError as error:
+            raise InvalidInput(
+                "The amount of a tier is a decimal number.", field="tiers"
+            ) from error
+        checked.append({"up_to": tier["up_to"], "amount": str(amount)})
+    return checked
+
+
+def _note(
+    action: str, offering: ProductOffering, actor: User | None, at: datetime, **detail: Any
+) -> None:
+    reason = detail.pop("reason", "")
+    audit.record(
+        actor=actor,
+        actor_name="" if actor else "system",
+        action=action,
+        subject=f"offering_{offering.code}",
+        reason=reason,
+        at=at,
+        **detail,
+    )

@@ -1,0 +1,142 @@
+"""What the catalogue holds at a moment: what is sold, for how much, with which terms."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Prefetch, Q, QuerySet
+
+from ispops.catalog.models import (
+    AddressEntitlement,
+    BundleComponent,
+    OfferingPrice,
+    ProductOffering,
+    SettlementTerm,
+    TaxRate,
+)
+from ispops.money import format_money
+
+
+@dataclass(frozen=True, slots=True)
+class SoldOffering:
+    """An offering as it is sold at a moment, with its prices in one currency.
+
+    Amounts are net of tax; None where there is no such price.
+    """
+
+    offering: ProductOffering
+    components: tuple[ProductOffering, ...] = ()
+    one_off_amount: Decimal | None = None
+    recurring_amount: Decimal | None = None
+    usage_prices: tuple[OfferingPrice, ...] = field(default=())
+
+    @property
+    def has_price(self) -> bool:
+        amounts = (self.one_off_amount, self.recurring_amount)
+        return bool(self.usage_prices) or any(amount is not None for amount in amounts)
+
+    @property
+    def usage_terms(self) -> str:
+        """The prices by use in words; empty when there are none."""
+        return "; ".join(usage_words(price) for price in self.usage_prices)
+
+
+def sold_at(at: datetime) -> QuerySet[ProductOffering]:
+    """The offerings that can be ordered at a moment."""
+    return ProductOffering.objects.filter(sold_from__lte=at).filter(
+        Q(sold_to__isnull=True) | Q(sold_to__gt=at)
+    )
+
+
+def catalogue_at(at: datetime, currency: str) -> list[SoldOffering]:
+    """Everything that is sold at a moment, in a steady order, in three queries."""
+    components = BundleComponent.objects.select_related("component").order_by("pk")
+    offerings = (
+        sold_at(at)
+        .select_related("provider")
+        .prefetch_related(Prefetch("components", queryset=components))
+        .order_by("kind", "pk")
+    )
+    prices: defaultdict[int, list[OfferingPrice]] = defaultdict(list)
+    for price in OfferingPrice.objects.at(at).filter(currency=currency).order_by("pk"):
+        prices[price.offering_id].append(price)
+    return [_sold(offering, prices[offering.pk]) for offering in offerings]
+
+
+def price_in_force(
+    offering: ProductOffering, charge: str, at: datetime, currency: str, unit: str = ""
+) -> OfferingPrice | None:
+    """Return the one price of a charge at a moment; `unit` is needed for a price by use."""
+    prices = OfferingPrice.objects.at(at).filter(currency=currency, unit=unit)
+    return prices.filter(offering=offering, charge=charge).first()
+
+
+def term_in_force(offering: ProductOffering, role: str, at: datetime) -> SettlementTerm | None:
+    """Return what the partner in a role gets of an offering's charges at a moment."""
+    terms = SettlementTerm.objects.at(at).select_related("partner")
+    return terms.filter(offering=offering, role=role).first()
+
+
+def tax_percent(category: str, at: datetime) -> Decimal:
+    """Return the percentage of tax on a category at a moment; zero where no rate is set."""
+    rate = TaxRate.objects.at(at).filter(category=category).first()
+    return rate.percent if rate else Decimal(0)
+
+
+def entitlement_of(plan: ProductOffering) -> AddressEntitlement:
+    """Return how many addresses a plan includes.
+
+    A plan without a row of its own includes one of each kind and refuses more.
+    """
+    found = AddressEntitlement.objects.select_related("extra_address").filter(offering=plan).first()
+    return found or AddressEntitlement(offering=plan, policy=AddressEntitlement.Policy.DENY)
+
+
+def access_plan_of(offering: ProductOffering) -> ProductOffering | None:
+    """Return the access plan that is sold: the offering itself, or the one inside a bundle."""
+    if offering.kind == ProductOffering.Kind.ACCESS:
+        return offering
+    return ProductOffering.objects.filter(
+        kind=ProductOffering.Kind.ACCESS, pk__in=offering.components.values("component")
+    ).first()
+
+
+def usage_words(price: OfferingPrice) -> str:
+    """Say a price by use in words: `1 TB included, then USD 10.00 for each started 50 GB`."""
+    included = f"{quantity_words(price.allowance, price.unit)} included, then "
+    block = quantity_words(price.block_size, price.unit)
+    each = "started " if price.counts_started_blocks and price.block_size > 1 else ""
+    block = block.removeprefix("1 ")
+    if not price.tiers:
+        amount = format_money(price.amount, price.currency)
+        return f"{included if price.allowance else ''}{amount} for each {each}{block}"
+    steps = []
+    for tier in price.tiers:
+        amount = format_money(Decimal(str(tier["amount"])), price.currency)
+        limit = tier["up_to"]
+        upto = f"up to {quantity_words(limit, price.unit)}" if limit is not None else "beyond"
+        steps.append(f"{amount} {upto}")
+    return f"{included if price.allowance else ''}for each {each}{block}: {', '.join(steps)}"
+
+
+def quantity_words(quantity: int, unit: str) -> str:
+    """Write an amount of use for people: bytes as GB or TB, anything else with its own word."""
+    if unit == "byte":
+        for size, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+            if quantity >= size:
+                return f"{Decimal(quantity) / size:,.3f}".rstrip("0").rstrip(".") + f" {name}"
+    plural = "" if quantity == 1 or unit.endswith("s") or unit.isupper() else "s"
+    return f"{quantity:,} {unit}{plural}"
+
+
+def _sold(offering: ProductOffering, prices: list[OfferingPrice]) -> SoldOffering:
+    amounts = {price.charge: price.amount for price in prices}
+    usage = (price for price in prices if price.charge == OfferingPrice.Charge.USAGE)
+    return SoldOffering(
+        offering=offering,
+        components=tuple(part.component for part in offering.components.all()),
+        one_off_amount=amounts.get(OfferingPrice.Charge.ONE_OFF),
+        recurring_amount=amounts.get(OfferingPrice.Charge.RECURRING),
+        usage_prices=tuple(usage),
+    )

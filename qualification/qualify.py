@@ -1,0 +1,358 @@
+"""The verb of figures 1 to 3: can this place be served, by whom, how fast, at what price, when?"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from statistics import median
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+
+from ispops.catalog.models import ProductOffering
+from ispops.catalog.queries import SoldOffering, catalogue_at
+from ispops.errors import InvalidInput, NotFound, Refusal
+from ispops.parties.models import Subscriber
+from qualification import addresses, eligibility, queries
+from qualification.addresses import Address, AddressUnparseable
+from qualification.models import (
+    CoverageArea,
+    Premises,
+    QualifiedOffer,
+    ServiceQualification,
+    WaitlistEntry,
+)
+
+State = ServiceQualification.State
+Confidence = ServiceQualification.Confidence
+_REVIEW = "We will confirm the address with you before we install anything."
+
+
+class QualificationExpired(Refusal):
+    code = "qualification_expired"
+    title = "The answer has expired"
+
+
+class OfferNotQualified(Refusal):
+    code = "offer_not_qualified"
+    title = "This cannot be delivered at this address"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known of where the asker means: a premises, or candidates, or neither."""
+
+    premises: Premises | None = None
+    candidates: list[Premises] = field(default_factory=list)
+    confidence: str = Confidence.GREEN
+    remark: str = ""
+
+
+@transaction.atomic
+def qualify_address(
+    *,
+    text: str = "",
+    premises_id: str | None = None,
+    channel: str,
+    asker: str = "",
+    subscriber_kind: str = Subscriber.Kind.CONSUMER,
+    at: datetime,
+) -> ServiceQualification:
+    """Answer what a place can have, and store the answer (figures 1 to 3; TM Forum TMF645).
+
+    The place is the address in `text`, or the premises with the public id `premises_id`, as after
+    picking one of several. All channels get the same answer; nothing is locked or reserved by it.
+    An address that is on no list, but whose neighbours are covered, becomes a premises that is to
+    be reviewed. `asker` is who may read the answer again; empty for a visitor.
+
+    Raises:
+        AddressUnparseable: the text is no usable address; says what is missing.
+        InvalidInput: `channel` or `subscriber_kind` is unknown.
+        NotFound: there is no premises with this id.
+    """
+    if subscriber_kind not in Subscriber.Kind.values:
+        raise InvalidInput("Choose consumer or business.", field="subscriber_kind")
+    if channel not in ServiceQualification.Channel.values:
+        raise InvalidInput("This channel is not known.", field="channel")
+    place = _place_by_id(premises_id) if premises_id else _place_by_text(text, at)
+    premises = place.premises
+    lines = queries.coverage_at(premises, premises.h3_res8, at) if premises else []
+    offers = _judged(lines, subscriber_kind, at) if premises else []
+    answer = ServiceQualification.objects.create(
+        asked_text=" ".join(text.split()) or str(premises),
+        channel=channel,
+        asker=asker,
+        subscriber_kind=subscriber_kind,
+        premises=premises,
+        state=_state(place, offers),
+        confidence=place.confidence,
+        remark=place.remark,
+        candidates=[{"id": row.public_id, "address": str(row)} for row in place.candidates],
+        asked_at=at,
+        expires_at=at + settings.QUALIFICATION_VALID_FOR,
+    )
+    QualifiedOffer.objects.bulk_create(_row(answer, sold, offer) for sold, offer in offers)
+    return answer
+
+
+def require_live_offer(
+    *, qualification: ServiceQualification, offering: ProductOffering, at: datetime
+) -> QualifiedOffer:
+    """Return the promise of an offering in an answer, if it still stands.
+
+    Raises:
+        QualificationExpired: the answer is too old; ask again.
+        OfferNotQualified: the offering was refused in it, with the reason, or is not in it.
+    """
+    if at >= qualification.expires_at:
+        raise QualificationExpired(
+            f"This answer was good until {qualification.expires_at:%B %-d, %Y}. "
+            "Check the address again.",
+            field="qualification",
+        )
+    offer = qualification.offers.filter(offering=offering).first()
+    if offer is None or not offer.eligible:
+        reason = offer.reason if offer else "It was not sold when the address was checked."
+        raise OfferNotQualified(
+            f"{offering.name} cannot be delivered here. {reason} Choose another one.",
+            field="offering",
+            offering=offering.code,
+            reason_code=offer.reason_code if offer else "not_in_answer",
+        )
+    return offer
+
+
+@transaction.atomic
+def join_waitlist(
+    *, qualification: ServiceQualification, email: str, name: str = "", at: datetime
+) -> WaitlistEntry:
+    """Keep somebody's address for the day when service, or better service, comes to the place.
+
+    Repeating it gives the entry that is there.
+
+    Raises:
+        InvalidInput: the e-mail address is none, or no place has been chosen yet.
+    """
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise InvalidInput(
+            "Enter an e-mail address like name@example.com.", field="email"
+        ) from error
+    if qualification.state == State.CHOOSE:
+        raise InvalidInput("Choose one of the addresses first.", field="qualification")
+    if len(name) > 200 or not name.isprintable():
+        raise InvalidInput("Enter a name of up to 200 characters.", field="name")
+    premises = qualification.premises
+    entry, _ = WaitlistEntry.objects.get_or_create(
+        qualification=qualification,
+        email=email,
+        defaults={
+            "name": name.strip(),
+            "h3_res8": premises.h3_res8 if premises else "",
+            "created_at": at,
+        },
+    )
+    return entry
+
+
+def _place_by_id(premises_id: str) -> _Place:
+    key = Premises.key_of(premises_id)
+    premises = Premises.objects.filter(pk=key).first() if key else None
+    if premises is None:
+        raise NotFound("There is no place with this id.", field="premises_id")
+    return _known(premises)
+
+
+def _place_by_text(text: str, at: datetime) -> _Place:
+    """Find the place that an address means, or make one up from its neighbours."""
+    readings = addresses.parse(text)
+    found = queries.premises_matching(readings)
+    if found:
+        return _among(found, readings, at)
+    asked = readings[0]
+    if not asked.house_number:
+        raise addresses.lacking("house_number")
+    if not asked.postal_code:
+        raise AddressUnparseable(
+            "We do not know this address. Add the ZIP code, so that we can check the area.",
+            field="address",
+            missing="postal_code",
+        )
+    if alike := queries.near_misses(asked):
+        return _Place(
+            candidates=alike, remark="We do not know this address. Did you mean one of these?"
+        )
+    return _by_neighbours(asked, queries.neighbours(asked), at)
+
+
+def _among(found: list[Premises], readings: list[Address], at: datetime) -> _Place:
+    """Choose among known places of the same street and number, the best of them first."""
+    for reading in readings:
+        here = [row for row in found if _fits(row, reading)]
+        exact = [row for row in here if row.unit == reading.unit]
+        if len(exact) == 1 and (reading.unit or len(here) == 1):
+            return _known(exact[0])
+    asked = readings[0]
+    building = [row for row in found if _fits(row, asked)]
+    if asked.unit and len({row.match_key for row in building}) == 1:
+        remark = f"We know the building, but not {asked.unit} in it. {_REVIEW}"
+        place = _new_premises(asked, building[0], at)
+        return _Place(place, confidence=Confidence.YELLOW, remark=remark)
+    remark = ""
+    if not any(_fits(row, reading) for row in found for reading in readings):
+        remark = "The ZIP code is another one. Did you mean one of these?"
+    if len(found) > queries.MOST_CANDIDATES:
+        remark = "There are more. Add the unit, such as #12, to the address."
+    return _Place(candidates=found[: queries.MOST_CANDIDATES], remark=remark)
+
+
+def _fits(row: Premises, reading: Address) -> bool:
+    on_street = row.match_key.startswith(f"{reading.street}, ")
+    return on_street and reading.postal_code in ("", row.postal_code)
+
+
+def _known(premises: Premises) -> _Place:
+    if premises.source == Premises.Source.IMPORTED:
+        return _Place(premises)
+    remark = f"This address is not on our list yet; the area's coverage was taken. {_REVIEW}"
+    return _Place(premises, confidence=Confidence.YELLOW, remark=remark)
+
+
+def _by_neighbours(asked: Address, near: list[Premises], at: datetime) -> _Place:
+    """Accept an unknown address where a listed neighbour of its ZIP code is covered."""
+    near = [row for row in near if f", {asked.city}, " in row.match_key] or near
+    on_street = [row for row in near if f" {asked.street_name}, " in row.match_key]
+    guide = _nearest_number(asked, on_street) if on_street else _middle(near)
+    if guide is None or not queries.coverage_at(None, guide.h3_res8, at):
+        return _Place(remark=f"We do not deliver at unlisted addresses in {asked.postal_code} yet.")
+    what = f"near {guide.street}" if on_street else f"in the middle of {asked.postal_code}"
+    return _Place(
+        _new_premises(asked, guide, at),
+        confidence=Confidence.YELLOW,
+        remark=f"We do not have this address on our list. We took the coverage {what}. {_REVIEW}",
+    )
+
+
+def _nearest_number(asked: Address, rows: list[Premises]) -> Premises:
+    def away(row: Premises) -> int:
+        number = addresses.leading_number(row.match_key)
+        return abs(number - addresses.leading_number(asked.street))
+
+    return min(rows, key=away)
+
+
+def _middle(rows: list[Premises]) -> Premises | None:
+    """Return the place that is closest to the middle of all of them."""
+    located = [row for row in rows if row.latitude is not None and row.longitude is not None]
+    if not located:
+        return rows[0] if rows else None
+    latitude = median(row.latitude or Decimal(0) for row in located)
+    longitude = median(row.longitude or Decimal(0) for row in located)
+    return min(
+        located,
+        key=lambda row: abs((row.latitude or 0) - latitude) + abs((row.longitude or 0) - longitude),
+    )
+
+
+def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
+    """Note an address that is on no list, in the area of a place that is.
+
+    It gets no coordinates, because nobody has measured them.
+    """
+    key = f"{asked.street}, {guide.match_key.partition(', ')[2]}"
+    place = Premises(
+        street=addresses.display_form(asked.street),
+        unit=asked.unit,
+        city=guide.city,
+        region=guide.region,
+        postal_code=guide.postal_code,
+        match_key=key,
+        h3_res8=guide.h3_res8,
+        source=Premises.Source.ASKED,
+        created_at=at,
+    )
+    # Two askers of one new address at once get one place.
+    Premises.objects.bulk_create([place], ignore_conflicts=True)
+    return Premises.objects.get(match_key=key, unit=asked.unit)
+
+
+def _judged(
+    lines: list[CoverageArea], subscriber_kind: str, at: datetime
+) -> list[tuple[SoldOffering, eligibility.Offer]]:
+    sold = catalogue_at(at, settings.CURRENCY)
+    products = [_product(entry) for entry in sold]
+    offers = eligibility.judge([_line(row) for row in lines], subscriber_kind, products)
+    return list(zip(sold, offers, strict=True))
+
+
+def _state(place: _Place, offers: list[tuple[SoldOffering, eligibility.Offer]]) -> str:
+    if place.candidates:
+        return State.CHOOSE
+    if place.premises is None:
+        return State.OUT_OF_FOOTPRINT
+    return eligibility.outcome(offer for _, offer in offers)
+
+
+def _line(row: CoverageArea) -> eligibility.Line:
+    return eligibility.Line(
+        key=row.pk,
+        provider=row.provider_id,
+        provider_name=row.provider.name,
+        technology=row.technology,
+        technology_name=row.get_technology_display(),
+        max_download_kbps=row.max_download_kbps,
+        max_upload_kbps=row.max_upload_kbps,
+        low_latency=row.low_latency,
+        install_days=row.install_days,
+        loop_length_m=row.loop_length_m,
+        construction_fee=row.construction_fee,
+        construction_days=row.construction_days,
+        has_free_port=row.has_free_port,
+    )
+
+
+def _product(sold: SoldOffering) -> eligibility.Product:
+    offering = sold.offering
+    return eligibility.Product(
+        key=offering.pk,
+        name=offering.name,
+        kind=offering.kind,
+        has_price=sold.has_price,
+        subscriber_kind=offering.subscriber_kind,
+        provider=offering.provider_id,
+        provider_name=offering.provider.name if offering.provider else "",
+        technology=offering.technology,
+        technology_name=offering.get_technology_display() if offering.technology else "",
+        download_kbps=offering.download_kbps or 0,
+        upload_kbps=offering.upload_kbps or 0,
+        needs_download_kbps=offering.needs_download_kbps,
+        needs_low_latency=offering.needs_low_latency,
+        components=tuple(part.pk for part in sold.components),
+    )
+
+
+def _row(
+    answer: ServiceQualification, sold: SoldOffering, offer: eligibility.Offer
+) -> QualifiedOffer:
+    line, plan = offer.line, offer.plan
+    return QualifiedOffer(
+        qualification=answer,
+        offering=sold.offering,
+        provider_id=sold.offering.provider_id or (line.provider if line else None),
+        coverage_id=line.key if line else None,
+        eligible=offer.eligible,
+        reason_code=offer.reason_code,
+        reason=offer.reason[:300],
+        technology=plan.technology if plan else sold.offering.technology,
+        download_kbps=plan.download_kbps if plan else sold.offering.download_kbps,
+        upload_kbps=plan.upload_kbps if plan else sold.offering.upload_kbps,
+        install_days=line.install_days + line.construction_days if line else None,
+        currency=settings.CURRENCY,
+        one_off_amount=sold.one_off_amount or Decimal(0),
+        recurring_amount=sold.recurring_amount or Decimal(0),
+        construction_fee=line.construction_fee if line else Decimal(0),
+        usage_terms=sold.usage_terms[:300],
+    )
