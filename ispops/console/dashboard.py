@@ -77,9 +77,9 @@ def pools() -> list[dict[str, Any]]:
         {
             "name": row.pool.name,
             "purpose": row.pool.get_purpose_display(),
-            "used": row.used,
-            "size_words": charts.count_words(row.size),
-            "percent": charts.percent(row.used, row.size),
+            "taken_words": charts.count_words(row.taken),
+            "total_words": charts.count_words(row.total),
+            "percent": charts.percent(row.taken, row.total),
             "pk": row.pool.pk,
         }
         for row in ipam_queries.utilisation()

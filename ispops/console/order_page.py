@@ -14,7 +14,8 @@ def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
 
     Every task's `tries` are in order and its `waits_for` are the keys of the tasks before it.
     """
-    tasks = OrderTask.objects.order_by("position").prefetch_related(
+    tasks = OrderTask.objects.order_by("position").select_related("service_order__partner")
+    tasks = tasks.prefetch_related(
         Prefetch("tries", TaskAttempt.objects.order_by("number")),
         Prefetch("depends_on", OrderTask.objects.only("id"), to_attr="before"),
     )
@@ -31,14 +32,16 @@ def describe(order: ProductOrder) -> dict[str, Any]:
     tasks = list(order.tasks.all())
     drawing = graph.draw({task.pk: [before.pk for before in task.before] for task in tasks})
     by_key = {task.pk: task for task in tasks}
-    names = provisioning_queries.order_progress(order)
-    for task, progress in zip(tasks, names, strict=True):
-        task.words = progress.words
+    items = {item.pk: item for item in order.items.all()}
+    steps = iter(provisioning_queries.order_progress(order))
+    for task in tasks:
+        task.item = items.get(task.item_id)
+        task.words = next(steps).words if task.item else ""
         task.tone = tones.task_tone(task.state)
         task.shape = tones.SHAPES[task.tone]
     return {
         "row": order,
-        "items": list(order.items.all()),
+        "items": list(items.values()),
         "tasks": tasks,
         "done": sum(task.state in ("completed", "skipped") for task in tasks),
         "drawing": drawing,

@@ -1,4 +1,4 @@
-"""Everything of one subscriber, read in a fixed number of queries whatever its size."""
+"""Everything of one subscriber, in a number of queries that grows with its lines alone."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,11 +11,12 @@ from ipam.models import Allocation, ExtraAddress, OverallocationRequest
 from ispops.console import charts, order_page, timeline
 from ispops.parties.models import Subscriber, User, WebhookDelivery
 from ispops.periods import billing_period
+from provisioning import queries as provisioning_queries
 from provisioning.models import PartnerSubscriber, ProductOrder, Service, ServiceOrder
 from qualification.models import AccessPort
 from rating import billing
 from rating import queries as rating_queries
-from rating.models import Charge, CustomerBill, MeteredSession, Purchase
+from rating.models import Charge, CustomerBill, Purchase
 
 # How many of the newest rows of each kind are on the page; the lists hold the rest.
 MOST = 12
@@ -31,7 +32,7 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
     page: dict[str, Any] = {
         "subscriber": subscriber,
         "logins": list(subscriber.users.order_by("email")),
-        "lines": _lines(lines, services),
+        "lines": _lines(lines, services, at),
     }
     ids = [subscriber.public_id, *(service.public_id for service in services)]
     if user.has_perm("provisioning.view_productorder"):
@@ -71,7 +72,7 @@ def _services(subscriber: Subscriber) -> list[Service]:
     )
 
 
-def _lines(lines: list[Service], services: list[Service]) -> list[dict[str, Any]]:
+def _lines(lines: list[Service], services: list[Service], at: datetime) -> list[dict[str, Any]]:
     """Each line with what it carries, its port, its login and what the network last said of it."""
     ports = {
         port.service_ref: port
@@ -79,17 +80,11 @@ def _lines(lines: list[Service], services: list[Service]) -> list[dict[str, Any]
             service_ref__in=[line.public_id for line in lines]
         ).select_related("node")
     }
-    sessions: dict[Any, MeteredSession] = {
-        session.service_id: session
-        for session in MeteredSession.objects.filter(service__in=lines)
-        .order_by("service", "-last_event_at")
-        .distinct("service")
-    }
     return [
         {
             "row": line,
             "port": ports.get(line.public_id),
-            "session": sessions.get(line.pk),
+            "online": provisioning_queries.online(line, at),
             "credential": getattr(line, "credential", None),
             "carried": [service for service in services if service.line_id == line.pk],
         }

@@ -16,6 +16,7 @@ WORK_FALLOUT = "provisioning.work_fallout"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
 DECIDE_REQUESTS = "ipam.change_overallocationrequest"
 QUALIFY = "qualification.add_servicequalification"
+ORDER_ON_BEHALF = "parties.register_on_behalf"
 REPLAY = "parties.replay_webhookdelivery"
 
 PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
@@ -53,6 +54,7 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ),
     ("qualify/", qualify.ask, "console_qualify", QUALIFY),
     ("qualify/<str:ref>/", qualify.result, "console_qualification", QUALIFY),
+    ("qualify/<str:ref>/order/", qualify.order, "console_place_order", ORDER_ON_BEHALF),
     ("webhooks/<str:ref>/replay/", subscribers.replay_webhook, "console_replay", REPLAY),
 )
 

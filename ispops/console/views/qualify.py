@@ -1,18 +1,26 @@
 """Qualifying an address for a caller: the portal's answer, plus node, ports and provider."""
 
+import secrets
+import uuid
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Count, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ispops.console import pages
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber, User
+from provisioning import orders
+from provisioning.models import ProductOrder
 from qualification import qualify as verbs
-from qualification.models import AccessPort, CoverageArea, QualifiedOffer, ServiceQualification
+from qualification.models import AccessPort, QualifiedOffer, ServiceQualification
+from qualification.queries import coverage_at
 
 RECENT = 20
 
@@ -23,6 +31,7 @@ def ask(request: HttpRequest) -> HttpResponse:
     text = request.POST.get("address", "").strip()[:500]
     premises_id = request.POST.get("premises_id", "").strip() or None
     kind = request.POST.get("subscriber_kind", Subscriber.Kind.CONSUMER)
+    subscriber_ref = (request.POST or request.GET).get("subscriber", "")
     error = ""
     if request.method == "POST":
         user: User = request.user  # type: ignore[assignment]
@@ -38,7 +47,7 @@ def ask(request: HttpRequest) -> HttpResponse:
         except Refusal as refusal:
             error = refusal.detail
         else:
-            return redirect("admin:console_qualification", answer.public_id)
+            return _to_result(answer.public_id, subscriber_ref)
     return pages.show(
         request,
         "console/qualify.html",
@@ -48,6 +57,7 @@ def ask(request: HttpRequest) -> HttpResponse:
         kinds=Subscriber.Kind.choices,
         kind=kind,
         error=error,
+        subscriber_ref=subscriber_ref,
         recent=ServiceQualification.objects.select_related("premises").order_by("-pk")[:RECENT],
     )
 
@@ -73,7 +83,50 @@ def result(request: HttpRequest, ref: str) -> HttpResponse:
         offers=list(answer.offers.all()),
         networks=_networks(answer),
         has_expired=answer.expires_at <= timezone.now(),
+        subscriber=_subscriber(request.GET.get("subscriber", "")),
+        # The page's own key: sending the form twice places one order.
+        order_key=f"csr-{secrets.token_urlsafe(12)}",
     )
+
+
+@require_POST
+def order(request: HttpRequest, ref: str) -> HttpResponse:
+    """Place an order for a caller who is a subscriber, on the promise of a stored answer."""
+    answer = pages.get(ServiceQualification.objects.all(), ServiceQualification, ref)
+    wanted = request.POST.get("subscriber", "").strip()
+    subscriber = _subscriber(wanted)
+    chosen = [*request.POST.getlist("plan"), *request.POST.getlist("with")]
+    if subscriber is None or not chosen:
+        what = "a plan" if subscriber else "the subscriber by the id on their page (sub_...)"
+        messages.error(request, f"Choose {what}. Nothing was ordered.")
+        return _to_result(ref, wanted)
+    try:
+        placed = orders.place_order(
+            subscriber=subscriber,
+            qualification=answer,
+            offering_codes=chosen,
+            channel=ProductOrder.Channel.CSR,
+            placed_by=request.user,  # type: ignore[arg-type]
+            idempotency_key=request.POST.get("order_key", "")[:200] or f"csr-{uuid.uuid4()}",
+            at=timezone.now(),
+        )
+    except Refusal as refusal:
+        messages.error(request, refusal.detail)
+        return _to_result(ref, wanted)
+    messages.success(request, f"The order for {subscriber} is placed.")
+    return redirect("admin:console_order", placed.public_id)
+
+
+def _subscriber(ref: str) -> Subscriber | None:
+    key = Subscriber.key_of(ref)
+    return Subscriber.objects.filter(pk=key).first() if key else None
+
+
+def _to_result(ref: str, subscriber_ref: str) -> HttpResponse:
+    """Keep the caller in the address, so that the order form knows who it is for."""
+    place = reverse("admin:console_qualification", args=[ref])
+    keep = f"?{urlencode({'subscriber': subscriber_ref})}" if subscriber_ref else ""
+    return redirect(place + keep)
 
 
 def _networks(answer: ServiceQualification) -> list[dict[str, Any]]:
@@ -81,15 +134,7 @@ def _networks(answer: ServiceQualification) -> list[dict[str, Any]]:
     place = answer.premises
     if place is None:
         return []
-    here = Q(premises=place)
-    if place.h3_res8:
-        here |= Q(premises__isnull=True, h3_res8=place.h3_res8)
-    areas = list(
-        CoverageArea.objects.at(timezone.now())
-        .filter(here)
-        .select_related("provider", "node")
-        .order_by("provider__name", "technology")
-    )
+    areas = coverage_at(place, place.h3_res8, timezone.now())
     ports = {
         row["node"]: row
         for row in AccessPort.objects.filter(node__in=[area.node_id for area in areas])
