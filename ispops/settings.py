@@ -11,6 +11,8 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from ispops.console.unfold import UNFOLD  # noqa: F401
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -196,7 +198,13 @@ ACCOUNT_SESSION_REMEMBER = True
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
 # A member of staff needs a second factor; only a demonstration may waive it.
 STAFF_NEED_SECOND_FACTOR = not DEMO
+# Outside a demonstration, webhooks go by https to the public internet and nowhere else.
+WEBHOOKS_MAY_STAY_LOCAL = DEMO or DEBUG
+MFA_ADAPTER = "ispops.parties.adapter.SecondFactorAdapter"
+MFA_TOTP_ISSUER = ISP_NAME
 IDP_OIDC_ADAPTER = "ispops.parties.adapter.ApiClientAdapter"
+# PEM text that signs ID tokens; a demonstration makes its own. One line with \\n will do.
+IDP_OIDC_PRIVATE_KEY = os.environ.get("IDP_OIDC_PRIVATE_KEY", "").replace("\\n", "\n")
 IDP_OIDC_ACCESS_TOKEN_EXPIRES_IN = 3600
 
 
@@ -209,6 +217,8 @@ if EMAIL_HOST := os.environ.get("EMAIL_HOST", ""):
     EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
     EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
     EMAIL_USE_TLS = _flag("EMAIL_USE_TLS", True)
+    # Less than TASK_LEASE: a mail server that hangs must not outlive the lease of its task.
+    EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "service@harbor.example")
 
 # --- The web ----------------------------------------------------------------------------------
@@ -243,8 +253,8 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "ispops.parties.rest.NewestFirstCursor",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "ispops.parties.rest.problem_details",
+    "DEFAULT_SCHEMA_CLASS": "ispops.parties.schema.ApiSchema",
+    "EXCEPTION_HANDLER": "ispops.parties.problems.problem_details",
     "PAGE_SIZE": 50,
     "UNAUTHENTICATED_USER": None,
 }
@@ -261,7 +271,11 @@ QUALIFICATION_VALID_FOR = timedelta(days=30)
 ENTITLEMENT_CONFIRMED_WITHIN = timedelta(
     seconds=int(os.environ.get("ENTITLEMENT_TIMEOUT_SECONDS", "900"))
 )
+# How long after the promised date a network provider may still deliver its line.
+LINE_ANSWERED_AFTER_DUE = timedelta(days=3)
 OVERALLOCATION_ANSWERED_WITHIN = timedelta(hours=24)
+# A device that does not ask again for this long loses its address.
+ADDRESS_LEASE = timedelta(hours=24)
 WALLED_GARDEN_LEASE = timedelta(minutes=5)
 TASK_LEASE = timedelta(seconds=int(os.environ.get("TASK_LEASE_SECONDS", "60")))
 
