@@ -5,9 +5,15 @@ its block. Free slots are kept as extents and held slots as rows, so that a /8 o
 costs no more than what is in use, and finding a free slot does not depend on the fill.
 """
 
-from django.db import models
-from django.db.models import F, Q
+import hashlib
+from datetime import timedelta
+from typing import Any
 
+from django.contrib.postgres.fields import DateTimeRangeField
+from django.db import models
+from django.db.models import F, Func, Q
+
+from ipam.selection import DEVICE_MAX_LENGTH
 from ispops.catalog.models import ProductOffering
 from ispops.db import PublicIdModel
 from ispops.parties.models import Subscriber, User
@@ -16,8 +22,22 @@ from ispops.parties.models import Subscriber, User
 class NetworkField(models.Field):  # type: ignore[type-arg]
     """A network such as 100.64.0.0/10, stored as PostgreSQL `cidr`, text in Python."""
 
+    description = "A network or an address"
+
     def db_type(self, connection: object) -> str:
         return "cidr"
+
+
+@NetworkField.register_lookup
+class Covers(models.Lookup):  # type: ignore[type-arg]
+    """`network__covers="100.64.0.7"`: the stored network holds that address or network."""
+
+    lookup_name = "covers"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        left, left_parameters = self.process_lhs(compiler, connection)
+        right, right_parameters = self.process_rhs(compiler, connection)
+        return f"{left} >>= {right}::inet", [*left_parameters, *right_parameters]
 
 
 class AddressServer(models.Model):
@@ -35,6 +55,11 @@ class AddressServer(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    def digest_of(secret: str) -> str:
+        """Return what is kept of a secret: it is long and random, so one hash is enough."""
+        return hashlib.sha256(secret.encode()).hexdigest()
 
 
 class Block(models.Model):
@@ -55,8 +80,10 @@ class Block(models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
     )
     name = models.CharField(max_length=120, blank=True, default="")
+    created_at = models.DateTimeField()
 
     class Meta:
+        # The migration also refuses a block outside its parent, and any change of its extent.
         constraints = [
             models.CheckConstraint(
                 condition=Q(tier=0, parent__isnull=True) | Q(tier__gt=0, parent__isnull=False),
@@ -84,14 +111,22 @@ class Pool(models.Model):
     family = models.PositiveSmallIntegerField(choices=[(4, "IPv4"), (6, "IPv6")])
     # The length of one handed-out unit: 32 for an IPv4 address, 56 for a /56.
     unit_length = models.PositiveSmallIntegerField()
+    # How long an address rests before somebody else gets it.
     quarantine = models.DurationField()
+    created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
+            # A request that waited for a lock carries a slightly older time; its stay must not
+            # begin before the stay of the holder before it has ended.
+            models.CheckConstraint(
+                condition=Q(quarantine__gte=timedelta(seconds=10)),
+                name="quarantine_outlasts_a_request",
+            ),
             models.CheckConstraint(
                 condition=Q(family=4, unit_length__lte=32) | Q(family=6, unit_length__lte=128),
                 name="pool_unit_fits_its_family",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -130,10 +165,56 @@ class AddressHolder(models.Model):
         Subscriber, on_delete=models.PROTECT, related_name="address_holders"
     )
     plan = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    opened_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
+    # Devices beyond the hourly limit leave no row each, or a flood would fill the table.
+    refused_by_limit = models.PositiveBigIntegerField(default=0)
+    last_refused_by_limit_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return self.service_ref
+
+
+class AllocationHistory(models.Model):
+    """Who had this address at that moment: one row a stay, open while it lasts."""
+
+    vrf = models.PositiveBigIntegerField(default=0)
+    address = NetworkField()
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="+")
+    service_ref = models.CharField(max_length=40)
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="+")
+    device = models.CharField(max_length=DEVICE_MAX_LENGTH)
+    held_from = models.DateTimeField()
+    held_to = models.DateTimeField(null=True, blank=True)
+    ended_because = models.CharField(max_length=40, null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        verbose_name_plural = "allocation history"
+        # A GiST exclusion in the migration refuses two holders of one address at one moment, and
+        # is the index of `ipam.queries.who_had`.
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(held_to__isnull=True, ended_because__isnull=True)
+                | Q(held_to__gte=F("held_from"), ended_because__isnull=False),
+                name="ended_stay_says_why",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["service_ref", "device", "-held_from"], name="stays_of_a_device")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address} from {self.held_from:%Y-%m-%d}"
+
+
+class Stay(Func):
+    """The span of an `AllocationHistory` row, written as its exclusion constraint writes it."""
+
+    function = "tstzrange"
+    output_field = DateTimeRangeField()
+
+    def __init__(self) -> None:
+        super().__init__(F("held_from"), F("held_to"))
 
 
 class Allocation(models.Model):
@@ -147,57 +228,32 @@ class Allocation(models.Model):
     slot = models.BigIntegerField()
     # The address or prefix itself, in text, as the server is told.
     address = NetworkField()
-    holder = models.ForeignKey(
-        AddressHolder, on_delete=models.PROTECT, related_name="allocations"
-    )
-    # The device: a MAC address or DUID in lower case.
-    device = models.CharField(max_length=130)
+    holder = models.ForeignKey(AddressHolder, on_delete=models.PROTECT, related_name="allocations")
+    # The device's one name, from `ipam.selection.normalise_device`.
+    device = models.CharField(max_length=DEVICE_MAX_LENGTH)
     family = models.PositiveSmallIntegerField()
     # A short stay in the walled garden does not count against the entitlement.
     counts = models.BooleanField(default=True)
     state = models.CharField(max_length=12, choices=State, default=State.ACTIVE)
+    # The row of the history that tells of the present stay, or of the last one.
+    stay = models.OneToOneField(AllocationHistory, on_delete=models.PROTECT, related_name="+")
     allocated_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True, blank=True)
+    # When the lease ends while it is held, when the quarantine ends after that.
+    expires_at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["pool", "slot"], name="one_live_allocation_a_slot"),
             models.UniqueConstraint(
                 fields=["holder", "device", "family"],
-                condition=Q(state="active", counts=True),
+                condition=Q(state="active"),
                 name="one_address_a_device",
             ),
         ]
-        indexes = [
-            models.Index(
-                fields=["expires_at"],
-                condition=Q(expires_at__isnull=False),
-                name="allocation_expiry",
-            )
-        ]
+        indexes = [models.Index(fields=["state", "expires_at"], name="allocation_expiry")]
 
     def __str__(self) -> str:
         return str(self.address)
-
-
-class AllocationHistory(models.Model):
-    """Who had this address at that moment: one row a stay, open while it lasts."""
-
-    address = NetworkField(db_index=True)
-    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="+")
-    service_ref = models.CharField(max_length=40, db_index=True)
-    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="+")
-    device = models.CharField(max_length=130)
-    held_from = models.DateTimeField()
-    held_to = models.DateTimeField(null=True, blank=True)
-    ended_because = models.CharField(max_length=40, null=True, blank=True)  # noqa: DJ001
-
-    class Meta:
-        verbose_name_plural = "allocation history"
-        # A GiST exclusion in the migration refuses two holders of one address at one moment.
-
-    def __str__(self) -> str:
-        return f"{self.address} from {self.held_from:%Y-%m-%d}"
 
 
 class OverallocationRequest(PublicIdModel):
@@ -219,7 +275,7 @@ class OverallocationRequest(PublicIdModel):
 
     holder = models.ForeignKey(AddressHolder, on_delete=models.PROTECT, related_name="requests")
     server = models.ForeignKey(AddressServer, on_delete=models.PROTECT, related_name="+")
-    device = models.CharField(max_length=130)
+    device = models.CharField(max_length=DEVICE_MAX_LENGTH)
     policy = models.CharField(max_length=16)
     addon = models.ForeignKey(
         ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
@@ -230,9 +286,7 @@ class OverallocationRequest(PublicIdModel):
     answer_by = models.DateTimeField()
     decided_at = models.DateTimeField(null=True, blank=True)
     decided_by = models.CharField(max_length=10, choices=Decider, blank=True, default="")
-    decided_by_user = models.ForeignKey(
-        User, on_delete=models.PROTECT, null=True, related_name="+"
-    )
+    decided_by_user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     reason = models.CharField(max_length=300, blank=True, default="")
 
     class Meta:
@@ -248,6 +302,8 @@ class OverallocationRequest(PublicIdModel):
                 name="decided_request_names_its_decider",
             ),
         ]
+        # The migration keeps a decision as it was made, and the states on their table.
+        indexes = [models.Index(fields=["holder", "asked_at"], name="requests_of_a_holder")]
 
     def __str__(self) -> str:
         return f"{self.device} of {self.holder}"
@@ -265,7 +321,7 @@ class ExtraAddress(PublicIdModel):
         OverallocationRequest, on_delete=models.PROTECT, related_name="extra_address"
     )
     addon = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
-    device = models.CharField(max_length=130)
+    device = models.CharField(max_length=DEVICE_MAX_LENGTH)
     granted_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -276,7 +332,11 @@ class ExtraAddress(PublicIdModel):
                 fields=["holder", "device"],
                 condition=Q(ended_at__isnull=True),
                 name="one_open_extra_a_device",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("granted_at")),
+                name="extra_ends_after_it_starts",
+            ),
         ]
 
     def __str__(self) -> str:

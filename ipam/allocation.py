@@ -1,0 +1,391 @@
+"""Figure 10: an address server asks for addresses for a device of a service.
+
+One request is one decision and one transaction, for IPv4 and IPv6 together: the device gets all
+that its plan includes and its server can give, or the walled garden, or a reason.
+
+Locks: the holder's row, its allocations, then the extents of the pools, IPv4 before IPv6.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from django.conf import settings
+from django.db import transaction
+
+from ipam import asking, extents, leases, overallocation, selection
+from ipam.models import (
+    AddressHolder,
+    AddressServer,
+    Allocation,
+    ExtraAddress,
+    OverallocationRequest,
+    Pool,
+)
+from ispops import db
+from ispops.catalog.models import AddressEntitlement, ProductOffering
+from ispops.errors import InvalidInput, Refusal
+from ispops.parties.models import Subscriber
+
+SHORTEST_SECRET = 16
+# The pools from which a plan's ordinary addresses come, by family.
+PURPOSES = {selection.IPv4: Pool.Purpose.DYNAMIC, selection.IPv6: Pool.Purpose.PREFIX}
+
+
+class Outcome(StrEnum):
+    """What the address server is told to do with the device."""
+
+    GRANTED = "granted"
+    WALLED_GARDEN = "walled_garden"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an address server hears: always one of three outcomes, never an error.
+
+    `ipv4` is an address (`100.64.0.7`), `ipv6_prefix` a network (`2001:db8:0:700::/56`), each None
+    where there is none. `reason` says in plain words why it is not granted.
+    """
+
+    outcome: Outcome
+    ipv4: str | None = None
+    ipv6_prefix: str | None = None
+    lease_seconds: int = 0
+    request: OverallocationRequest | None = None
+    reason: str = ""
+
+
+class ServiceEnded(Refusal):
+    """A service that was ceased holds no addresses again; a new service does."""
+
+    code = "service_ended"
+    title = "The service has ended"
+
+
+class ServerExists(Refusal):
+    """Two address servers cannot have one name: it is their login."""
+
+    code = "server_exists"
+    title = "There is such an address server already"
+
+
+# --- Servers and holders ------------------------------------------------------------------------
+
+
+def create_server(*, name: str, kind: str, secret: str) -> AddressServer:
+    """Register an address server, which calls with its name and a long random secret.
+
+    Raises:
+        InvalidInput: the name or kind cannot be used, or the secret is under 16 characters.
+        ServerExists: the name is taken.
+    """
+    if len(secret) < SHORTEST_SECRET:
+        raise InvalidInput("Choose a random secret of 16 characters or more.", field="secret")
+    server = AddressServer(name=name, kind=kind, secret_digest=AddressServer.digest_of(secret))
+    db.check_fields(server, "name", "kind")
+    if AddressServer.objects.filter(name=name).exists():
+        raise ServerExists(f"There is an address server {name} already.", field="name")
+    server.save(force_insert=True)
+    return server
+
+
+def open_holder(
+    *, service_ref: str, subscriber: Subscriber, plan: ProductOffering, at: datetime
+) -> AddressHolder:
+    """Let a service hold addresses as its plan says. Opening what is open changes nothing.
+
+    Raises:
+        ServiceEnded: the holder was closed.
+    """
+    holder, _ = AddressHolder.objects.get_or_create(
+        service_ref=service_ref,
+        defaults={"subscriber": subscriber, "plan": plan, "opened_at": at},
+    )
+    if holder.ended_at is not None:
+        raise ServiceEnded(f"{service_ref} has ended and holds no addresses again.")
+    return holder
+
+
+def close_holder(*, service_ref: str, at: datetime) -> None:
+    """End all that a service holds: addresses, extras and open questions. Safe to repeat."""
+    with transaction.atomic():
+        holder = _lock_holder(service_ref)
+        if holder is None or holder.ended_at is not None:
+            return
+        held = leases.lock_allocations(holder, at=at)
+        because = leases.Because.SERVICE_CEASED
+        overallocation.end_all(holder=holder, held=held, because=because, at=at)
+        active = [row for row in held if row.state == leases.ACTIVE]
+        leases.let_go(active, because=because, at=at)
+        holder.ended_at = at
+        holder.save(update_fields=["ended_at"])
+
+
+def release_address(*, service_ref: str, device: str, at: datetime, because: str) -> int:
+    """Take back what a device holds, for example when its session ended.
+
+    The addresses rest for it: if it asks again soon it gets the same ones. An extra address stays
+    granted and charged until `overallocation.end_extra`. Returns how many were taken back; zero
+    when the device or the service is not known, so that a repeated message does no harm.
+    """
+    try:
+        name = selection.normalise_device(device)
+    except selection.UnusableDevice:
+        return 0
+    with transaction.atomic():
+        holder = _lock_holder(service_ref)
+        if holder is None:
+            return 0
+        rows = leases.lock_allocations(holder, at=at)
+        mine = [row for row in rows if row.device == name and row.state == leases.ACTIVE]
+        leases.let_go(mine, because=because, at=at)
+    return len(mine)
+
+
+def expire_due(*, at: datetime) -> int:
+    """End the leases that have run out and free the addresses that have rested long enough.
+
+    Returns how many of both. Each batch is a transaction of its own, so askers hardly wait.
+    """
+    done = 0
+    while batch := leases.end_overdue(at=at):
+        done += batch
+    rested = Allocation.objects.filter(state=leases.QUARANTINED, expires_at__lte=at)
+    for pool in Pool.objects.filter(pk__in=rested.values("pool")).select_related("block"):
+        while batch := extents.give_back(pool=pool, at=at):
+            done += batch
+    return done
+
+
+# --- Requests -----------------------------------------------------------------------------------
+
+
+def request_addresses(
+    *, service_ref: str, device: str, server: AddressServer, at: datetime
+) -> Answer:
+    """Decide which addresses a device of a service gets from a server.
+
+    The same device gets the same addresses while it can. A device for which the plan includes no
+    address goes by the plan's over-allocation policy; while somebody is asked it gets a short
+    lease in the walled garden. The answer is always definite; when a pool has run dry it is a
+    denial, and nothing was written.
+    """
+    try:
+        name = selection.normalise_device(device)
+    except selection.UnusableDevice as unusable:
+        return Answer(Outcome.DENIED, reason=f"The device cannot be served: {unusable}.")
+    if held := _held_and_fresh(service_ref, name, server, at):
+        return _granted(held, at)
+    try:
+        with transaction.atomic():
+            holder = _lock_holder(service_ref)
+            if holder is None:
+                return Answer(Outcome.DENIED, reason="The service is not known here.")
+            if holder.ended_at is not None:
+                return Answer(Outcome.DENIED, reason="The service has ended.")
+            return _Request(holder, name, server, at).answer()
+    except extents.AddressPoolExhausted as exhausted:
+        return Answer(Outcome.DENIED, reason=exhausted.detail)
+
+
+def _lock_holder(service_ref: str) -> AddressHolder | None:
+    return (
+        AddressHolder.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("subscriber", "plan__address_entitlement")
+        .filter(service_ref=service_ref)
+        .first()
+    )
+
+
+def _held_and_fresh(
+    service_ref: str, device: str, server: AddressServer, at: datetime
+) -> Sequence[Allocation]:
+    """What the device holds, if it is all it can get and half its lease is still to come.
+
+    One query and no lock: this is the answer to almost every request.
+    """
+    rows = list(
+        Allocation.objects.filter(
+            holder__service_ref=service_ref,
+            holder__ended_at__isnull=True,
+            device=device,
+            state=leases.ACTIVE,
+            counts=True,
+            pool__server=server,
+            expires_at__gt=at + settings.ADDRESS_LEASE / 2,
+        ).select_related("holder__plan__address_entitlement")
+    )
+    if not rows:
+        return ()
+    included = _included(overallocation.entitlement_of(rows[0].holder))
+    return rows if {row.family for row in rows} >= included else ()
+
+
+def _included(entitlement: AddressEntitlement) -> set[int]:
+    """The families of which the plan includes anything."""
+    return {family for family in PURPOSES if _allowance(entitlement, family)}
+
+
+def _allowance(entitlement: AddressEntitlement, family: int) -> int:
+    if family == selection.IPv4:
+        return entitlement.ipv4_addresses
+    return entitlement.ipv6_prefixes
+
+
+def _granted(rows: Sequence[Allocation], at: datetime) -> Answer:
+    by_family = {row.family: row.address for row in rows}
+    return Answer(
+        Outcome.GRANTED,
+        ipv4=_plain(by_family.get(selection.IPv4)),
+        ipv6_prefix=by_family.get(selection.IPv6),
+        lease_seconds=_seconds_left(rows, at),
+    )
+
+
+def _plain(address: str | None) -> str | None:
+    """An IPv4 address as RADIUS writes it, without the /32 of the database."""
+    return address.removesuffix("/32") if address else None
+
+
+def _seconds_left(rows: Sequence[Allocation], at: datetime) -> int:
+    return int(min((row.expires_at - at).total_seconds() for row in rows))
+
+
+class _Request:
+    """One request while its transaction runs: the holder is locked, all it holds is read."""
+
+    def __init__(
+        self, holder: AddressHolder, device: str, server: AddressServer, at: datetime
+    ) -> None:
+        self.holder, self.device, self.server, self.at = holder, device, server, at
+        self.entitlement = overallocation.entitlement_of(holder)
+        self.rows = leases.lock_allocations(holder, at=at)
+        self.pools = list(Pool.objects.filter(server=server).select_related("block").order_by("pk"))
+
+    def answer(self) -> Answer:
+        included = _included(self.entitlement)
+        offered = {family: pools for family in included if (pools := self._pools_for(family))}
+        if not offered:
+            return Answer(
+                Outcome.DENIED, reason=f"{self.server.name} has no pool for what the plan includes."
+            )
+        self._leave_other_servers()
+        kept = [row for row in self._mine() if row.counts and row.family in offered]
+        missing = offered.keys() - {row.family for row in kept}
+        if any(self._is_beyond(family) for family in missing):
+            verdict = asking.decide(
+                holder=self.holder,
+                entitlement=self.entitlement,
+                device=self.device,
+                server=self.server,
+                at=self.at,
+            )
+            if not verdict.granted:
+                return self._not_granted(verdict)
+        return self._grant(kept, {family: offered[family] for family in missing})
+
+    def _pools_for(self, family: int) -> list[Pool]:
+        purpose = PURPOSES[family]
+        return [p for p in self.pools if p.family == family and p.purpose == purpose]
+
+    def _mine(self) -> list[Allocation]:
+        return [
+            row for row in self.rows if row.device == self.device and row.state == leases.ACTIVE
+        ]
+
+    def _leave_other_servers(self) -> None:
+        """A device that has moved cannot use an address that is routed to another server."""
+        elsewhere = [row for row in self._mine() if row.pool.server_id != self.server.pk]
+        leases.let_go(elsewhere, because=leases.Because.OTHER_SERVER, at=self.at)
+
+    def _is_beyond(self, family: int) -> bool:
+        """Say whether other devices use up the plan; those with an extra of their own do not."""
+        others = {
+            row.device
+            for row in self.rows
+            if row.state == leases.ACTIVE
+            and row.counts
+            and row.family == family
+            and row.device != self.device
+        }
+        allowance = _allowance(self.entitlement, family)
+        if len(others) < allowance:
+            return False
+        with_extra = self._devices_with_extra
+        return self.device not in with_extra and len(others - with_extra) >= allowance
+
+    @cached_property
+    def _devices_with_extra(self) -> set[str]:
+        return set(
+            ExtraAddress.objects.filter(holder=self.holder, ended_at__isnull=True).values_list(
+                "device", flat=True
+            )
+        )
+
+    def _grant(self, kept: list[Allocation], missing: dict[int, list[Pool]]) -> Answer:
+        self._leave_walled_garden()
+        leases.renew(kept, lease=settings.ADDRESS_LEASE, at=self.at)
+        given = leases.hold(
+            holder=self.holder,
+            device=self.device,
+            pools=missing,
+            resting=self.rows,
+            counts=True,
+            lease=settings.ADDRESS_LEASE,
+            at=self.at,
+        )
+        return _granted([*kept, *given], self.at)
+
+    def _leave_walled_garden(self) -> None:
+        stays = [row for row in self._mine() if not row.counts]
+        leases.let_go(stays, because=leases.Because.LEFT_WALLED_GARDEN, at=self.at)
+
+    def _not_granted(self, verdict: asking.Verdict) -> Answer:
+        if not verdict.pending:
+            self._leave_walled_garden()
+            return Answer(Outcome.DENIED, request=verdict.request, reason=verdict.reason)
+        try:
+            stay = self._stay_in_walled_garden()
+        except extents.AddressPoolExhausted as exhausted:
+            return Answer(
+                Outcome.DENIED,
+                request=verdict.request,
+                reason=f"{verdict.reason} Meanwhile {exhausted.detail}",
+            )
+        return Answer(
+            Outcome.WALLED_GARDEN,
+            ipv4=_plain(stay[0].address),
+            lease_seconds=_seconds_left(stay, self.at),
+            request=verdict.request,
+            reason=verdict.reason,
+        )
+
+    def _stay_in_walled_garden(self) -> list[Allocation]:
+        """Give a short lease, or let the one that runs go on.
+
+        Raises:
+            AddressPoolExhausted: the server's walled garden is full, or it has none.
+        """
+        stay = [row for row in self._mine() if not row.counts]
+        if stay:
+            leases.renew(stay, lease=settings.WALLED_GARDEN_LEASE, at=self.at)
+            return stay
+        garden = [
+            pool
+            for pool in self.pools
+            if pool.purpose == Pool.Purpose.WALLED_GARDEN and pool.family == selection.IPv4
+        ]
+        if not garden:
+            raise extents.AddressPoolExhausted(f"{self.server.name} has no walled garden.")
+        return leases.hold(
+            holder=self.holder,
+            device=self.device,
+            pools={selection.IPv4: garden},
+            resting=self.rows,
+            counts=False,
+            lease=settings.WALLED_GARDEN_LEASE,
+            at=self.at,
+        )

@@ -1,0 +1,171 @@
+"""Verbs for blocks and pools: the tree from the registry's allocation to what servers hand out."""
+
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+
+from ipam import selection
+from ipam.models import AddressServer, Block, FreeExtent, Pool
+from ispops.errors import InvalidInput, Refusal
+
+DEFAULT_QUARANTINE = timedelta(minutes=10)
+# What one subscriber gets when a pool does not say: an address, or a /56 (RIPE-690).
+USUAL_UNIT = {selection.IPv4: 32, selection.IPv6: 56}
+
+
+class BadNetwork(InvalidInput):
+    """Not a network, host bits set, or units that do not fit the block."""
+
+    code = "bad_network"
+    title = "The network cannot be used"
+
+
+class OutsideParent(Refusal):
+    """A block that is not inside the block it is said to be cut from."""
+
+    code = "outside_parent"
+    title = "The block is not inside its parent"
+
+
+class OverlappingBlock(Refusal):
+    """A block of this tier holds some of these addresses already."""
+
+    code = "overlapping_block"
+    title = "The block overlaps another one"
+
+
+class PoolExists(Refusal):
+    """The block backs a pool already, or the name is taken."""
+
+    code = "pool_exists"
+    title = "There is such a pool already"
+
+
+def create_block(
+    *,
+    network: str,
+    tier: int,
+    parent: Block | None = None,
+    name: str = "",
+    vrf: int = 0,
+    at: datetime,
+) -> Block:
+    """Add a block to the tree: an allocation of the registry, a region of it, or a pool's range.
+
+    A block with a parent is in the parent's VRF, whatever `vrf` says.
+
+    Raises:
+        BadNetwork: no network, a prefix that is too long, or host bits set.
+        OutsideParent: not inside the parent, or not of a lower tier; or a parent is missing.
+        OverlappingBlock: a block of the same tier and VRF holds some of these addresses.
+    """
+    canonical = str(_parsed(network))
+    _require_inside(canonical, tier, parent)
+    block = Block(
+        network=canonical,
+        tier=tier,
+        parent=parent,
+        name=name,
+        vrf=parent.vrf if parent else vrf,
+        created_at=at,
+    )
+    try:
+        with transaction.atomic():
+            block.save(force_insert=True)
+    except IntegrityError as error:
+        raise OverlappingBlock(
+            f"{canonical} overlaps another {block.get_tier_display().lower()} of this VRF. "
+            "Choose a range that is free.",
+            field="network",
+        ) from error
+    return block
+
+
+def create_pool(
+    *,
+    name: str,
+    server: AddressServer,
+    block: Block,
+    purpose: str,
+    unit_length: int | None = None,
+    quarantine: timedelta = DEFAULT_QUARANTINE,
+    at: datetime,
+) -> Pool:
+    """Let an address server hand out a block, unit by unit; all of it is free at first.
+
+    `unit_length` is the length of what one device gets: /32 (IPv4) and /56 (IPv6) unless said.
+    The free slots are laid out in shards, at most 64 rows whatever the size of the block.
+
+    Raises:
+        BadNetwork: the units do not fit the block, or the purpose does not fit its family.
+        InvalidInput: the block is no pool's range, or the quarantine is under ten seconds.
+        PoolExists: the block backs a pool already, or the name is taken.
+    """
+    family = _parsed(block.network).version
+    unit = USUAL_UNIT[family] if unit_length is None else unit_length
+    try:
+        slots = selection.slot_count(block.network, unit)
+    except selection.UnusableNetwork as error:
+        raise BadNetwork(f"{error}.", field="unit_length") from error
+    _require_fitting(block, family, purpose, quarantine)
+    try:
+        with transaction.atomic():
+            pool = Pool.objects.create(
+                name=name,
+                server=server,
+                block=block,
+                purpose=purpose,
+                family=family,
+                unit_length=unit,
+                quarantine=quarantine,
+                created_at=at,
+            )
+            first, last = selection.usable_slots(block.network, unit)
+            FreeExtent.objects.bulk_create(
+                FreeExtent(pool=pool, first=extent.first, last=extent.last)
+                for extent in selection.shards(first, last, selection.shard_size(slots))
+            )
+    except IntegrityError as error:
+        raise PoolExists(
+            f"{block.network} backs a pool already, or the name {name} is taken.", field="name"
+        ) from error
+    return pool
+
+
+def _parsed(network: str) -> selection.Network:
+    try:
+        return selection.parse_network(network)
+    except selection.UnusableNetwork as error:
+        raise BadNetwork(f"{error}. Write it like 100.64.0.0/10.", field="network") from error
+
+
+def _require_inside(network: str, tier: int, parent: Block | None) -> None:
+    if tier == Block.Tier.ALLOCATION:
+        if parent is not None:
+            raise OutsideParent("A registry allocation has no parent.", field="parent")
+        return
+    if parent is None:
+        raise OutsideParent("Say which block this one is cut from.", field="parent")
+    if tier <= parent.tier:
+        raise OutsideParent(
+            f"A {Block.Tier(tier).label.lower()} is not cut from a "
+            f"{Block.Tier(parent.tier).label.lower()}.",
+            field="tier",
+        )
+    if not selection.is_inside(network, parent.network):
+        raise OutsideParent(
+            f"{network} is not inside {parent.network}, from which it is to be cut.",
+            field="network",
+        )
+
+
+def _require_fitting(block: Block, family: int, purpose: str, quarantine: timedelta) -> None:
+    """Refuse what the database would refuse too, in words that say what to do."""
+    if block.tier != Block.Tier.POOL:
+        raise InvalidInput(
+            "A pool hands out a block of the tier Pool: cut one first.", field="block"
+        )
+    if purpose == Pool.Purpose.PREFIX and family != selection.IPv6:
+        raise BadNetwork("Only IPv6 prefixes are delegated.", field="purpose")
+    if quarantine < timedelta(seconds=10):
+        raise InvalidInput("The quarantine is at least ten seconds.", field="quarantine")

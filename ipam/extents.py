@@ -1,0 +1,172 @@
+"""Taking slots out of a pool and giving them back: the free extents under many askers at once.
+
+Called by the verbs of `ipam.leases` inside their transaction. An asker locks one extent until its
+transaction ends; others step over it and take from another shard. Extents are given back by one
+transaction a pool at a time, which holds the pool's row.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from ipam import selection
+from ipam.models import Allocation, FreeExtent, Pool
+from ipam.selection import Extent
+from ispops.errors import Refusal
+
+RETURNED_AT_ONCE = 1000
+
+# The extent that holds the wish or lies next below it, else the next above: two index probes.
+_STEP_OVER_LOCKED = """
+SELECT * FROM (
+    SELECT id, first, last FROM ipam_freeextent WHERE pool_id = %(pool)s AND first <= %(wish)s
+    ORDER BY first DESC LIMIT 1 FOR UPDATE SKIP LOCKED
+) AS at_or_below
+UNION ALL SELECT * FROM (
+    SELECT id, first, last FROM ipam_freeextent WHERE pool_id = %(pool)s AND first > %(wish)s
+    ORDER BY first LIMIT 1 FOR UPDATE SKIP LOCKED
+) AS above
+LIMIT 1
+"""
+# Any extent, waiting for those that hold one. There is no condition on `first`, which the other
+# may change: a row that no longer fits would be passed over without looking for a better one.
+_WAIT_FOR_LOCKED = """
+SELECT id, first, last FROM ipam_freeextent WHERE pool_id = %(pool)s
+ORDER BY first LIMIT 1 FOR UPDATE
+"""
+_NEIGHBOURS = """
+SELECT DISTINCT free.id, free.first, free.last
+FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS run (first, last)
+JOIN ipam_freeextent free
+ON int8range(free.pool_id, free.pool_id, '[]') && int8range(%(pool)s, %(pool)s, '[]')
+AND int8range(free.first, free.last, '[]') && int8range(run.first - 1, run.last + 1, '[]')
+"""
+
+
+class AddressPoolExhausted(Refusal):
+    """Every slot of every pool that fits is held or in quarantine."""
+
+    code = "address_pool_exhausted"
+    title = "There is no free address left"
+    status = 503
+
+
+class Slot(NamedTuple):
+    """One unit of one pool, taken out of the free extents."""
+
+    pool: Pool
+    number: int
+
+
+def take(pools: Sequence[Pool], *, asker: str, wishes: Mapping[int, int], at: datetime) -> Slot:
+    """Take one free slot out of the first of these pools that has one.
+
+    `wishes` names, by pool id, the slot that the asker would like best. Nobody else gets the slot
+    when the caller's transaction commits, and it is free again when that rolls back.
+
+    *Full* is said only after waiting for everybody who holds an extent of these pools, and after
+    giving back what has come out of quarantine meanwhile.
+
+    Raises:
+        AddressPoolExhausted: there is none.
+    """
+    for pool in pools:
+        if slot := _take_from(pool, _STEP_OVER_LOCKED, asker, wishes.get(pool.pk)):
+            return slot
+    while True:
+        for pool in pools:
+            if slot := _take_from(pool, _WAIT_FOR_LOCKED, asker):
+                return slot
+        given_back = sum([give_back(pool=pool, at=at) for pool in pools])
+        # What somebody joined to another extent while we waited is a new row, not yet seen.
+        if not given_back and not FreeExtent.objects.filter(pool__in=pools).exists():
+            names = ", ".join(pool.name for pool in pools)
+            raise AddressPoolExhausted(f"No address is free in {names}.", pools=names)
+
+
+def _take_from(pool: Pool, statement: str, asker: str, wish: int | None = None) -> Slot | None:
+    start = wish
+    if start is None:
+        slots = selection.slot_count(pool.block.network, pool.unit_length)
+        start = selection.starting_point(asker, slots)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"pool": pool.pk, "wish": start})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    extent = Extent(row[1], row[2], row[0])
+    number = wish if wish is not None and wish in extent else extent.first
+    _write_without(pool, extent, number)
+    return Slot(pool, number)
+
+
+def _write_without(pool: Pool, extent: Extent, number: int) -> None:
+    """Write what is left of a locked extent; the smaller extent goes first, so none overlap."""
+    row = FreeExtent.objects.filter(pk=extent.key)
+    remaining = selection.cut(extent, number)
+    if not remaining:
+        row.delete()
+        return
+    row.update(first=remaining[0].first, last=remaining[0].last)
+    for part in remaining[1:]:
+        FreeExtent.objects.create(pool=pool, first=part.first, last=part.last)
+
+
+def give_back(*, pool: Pool, at: datetime) -> int:
+    """Make the slots of a pool whose quarantine is over free again, and join what touches.
+
+    Returns how many slots became free. Two calls for one pool take turns.
+    """
+    resting = Allocation.objects.filter(
+        pool=pool, state=Allocation.State.QUARANTINED, expires_at__lte=at
+    )
+    if not resting.exists():
+        return 0
+    with transaction.atomic():
+        Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+        rested = list(
+            resting.select_for_update(skip_locked=True)
+            .order_by("slot")
+            .values_list("pk", "slot")[:RETURNED_AT_ONCE]
+        )
+        if rested:
+            Allocation.objects.filter(pk__in=[pk for pk, _ in rested]).delete()
+            _free(pool, [slot for _, slot in rested])
+    return len(rested)
+
+
+def _free(pool: Pool, slots: Sequence[int]) -> None:
+    size = selection.shard_size(selection.slot_count(pool.block.network, pool.unit_length))
+    runs = selection.runs(slots, size)
+    neighbours = _lock_neighbours(pool, runs)
+    FreeExtent.objects.filter(pk__in=[extent.key for extent in neighbours]).delete()
+    FreeExtent.objects.bulk_create(
+        FreeExtent(pool=pool, first=extent.first, last=extent.last)
+        for extent in selection.join([*runs, *neighbours], size)
+    )
+
+
+def _lock_neighbours(pool: Pool, runs: Sequence[Extent]) -> list[Extent]:
+    """Lock the free extents that touch the runs, found through the index of the exclusion.
+
+    They are read again under the lock, because an asker may have cut them meanwhile.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _NEIGHBOURS,
+            {
+                "pool": pool.pk,
+                "firsts": [run.first for run in runs],
+                "lasts": [run.last for run in runs],
+            },
+        )
+        touching = [row[0] for row in cursor.fetchall()]
+    locked = (
+        FreeExtent.objects.select_for_update()
+        .filter(pk__in=touching)
+        .order_by("pk")
+        .values_list("first", "last", "pk")
+    )
+    return [Extent(first, last, key) for first, last, key in locked]

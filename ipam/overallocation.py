@@ -1,0 +1,308 @@
+"""Answers to over-allocation requests (figure 11), and the extra addresses that come of them.
+
+`ipam.asking` opens the requests. Every one is kept with who decided, when and why. A granted
+request is an `ExtraAddress`, charged from the grant until it ends; the address itself is given
+when the device asks next.
+
+Locks: the holder's row first, then the request's. Only the sweep of unanswered requests takes
+requests alone, and it steps over locked ones.
+"""
+
+import uuid
+from datetime import datetime
+from typing import Literal
+
+from django.db import transaction
+
+from ipam import leases, transitions
+from ipam.models import AddressHolder, Allocation, ExtraAddress, OverallocationRequest
+from ispops import db, events
+from ispops.catalog.models import AddressEntitlement
+from ispops.errors import IllegalTransition, NotFound, Refusal
+from ispops.parties import audit
+from ispops.parties.models import Subscriber, User
+
+State = OverallocationRequest.State
+Decider = OverallocationRequest.Decider
+# Who answers a request that the policy left open.
+Answerer = Literal["subscriber", "csr"]
+
+
+class RequestClosed(IllegalTransition):
+    """The request was answered otherwise before, or its time is over."""
+
+    code = "request_closed"
+    title = "The request is closed"
+
+
+class TooManyExtraAddresses(Refusal):
+    """The plan sells no more extra addresses than are held already."""
+
+    code = "too_many_extra_addresses"
+    title = "No more extra addresses are possible"
+
+
+class SubscriberNotInGoodStanding(Refusal):
+    """Nothing that costs money is granted to an account that is restricted or closed."""
+
+    code = "subscriber_not_in_good_standing"
+    title = "The account is not in good standing"
+
+
+class NotYoursToDecide(Refusal):
+    """The plan leaves this decision to a CSR."""
+
+    code = "not_yours_to_decide"
+    title = "Somebody else decides this"
+    status = 403
+
+
+# --- Answering ----------------------------------------------------------------------------------
+
+
+def accept(
+    *,
+    request_id: str | uuid.UUID,
+    actor: User,
+    decided_by: Answerer = "subscriber",
+    at: datetime,
+    reason: str = "",
+) -> OverallocationRequest:
+    """Grant a pending request: the extra address is charged from now, until it ends.
+
+    The device gets its address when it asks next. Accepting what is granted changes nothing.
+
+    Raises:
+        NotFound: there is no such request, or it is not of the subscriber whose login this is.
+        NotYoursToDecide: the plan leaves it to a CSR.
+        RequestClosed: it was declined, or its time is over.
+        TooManyExtraAddresses: the plan's extra addresses are all in use.
+        SubscriberNotInGoodStanding: the account may buy nothing.
+    """
+    with transaction.atomic():
+        request = _lock_request(request_id, actor, decided_by)
+        if request.state == State.GRANTED:
+            return request
+        _require_open(request, State.GRANTED, at)
+        _require_grantable(request)
+        _decide(request, State.GRANTED, actor, decided_by, reason, at)
+        grant(request, at)
+    return request
+
+
+def decline(
+    *,
+    request_id: str | uuid.UUID,
+    actor: User,
+    decided_by: Answerer = "subscriber",
+    at: datetime,
+    reason: str = "",
+) -> OverallocationRequest:
+    """Say no to a pending request. Declining what is denied changes nothing.
+
+    Raises:
+        NotFound: there is no such request, or it is not of the subscriber whose login this is.
+        NotYoursToDecide: the plan leaves it to a CSR.
+        RequestClosed: it was granted, or its time is over.
+    """
+    with transaction.atomic():
+        request = _lock_request(request_id, actor, decided_by)
+        if request.state == State.DENIED:
+            return request
+        _require_open(request, State.DENIED, at)
+        _decide(request, State.DENIED, actor, decided_by, reason, at)
+    return request
+
+
+def _lock_request(
+    request_id: str | uuid.UUID, actor: User, decided_by: Answerer
+) -> OverallocationRequest:
+    """Lock the holder and then the request, and see that the actor may decide it."""
+    key = (
+        request_id
+        if isinstance(request_id, uuid.UUID)
+        else OverallocationRequest.key_of(request_id)
+    )
+    visible = OverallocationRequest.objects.filter(pk=key)
+    if decided_by != Decider.CSR:
+        visible = visible.filter(holder__subscriber__users=actor)
+    found = visible.values_list("holder_id", flat=True).first() if key else None
+    if found is None or (decided_by == Decider.CSR and not actor.is_staff):
+        raise NotFound("There is no such request.", field="request_id")
+    db.lock(AddressHolder, found)
+    request = (
+        OverallocationRequest.objects.select_for_update(of=("self",))
+        .select_related("holder__subscriber", "holder__plan__address_entitlement", "addon")
+        .get(pk=key)
+    )
+    if request.policy == AddressEntitlement.Policy.ASK_CSR and decided_by != Decider.CSR:
+        raise NotYoursToDecide("For this plan customer service decides. Please call us.")
+    return request
+
+
+def _require_open(request: OverallocationRequest, following: State, at: datetime) -> None:
+    if not transitions.may_become(request.state, following.value) or request.answer_by <= at:
+        state = State(request.state) if request.state != State.PENDING else State.EXPIRED
+        raise RequestClosed(
+            f"This request is closed: {state.label.lower()}. Let the device ask again.",
+            field="request_id",
+        )
+
+
+def _require_grantable(request: OverallocationRequest) -> None:
+    if request.holder.subscriber.standing != Subscriber.Standing.GOOD:
+        raise SubscriberNotInGoodStanding(
+            "The account is not in good standing, so nothing can be added. Pay what is due first."
+        )
+    most = entitlement_of(request.holder).most_extra_addresses
+    if open_extras(request.holder) >= most:
+        raise TooManyExtraAddresses(
+            f"The plan can have {most} extra addresses, and all are in use. Free one first."
+        )
+
+
+def _decide(
+    request: OverallocationRequest,
+    state: State,
+    actor: User,
+    decided_by: Answerer,
+    reason: str,
+    at: datetime,
+) -> None:
+    request.state = state
+    request.decided_at, request.decided_by, request.decided_by_user = at, decided_by, actor
+    request.reason = reason or f"{state.label} by {Decider(decided_by).label.lower()}."
+    db.check_fields(request, "reason", "decided_by")
+    request.save(update_fields=["state", "decided_at", "decided_by", "decided_by_user", "reason"])
+    audit.record(
+        actor=actor,
+        action=f"address_request.{state}",
+        subject=request.public_id,
+        subscriber=request.holder.subscriber,
+        reason=request.reason,
+        at=at,
+        device=request.device,
+        decided_by=decided_by,
+    )
+
+
+def grant(request: OverallocationRequest, at: datetime) -> ExtraAddress:
+    """Give the device of a granted request its extra address, charged from now."""
+    extra = ExtraAddress.objects.create(
+        holder=request.holder,
+        request=request,
+        addon=request.addon,
+        device=request.device,
+        granted_at=at,
+    )
+    events.publish(
+        "address.extra_granted",
+        subject=extra.public_id,
+        at=at,
+        **facts(request),
+        decided_by=request.decided_by,
+    )
+    return extra
+
+
+def facts(request: OverallocationRequest) -> dict[str, str]:
+    """What every event about a request tells."""
+    return {
+        "request": request.public_id,
+        "subscriber": request.holder.subscriber.public_id,
+        "service": request.holder.service_ref,
+        "device": request.device,
+        "offering": request.addon.code if request.addon else "",
+    }
+
+
+def entitlement_of(holder: AddressHolder) -> AddressEntitlement:
+    """Return what a holder's plan includes; a plan that says nothing has one of each, no more."""
+    try:
+        return holder.plan.address_entitlement
+    except AddressEntitlement.DoesNotExist:
+        return AddressEntitlement(
+            offering=holder.plan, policy=AddressEntitlement.Policy.DENY, most_extra_addresses=0
+        )
+
+
+def open_extras(holder: AddressHolder) -> int:
+    """Count the extra addresses that a holder pays for now."""
+    return ExtraAddress.objects.filter(holder=holder, ended_at__isnull=True).count()
+
+
+# --- Ending -------------------------------------------------------------------------------------
+
+
+def end_extra(*, extra_id: str | uuid.UUID, at: datetime) -> ExtraAddress:
+    """End an extra address: its charge stops now and its device loses the address.
+
+    Ending what has ended changes nothing.
+
+    Raises:
+        NotFound: there is no such extra address.
+    """
+    key = extra_id if isinstance(extra_id, uuid.UUID) else ExtraAddress.key_of(extra_id)
+    with transaction.atomic():
+        found = ExtraAddress.objects.filter(pk=key).values_list("holder_id", flat=True).first()
+        if key is None or found is None:
+            raise NotFound("There is no such extra address.", field="extra_id")
+        holder = db.lock(AddressHolder, found)
+        extra = ExtraAddress.objects.select_related("addon").get(pk=key)
+        if extra.ended_at is None:
+            held = leases.lock_allocations(holder, at=at)
+            _end(extra, holder, held, leases.Because.EXTRA_ENDED, at)
+    return extra
+
+
+def end_all(*, holder: AddressHolder, held: list[Allocation], because: str, at: datetime) -> None:
+    """End everything beyond the plan of a locked holder: open questions, then open extras."""
+    for request in holder.requests.filter(state=State.PENDING).select_for_update().order_by("pk"):
+        request.state, request.decided_at = State.DENIED, at
+        request.decided_by, request.reason = Decider.POLICY, "The service has ended."
+        request.save(update_fields=["state", "decided_at", "decided_by", "reason"])
+    for extra in holder.extra_addresses.filter(ended_at__isnull=True).select_related("addon"):
+        _end(extra, holder, held, because, at)
+
+
+def _end(
+    extra: ExtraAddress,
+    holder: AddressHolder,
+    held: list[Allocation],
+    because: str,
+    at: datetime,
+) -> None:
+    extra.ended_at = max(at, extra.granted_at)
+    extra.save(update_fields=["ended_at"])
+    mine = [row for row in held if row.device == extra.device and row.state == leases.ACTIVE]
+    leases.let_go(mine, because=because, at=at)
+    events.publish(
+        "address.extra_ended",
+        subject=extra.public_id,
+        at=at,
+        subscriber=holder.subscriber.public_id,
+        service=holder.service_ref,
+        device=extra.device,
+        offering=extra.addon.code,
+        because=because,
+    )
+
+
+def expire_due_requests(*, at: datetime, limit: int = 500) -> int:
+    """Close the requests that nobody answered in time. Returns how many."""
+    with transaction.atomic():
+        overdue = list(
+            OverallocationRequest.objects.filter(state=State.PENDING, answer_by__lte=at)
+            .select_for_update(skip_locked=True)
+            .order_by("answer_by")[:limit]
+        )
+        for request in overdue:
+            expire(request, at)
+    return len(overdue)
+
+
+def expire(request: OverallocationRequest, at: datetime) -> None:
+    """Close a locked, pending request that nobody answered in time."""
+    request.state, request.decided_at = State.EXPIRED, at
+    request.decided_by, request.reason = Decider.CLOCK, "Nobody answered in time."
+    request.save(update_fields=["state", "decided_at", "decided_by", "reason"])

@@ -1,0 +1,122 @@
+"""What may be asked about addresses: who holds, who held, what is free, what waits."""
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import BigIntegerField, F, Q, QuerySet, Sum
+from django.db.models.functions import Cast, Coalesce
+
+from ipam import selection
+from ipam.models import (
+    AddressServer,
+    Allocation,
+    AllocationHistory,
+    ExtraAddress,
+    OverallocationRequest,
+    Pool,
+    Stay,
+)
+from ispops.errors import InvalidInput
+from ispops.parties.models import Subscriber
+
+
+def authenticate_server(name: str, secret: str) -> AddressServer | None:
+    """Return the active address server with this name and secret, or None.
+
+    An unknown name takes as long as a wrong secret, so that names cannot be found by the clock.
+    """
+    server = (
+        AddressServer.objects.filter(name=name, active=True).first() if "\0" not in name else None
+    )
+    kept = server.secret_digest if server else AddressServer.digest_of("")
+    fits = hmac.compare_digest(kept, AddressServer.digest_of(secret))
+    return server if fits else None
+
+
+def addresses_of(subscriber: Subscriber) -> QuerySet[Allocation]:
+    """Return what a subscriber's devices hold now, by service and device; quarantine left out."""
+    return (
+        Allocation.objects.filter(holder__subscriber=subscriber, state=Allocation.State.ACTIVE)
+        .select_related("holder", "pool")
+        .order_by("holder__service_ref", "device", "family")
+    )
+
+
+def pending_requests(
+    subscriber: Subscriber | None = None,
+) -> QuerySet[OverallocationRequest]:
+    """Return the requests that wait for an answer, of one subscriber or of all, oldest first."""
+    waiting = OverallocationRequest.objects.filter(state=OverallocationRequest.State.PENDING)
+    if subscriber is not None:
+        waiting = waiting.filter(holder__subscriber=subscriber)
+    return waiting.select_related("holder__subscriber", "server", "addon").order_by("asked_at")
+
+
+def extra_addresses_between(
+    start: datetime, end: datetime, subscriber: Subscriber | None = None
+) -> QuerySet[ExtraAddress]:
+    """Return the extra addresses that were held at some moment of the half-open `[start, end)`."""
+    held = ExtraAddress.objects.filter(granted_at__lt=end).filter(
+        Q(ended_at__isnull=True) | Q(ended_at__gt=start)
+    )
+    if subscriber is not None:
+        held = held.filter(holder__subscriber=subscriber)
+    return held.select_related("holder__subscriber", "addon", "request").order_by("granted_at")
+
+
+def who_had(address: str, at: datetime, *, vrf: int = 0) -> AllocationHistory | None:
+    """Return the stay that an address, or the prefix around it, belonged to at a moment.
+
+    One probe of the index behind the exclusion constraint, however long the history is.
+
+    Raises:
+        InvalidInput: this is no address.
+    """
+    try:
+        wanted = str(ipaddress.ip_address(address.strip()))
+    except ValueError as error:
+        raise InvalidInput(
+            f"{address!r} is no IP address. Write one like 203.0.113.7 or 2001:db8::7.",
+            field="address",
+        ) from error
+    return (
+        AllocationHistory.objects.alias(stay=Stay())
+        .filter(address__covers=wanted, stay__contains=at, vrf=vrf)
+        .select_related("subscriber", "pool")
+        .first()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """How full a pool is, in slots. What is not free is held or rests in quarantine."""
+
+    pool: Pool
+    total: int
+    free: int
+
+    @property
+    def taken(self) -> int:
+        return self.total - self.free
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.taken / self.total
+
+
+def utilisation() -> list[PoolUse]:
+    """Return how full every pool is, by the sum of its free extents: no address is counted."""
+    size = Cast(F("free_extents__last"), BigIntegerField()) - F("free_extents__first") + 1
+    pools = (
+        Pool.objects.select_related("block", "server")
+        .annotate(free_slots=Coalesce(Sum(size), 0, output_field=BigIntegerField()))
+        .order_by("name")
+    )
+    return [PoolUse(pool, _usable(pool), pool.free_slots) for pool in pools]
+
+
+def _usable(pool: Pool) -> int:
+    first, last = selection.usable_slots(pool.block.network, pool.unit_length)
+    return last - first + 1
