@@ -186,6 +186,8 @@ class Server:
     def stop(self) -> None:
         if self._process is not None:
             processes.stop(self._process, *self.stop_steps)
+        with contextlib.suppress(OSError):  # the other server is still in it, or we never made it
+            self._runtime.rmdir()
 
     def _prepare(self, account: pwd.struct_passwd | None) -> None:
         """Make the folder for sockets and process numbers, private to the server's user."""
@@ -265,7 +267,7 @@ class Postgres(Server):
         super()._prepare(account)
         if account is not None:
             _let_read(self.binaries.parent)
-        processes.stop_leftover(self.cluster / "postmaster.pid", "postgres")
+        processes.stop_leftover(self.cluster / "postmaster.pid", "postgres", self.cluster)
         if not (self.cluster / "PG_VERSION").exists():
             self._make_cluster(account)
 
@@ -303,7 +305,7 @@ class Postgres(Server):
             text=True,
             check=False,
             start_new_session=True,
-            **processes.run_as(account),  # type: ignore[call-overload]
+            **processes.run_as(account),
         )
         if made.returncode:
             lines = made.stderr.strip().splitlines() or ["no reason given"]
@@ -311,7 +313,7 @@ class Postgres(Server):
         building.rename(self.cluster)
 
     def _launch(self, log: Any, account: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
-        command = [self.binaries / "postgres", "-D", self.cluster]
+        command = [str(self.binaries / "postgres"), "-D", str(self.cluster)]
         for name, value in self._settings().items():
             command += ["-c", f"{name}={value}"]
         return processes.spawn(
@@ -392,7 +394,7 @@ class Redis(Server):
         super()._prepare(account)
         if account is not None:
             _let_pass(self.binary)
-        processes.stop_leftover(self._pid_file, self.binary.name)
+        processes.stop_leftover(self._pid_file, self.binary.name, self._runtime)
 
     def _launch(self, log: Any, account: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
         # Through standard input, so that the password shows in no list of processes.

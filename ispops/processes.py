@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -50,7 +50,7 @@ def spawn(
         if _prctl is not None:
             _prctl(_PR_SET_PDEATHSIG, stop_signal)
 
-    child = subprocess.Popen(
+    child: subprocess.Popen[bytes] = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
         stdout=output,
@@ -68,7 +68,7 @@ def spawn(
     return child
 
 
-def run_as(account: pwd.struct_passwd | None) -> dict[str, int | list[int]]:
+def run_as(account: pwd.struct_passwd | None) -> dict[str, Any]:
     """The arguments of `subprocess` that run a program as this user and no group of ours."""
     if account is None:
         return {}
@@ -92,15 +92,16 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def stop_leftover(pid_file: Path, program: str, *, seconds: float = 60) -> None:
-    """End a server that an earlier, killed owner of the folder left running.
+def stop_leftover(pid_file: Path, program: str, folder: Path, *, seconds: float = 60) -> None:
+    """End a server that an earlier, killed owner of its folder left running.
 
     The number in the file may by now belong to an unrelated process, which is told apart by its
-    program name. Raises `psutil.TimeoutExpired` when it does not end.
+    program name and working folder. Raises `psutil.TimeoutExpired` when it does not end.
     """
-    with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+    unknown = (OSError, ValueError, IndexError, psutil.NoSuchProcess, psutil.AccessDenied)
+    with contextlib.suppress(*unknown):
         process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
-        if process.name() == program and process.pid != os.getpid():
+        if process.name() == program and Path(process.cwd()) == folder.resolve():
             process.send_signal(signal.SIGINT)
             process.wait(seconds)
 

@@ -208,7 +208,8 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     _say("Starting " + ", ".join(child.name for child in children) + " ...")
     for child in children:
         child.start()
-    keepers = [Keeper(kept, _say) for kept in [*servers, *children]]
+    kept: list[Keepable] = [*servers, *children]
+    keepers = [Keeper(one, _say) for one in kept]
     logins = _manage(["demo_logins"], environment, data_dir) if demo else ""
     _wait_until_ready(port, keepers)
 
