@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 
+from ipam.models import ExtraAddress
 from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.db import PublicIdModel
 from ispops.money import AmountField
@@ -49,7 +50,12 @@ class Purchase(PublicIdModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["subscriber", "idempotency_key"], name="purchase_placed_once"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", settled_at__isnull=True)
+                | ~Q(state="pending") & Q(settled_at__isnull=False),
+                name="settled_purchase_says_when",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -72,6 +78,9 @@ class Usage(models.Model):
     event_id = models.CharField(max_length=120)
     # What the source said of it, so that the same id with other content is seen as a conflict.
     fingerprint = models.CharField(max_length=64)
+    # Whom and what the source named: a partner's reference or an AAA user name, and a product.
+    subscriber_ref = models.CharField(max_length=250)
+    product_ref = models.CharField(max_length=50, blank=True, default="")
     subscriber = models.ForeignKey(
         Subscriber, on_delete=models.PROTECT, null=True, related_name="usage"
     )
@@ -83,7 +92,8 @@ class Usage(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     quantity = models.PositiveBigIntegerField()
     unit = models.CharField(max_length=20)
-    # Download and upload bytes of a network slice; a partner's own attributes of an event.
+    # Download and upload bytes of a network slice, and whether a cut at a period's end estimated
+    # them; a partner's own attributes of an event.
     attributes = models.JSONField(default=dict)
     received_at = models.DateTimeField()
     state = models.CharField(max_length=8, choices=State, default=State.RECEIVED)
@@ -99,11 +109,18 @@ class Usage(models.Model):
                 name="usage_is_guided_or_in_error",
             ),
             models.CheckConstraint(
-                condition=~Q(state="error") | ~Q(error_code=""), name="usage_error_has_a_code"
+                condition=Q(state="error") & ~Q(error_code="")
+                | ~Q(state="error") & Q(error_code=""),
+                name="usage_error_has_a_code",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at")),
+                name="usage_ends_after_it_starts",
             ),
         ]
         indexes = [
             models.Index(fields=["id"], condition=Q(state="received"), name="usage_to_rate"),
+            models.Index(fields=["id"], condition=Q(state="error"), name="usage_in_error"),
             models.Index(fields=["subscriber", "-started_at"], name="usage_by_subscriber"),
         ]
 
@@ -114,13 +131,19 @@ class Usage(models.Model):
 class MeteredSession(models.Model):
     """How far the counters of one access session have been turned into usage (figure 9B).
 
-    The row is the lock and the high-water mark: `sequence` numbers the slices that were emitted.
+    The row holds the high-water mark; `sequence` numbers the slices that were emitted. Devices
+    use a session's id again after a restart: `incarnation` tells those sessions apart, and the
+    row of incarnation 0 is the lock of them all.
     """
 
     nas_ip = models.GenericIPAddressField(null=True)
     unique_session_id = models.CharField(max_length=64)
     incarnation = models.PositiveIntegerField(default=0)
-    service = models.ForeignKey(Service, on_delete=models.PROTECT, null=True, related_name="sessions")
+    # The Class we gave when we let it in: new each time, so it tells incarnations apart.
+    session_class = models.CharField(max_length=80, blank=True, default="")
+    service = models.ForeignKey(
+        Service, on_delete=models.PROTECT, null=True, related_name="sessions"
+    )
     username = models.CharField(max_length=250)
     framed_ip = models.GenericIPAddressField(null=True)
     calling_station_id = models.CharField(max_length=130, blank=True, default="")
@@ -128,7 +151,8 @@ class MeteredSession(models.Model):
     last_event_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     session_seconds = models.PositiveBigIntegerField(default=0)
-    # The high-water marks as the device reports them, and what earlier epochs of them added up to.
+    # The high-water marks as the device counts, and the bytes that were emitted in all; the two
+    # differ once the device's counters were reset.
     input_mark = models.PositiveBigIntegerField(default=0)
     output_mark = models.PositiveBigIntegerField(default=0)
     input_bytes = models.PositiveBigIntegerField(default=0)
@@ -140,9 +164,14 @@ class MeteredSession(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["nas_ip", "unique_session_id", "incarnation"],
+                fields=["unique_session_id", "nas_ip", "incarnation"],
                 name="session_incarnation_once",
                 nulls_distinct=False,
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["last_event_at"], condition=Q(ended_at__isnull=True), name="session_open"
             )
         ]
 
@@ -153,8 +182,9 @@ class MeteredSession(models.Model):
 class UsageCounter(models.Model):
     """How much of a service was used and charged so far in one billing period, at one price.
 
-    A charge for use is F(counter after) - F(counter before), with F the price of a running total,
-    so that the sum does not depend on the order or the batches in which usage is rated.
+    A price that replaces another within the period starts a counter of its own. A charge for use
+    is F(counter after) - F(counter before), with F the price of a running total, so that the sum
+    does not depend on the order or the batches in which usage is rated.
     """
 
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="+")
@@ -197,6 +227,10 @@ class CustomerBill(PublicIdModel):
             models.CheckConstraint(
                 condition=Q(amount_due=F("amount_net") + F("amount_tax")), name="bill_adds_up"
             ),
+            models.CheckConstraint(
+                condition=Q(period_end__gt=F("period_start")),
+                name="bill_period_ends_after_it_starts",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -230,9 +264,10 @@ class BillLine(models.Model):
 class Charge(PublicIdModel):
     """An amount that a subscriber owes, with the shares of everybody who gets a part of it.
 
-    The four shares are the charge's settlement entries. They are columns and not rows, so that
-    the database itself refuses a charge that does not add up. A charge is never edited: a
-    reversal or an adjustment is a new one that names it. TM Forum: AppliedCustomerBillingRate.
+    The shares and the tax are the charge's settlement entries. They are columns and not rows, so
+    that the database itself refuses a charge that does not add up. A charge is never edited: a
+    reversal is a new one of kind adjustment that names it, with every amount below zero instead
+    of above. TM Forum: AppliedCustomerBillingRate.
     """
 
     PREFIX = "chg"
@@ -250,8 +285,13 @@ class Charge(PublicIdModel):
         ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
     )
     price = models.ForeignKey(OfferingPrice, on_delete=models.PROTECT, null=True, related_name="+")
+    # The address beyond the plan that is charged for.
+    extra_address = models.ForeignKey(
+        ExtraAddress, on_delete=models.PROTECT, null=True, related_name="+"
+    )
     kind = models.CharField(max_length=10, choices=Kind)
-    # What it is for, unique so that nothing is charged twice: "purchase:...", "usage:...".
+    # What it is for, unique so that nothing is charged twice: "purchase:pur_...:one_off",
+    # "usage:123", "recurring:svc_...:2026-01-01...", "activation:svc_...", "reversal:chg_...".
     cause = models.CharField(max_length=120, unique=True)
     reverses = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, related_name="reversed_by"
@@ -292,6 +332,19 @@ class Charge(PublicIdModel):
                 condition=(Q(bsp_share=0) | Q(bsp__isnull=False))
                 & (Q(network_provider_share=0) | Q(network_provider__isnull=False)),
             ),
+            models.CheckConstraint(
+                name="only_an_adjustment_gives_back",
+                condition=Q(kind="adjustment") | Q(amount_net__gte=0, amount_tax__gte=0),
+            ),
+            models.CheckConstraint(
+                name="a_reversal_is_an_adjustment",
+                condition=Q(reverses__isnull=True) | Q(kind="adjustment"),
+            ),
+            models.CheckConstraint(
+                name="recurring_charge_has_a_span",
+                condition=~Q(kind="recurring")
+                | Q(service__isnull=False, period_end__gt=F("period_start")),
+            ),
         ]
         indexes = [
             models.Index(fields=["subscriber", "period_start"], name="charge_by_subscriber"),
@@ -313,7 +366,11 @@ class Charge(PublicIdModel):
 
 
 class LedgerAccount(models.Model):
-    """An account of the double-entry ledger: a subscriber's, a partner's, revenue, tax, cash."""
+    """An account of the double-entry ledger, in one currency.
+
+    A receivable is of one subscriber and a payable of one partner; revenue, tax, rounding and
+    cash are the ISP's own.
+    """
 
     class Kind(models.TextChoices):
         RECEIVABLE = "receivable", "Receivable from a subscriber"
@@ -338,7 +395,14 @@ class LedgerAccount(models.Model):
                 fields=["kind", "currency", "subscriber", "partner"],
                 name="ledger_account_once",
                 nulls_distinct=False,
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="receivable", subscriber__isnull=False, partner__isnull=True)
+                | Q(kind="payable", subscriber__isnull=True, partner__isnull=False)
+                | ~Q(kind__in=["receivable", "payable"])
+                & Q(subscriber__isnull=True, partner__isnull=True),
+                name="ledger_account_names_its_owner",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -346,7 +410,7 @@ class LedgerAccount(models.Model):
 
 
 class LedgerTransaction(models.Model):
-    """Entries that belong together and sum to zero at commit (a deferred trigger sees to it)."""
+    """Entries of one currency that sum to zero at commit (a deferred trigger sees to it)."""
 
     cause = models.CharField(max_length=120, unique=True)
     description = models.CharField(max_length=200)
@@ -367,6 +431,9 @@ class LedgerEntry(models.Model):
 
     class Meta:
         verbose_name_plural = "ledger entries"
+        constraints = [
+            models.CheckConstraint(condition=~Q(amount=0), name="ledger_entry_is_not_zero")
+        ]
 
     def __str__(self) -> str:
         return f"{self.account} {self.amount}"
@@ -389,7 +456,11 @@ class SettlementStatement(PublicIdModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["partner", "currency", "period_start"], name="one_statement_a_period"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(period_end__gt=F("period_start")),
+                name="statement_period_ends_after_it_starts",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -400,6 +471,9 @@ class BillNumber(models.Model):
     """The last bill number given: one row, locked while a bill is issued, so none is skipped."""
 
     last = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_row_of_bill_numbers")]
 
     def __str__(self) -> str:
         return str(self.last)

@@ -1,0 +1,360 @@
+"""What a subscriber owes for a billing period by what was active in it, before it is charged.
+
+Nothing tells rating to start or stop charging: the periods in which services were active, and the
+extra addresses that were held, are read when a bill is made. The same reading makes the preview
+of a running bill, where what is active now is taken to last until the period's end.
+
+- A recurring price is owed for the active time of the period, in arrears, cut where the price, the
+  settlement terms or the tax changed. Time that is charged already (the first period of a purchase)
+  is left out.
+- A one-off price of something that was ordered is owed when it is first active. What was bought
+  from a partner afterwards is charged when it is bought; see `rating.purchases`.
+- An aggregated plan has one price. Each component owes its part of it by revenue weight, prorated
+  by its own active time, and is settled by its own terms and taxed by its own category.
+- What building a line cost by the accepted offer is owed when the line is first active.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Min
+
+from ipam import queries as ipam
+from ipam.models import ExtraAddress
+from ispops.catalog.models import OfferingPrice, ProductOffering
+from ispops.money import to_micros
+from ispops.parties.models import Subscriber
+from ispops.periods import Period, billing_period
+from provisioning.models import ProductOrderItem, Service, ServicePeriod
+from rating import charges, pricing
+from rating.models import Charge, Purchase
+from rating.tariff import Parties, Tariff, version
+
+
+def period_at(subscriber: Subscriber, at: datetime) -> Period:
+    """Return the billing period of an account that holds a moment."""
+    return billing_period(
+        at, anchor_day=subscriber.billing_anchor_day, zone=settings.BILLING_TIME_ZONE
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Something that was held for a span and has a price: a service, or an extra address."""
+
+    service: Service
+    offering: ProductOffering
+    started_at: datetime
+    ended_at: datetime | None
+    first_active_at: datetime
+    bundle_id: int | None = None
+    extra: ExtraAddress | None = None
+
+    @property
+    def key(self) -> UUID:
+        return self.extra.pk if self.extra else self.service.pk
+
+    @property
+    def public_id(self) -> str:
+        return self.extra.public_id if self.extra else self.service.public_id
+
+
+def due(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]:
+    """Return the charges of a period that follow from what was active, not saved and not yet
+    posted, in a stable order. Saves nothing."""
+    held = [*_services(subscriber, period), *_extra_addresses(subscriber, period)]
+    tariff = Tariff(
+        {row.offering.pk for row in held} | {row.bundle_id for row in held if row.bundle_id}
+    )
+    charged = _charged_spans(subscriber, period)
+    drafts: list[Charge] = []
+    for row in held:
+        drafts += _recurring(subscriber, row, period, charged[row.key], tariff, at)
+    drafts += _one_off(subscriber, held, period, tariff, at)
+    drafts += _construction(subscriber, held, period, tariff, at)
+    return drafts
+
+
+def _services(subscriber: Subscriber, period: Period) -> list[_Held]:
+    active = ServicePeriod.objects.filter(
+        service__subscriber=subscriber, state=Service.State.ACTIVE
+    )
+    first = dict(active.values_list("service").annotate(Min("started_at")))
+    in_period = (
+        active.filter(started_at__lt=period.end)
+        .exclude(ended_at__lte=period.start)
+        .select_related("service", "offering")
+        .order_by("service__created_at", "service_id", "started_at")
+    )
+    return [
+        _Held(
+            service=span.service,
+            offering=span.offering,
+            started_at=span.started_at,
+            ended_at=span.ended_at,
+            first_active_at=first[span.service_id],
+            bundle_id=span.service.bundle_id,
+        )
+        for span in in_period
+    ]
+
+
+def _extra_addresses(subscriber: Subscriber, period: Period) -> list[_Held]:
+    extras = list(
+        ipam.extra_addresses_between(period.start, period.end, subscriber=subscriber)
+        .select_related("addon", "holder")
+        .order_by("granted_at", "pk")
+    )
+    keys = {Service.key_of(extra.holder.service_ref) for extra in extras}
+    lines = Service.objects.in_bulk({key for key in keys if key})
+    return [
+        _Held(
+            service=lines[key],
+            offering=extra.addon,
+            started_at=extra.granted_at,
+            ended_at=extra.ended_at,
+            first_active_at=extra.granted_at,
+            extra=extra,
+        )
+        for extra in extras
+        if (key := Service.key_of(extra.holder.service_ref)) in lines
+    ]
+
+
+def _charged_spans(subscriber: Subscriber, period: Period) -> defaultdict[UUID, list[Period]]:
+    """Return the recurring spans that are posted, also those that were taken back later."""
+    posted = Charge.objects.filter(
+        subscriber=subscriber,
+        kind=Charge.Kind.RECURRING,
+        period_start__lt=period.end,
+        period_end__gt=period.start,
+    ).values_list("extra_address", "service", "period_start", "period_end")
+    spans: defaultdict[UUID, list[Period]] = defaultdict(list)
+    for extra, service, start, end in posted:
+        spans[extra or service].append(Period(start, end))
+    return spans
+
+
+def _recurring(
+    subscriber: Subscriber,
+    held: _Held,
+    period: Period,
+    charged: Iterable[Period],
+    tariff: Tariff,
+    at: datetime,
+) -> Iterator[Charge]:
+    whole = period.overlap(held.started_at, held.ended_at)
+    if whole is None:
+        return
+    edges = tariff.edges(held.offering.pk, held.bundle_id)
+    for span in cut(without(whole, charged), edges):
+        yield from recurring_charge(
+            subscriber=subscriber,
+            service=held.service,
+            offering=held.offering,
+            span=span,
+            period=period,
+            cause=f"recurring:{held.public_id}:{span.start:%Y-%m-%dT%H:%M:%S.%f}",
+            tariff=tariff,
+            at=at,
+            bundle_id=held.bundle_id,
+            extra=held.extra,
+        )
+
+
+def recurring_charge(
+    *,
+    subscriber: Subscriber,
+    service: Service,
+    offering: ProductOffering,
+    span: Period,
+    period: Period,
+    cause: str,
+    tariff: Tariff,
+    at: datetime,
+    bundle_id: int | None = None,
+    extra: ExtraAddress | None = None,
+) -> Iterator[Charge]:
+    """Give the charge for a span of a period, or nothing where there is no recurring price.
+
+    Price, terms and tax are those in force when the span begins.
+    """
+    rate = tariff.rate(
+        offering.pk,
+        OfferingPrice.Charge.RECURRING,
+        span.start,
+        subscriber.currency,
+        bundle_id=bundle_id,
+    )
+    if rate is None:
+        return
+    parties = tariff.parties(offering.pk, span.start)
+    priced = pricing.price_recurring(
+        amount=rate.amount,
+        version=version(rate.price),
+        span=span,
+        period=period,
+        terms=parties.terms,
+        part=rate.part,
+    )
+    yield charges.draft(
+        subscriber=subscriber,
+        offering_id=offering.pk,
+        kind=Charge.Kind.RECURRING,
+        cause=cause,
+        priced=priced,
+        parties=parties,
+        period_start=span.start,
+        period_end=span.end,
+        at=at,
+        service=service,
+        bundle_id=bundle_id,
+        extra_address=extra,
+        price=rate.price,
+    )
+
+
+def one_off_charge(
+    *,
+    subscriber: Subscriber,
+    service: Service,
+    offering: ProductOffering,
+    since: datetime,
+    cause: str,
+    tariff: Tariff,
+    at: datetime,
+    **facts: Any,
+) -> Iterator[Charge]:
+    """Give the charge of a one-off price in force at `since`, or nothing where there is none."""
+    bundle_id = facts.get("bundle_id")
+    rate = tariff.rate(
+        offering.pk, OfferingPrice.Charge.ONE_OFF, since, subscriber.currency, bundle_id=bundle_id
+    )
+    if rate is None:
+        return
+    parties = tariff.parties(offering.pk, since)
+    yield charges.draft(
+        subscriber=subscriber,
+        offering_id=offering.pk,
+        kind=Charge.Kind.ONE_OFF,
+        cause=cause,
+        priced=pricing.price_one_off(
+            amount=rate.amount, version=version(rate.price), terms=parties.terms
+        ),
+        parties=parties,
+        period_start=since,
+        at=at,
+        service=service,
+        price=rate.price,
+        **facts,
+    )
+
+
+def _one_off(
+    subscriber: Subscriber, held: list[_Held], period: Period, tariff: Tariff, at: datetime
+) -> Iterator[Charge]:
+    """Give the one-off charges of what became active in the period and was not purchased."""
+    began = {row.key: row for row in held if row.first_active_at in period}
+    purchased = set(
+        Purchase.objects.filter(service__in=[row.service.pk for row in began.values()]).values_list(
+            "service", flat=True
+        )
+    )
+    posted = _posted(f"activation:{row.public_id}" for row in began.values())
+    for row in began.values():
+        cause = f"activation:{row.public_id}"
+        if cause not in posted and row.key not in purchased:
+            yield from one_off_charge(
+                subscriber=subscriber,
+                service=row.service,
+                offering=row.offering,
+                since=row.first_active_at,
+                cause=cause,
+                tariff=tariff,
+                at=at,
+                bundle_id=row.bundle_id,
+                extra_address=row.extra,
+            )
+
+
+def _construction(
+    subscriber: Subscriber, held: list[_Held], period: Period, tariff: Tariff, at: datetime
+) -> Iterator[Charge]:
+    """Give the charges for lines that had to be built and became active in the period."""
+    lines = {
+        row.service.pk: row
+        for row in held
+        if row.first_active_at in period and row.extra is None and row.service.line_id is None
+    }
+    items = ProductOrderItem.objects.filter(
+        service__in=lines, offer__construction_fee__gt=0
+    ).select_related("offer")
+    posted = _posted(f"construction:{row.public_id}" for row in lines.values())
+    for item in items.order_by("pk"):
+        row = lines[item.service_id]  # type: ignore[index]
+        cause = f"construction:{row.public_id}"
+        if cause not in posted:
+            parties = _percentages_only(tariff.parties(row.offering.pk, row.first_active_at))
+            yield charges.draft(
+                subscriber=subscriber,
+                offering_id=row.offering.pk,
+                kind=Charge.Kind.ONE_OFF,
+                cause=cause,
+                priced=pricing.price_one_off(
+                    amount=to_micros(item.offer.construction_fee),
+                    version=f"of {item.offer.qualification_id}",
+                    terms=parties.terms,
+                ),
+                parties=parties,
+                period_start=row.first_active_at,
+                at=at,
+                service=row.service,
+                bundle_id=row.bundle_id,
+            )
+
+
+def _percentages_only(parties: Parties) -> Parties:
+    """Leave fixed shares out: they are for the offering's own prices."""
+    terms = parties.terms
+    return replace(
+        parties,
+        terms=replace(
+            terms,
+            bsp=terms.bsp and replace(terms.bsp, fixed=0),
+            network_provider=terms.network_provider and replace(terms.network_provider, fixed=0),
+        ),
+    )
+
+
+def _posted(causes: Iterable[str]) -> set[str]:
+    return set(Charge.objects.filter(cause__in=list(causes)).values_list("cause", flat=True))
+
+
+def without(whole: Period, taken: Iterable[Period]) -> list[Period]:
+    """Return what is left of a span when others are taken out of it."""
+    left = []
+    start = whole.start
+    for gone in sorted(taken, key=lambda span: span.start):
+        if gone.end <= start or gone.start >= whole.end:
+            continue
+        if gone.start > start:
+            left.append(Period(start, gone.start))
+        start = max(start, gone.end)
+    if start < whole.end:
+        left.append(Period(start, whole.end))
+    return left
+
+
+def cut(spans: Iterable[Period], edges: Iterable[datetime]) -> Iterator[Period]:
+    """Cut spans at moments that fall into them."""
+    moments = sorted(set(edges))
+    for span in spans:
+        bounds = [span.start, *(m for m in moments if span.start < m < span.end), span.end]
+        for start, end in itertools.pairwise(bounds):
+            yield Period(start, end)

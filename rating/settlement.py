@@ -1,0 +1,66 @@
+"""What partners get: statements that are the sums of their shares."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Sum
+
+from ispops import db, events
+from ispops.errors import Refusal
+from ispops.parties.models import Partner
+from ispops.periods import Period
+from rating import queries
+from rating.models import SettlementStatement
+
+# What was begun within a period is committed by then, so that a statement misses nothing.
+SETTLED_AFTER = timedelta(hours=1)
+
+
+class PeriodNotOver(Refusal):
+    code = "settlement_period_not_over"
+    title = "The period cannot be settled yet"
+
+
+@transaction.atomic
+def settle_period(*, partner: Partner, period: Period, at: datetime) -> SettlementStatement:
+    """State what a partner gets of all charges that were made in a period, in our currency.
+
+    Reversals count in the period in which they were made. A statement that was issued already is
+    returned and nothing changes. Publishes `statement.issued`.
+
+    Raises:
+        PeriodNotOver: the period ended less than `SETTLED_AFTER` ago.
+    """
+    db.lock(Partner, partner.pk)
+    issued = SettlementStatement.objects.filter(
+        partner=partner, currency=settings.CURRENCY, period_start=period.start
+    ).first()
+    if issued is not None:
+        return issued
+    if at < period.end + SETTLED_AFTER:
+        raise PeriodNotOver(
+            f"Settle this period after {period.end + SETTLED_AFTER:%Y-%m-%d %H:%M}."
+        )
+    shares = queries.shares_of(partner).filter(
+        charged_at__gte=period.start, charged_at__lt=period.end, currency=settings.CURRENCY
+    )
+    totals = shares.aggregate(count=Count("pk"), amount=Sum("share"))
+    statement = SettlementStatement.objects.create(
+        partner=partner,
+        period_start=period.start,
+        period_end=period.end,
+        currency=settings.CURRENCY,
+        charge_count=totals["count"],
+        amount=totals["amount"] or Decimal(0),
+        issued_at=at,
+    )
+    events.publish(
+        "statement.issued",
+        subject=statement.public_id,
+        at=at,
+        partner=partner.code,
+        amount=str(statement.amount),
+    )
+    return statement

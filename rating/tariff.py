@@ -1,0 +1,188 @@
+"""What the catalogue says of some offerings, read at once and in whole micro-units.
+
+Charging looks a price up for each event and each span of time, so the rows are read once for all
+offerings at hand, and then answered from memory at any moment.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from ispops.catalog.models import (
+    BundleComponent,
+    OfferingPrice,
+    ProductOffering,
+    SettlementTerm,
+    TaxRate,
+)
+from ispops.money import split_micros, to_micros
+from rating.pricing import BundlePart, Share, Terms, Tier, UsagePrice
+
+
+class _Dated(Protocol):
+    valid_from: datetime
+    valid_to: datetime | None
+
+
+D = TypeVar("D", bound=_Dated)
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """The tax and shares of a charge, and the partners who get them; None where there is none."""
+
+    terms: Terms
+    bsp_id: int | None
+    network_provider_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """An amount for a purchase or a period; for a bundle's component, its part of the plan's."""
+
+    price: OfferingPrice
+    amount: int
+    part: BundlePart | None = None
+
+
+class Tariff:
+    """The prices, settlement terms, taxes and bundle parts of some offerings, at any moment."""
+
+    def __init__(self, offering_ids: Iterable[int]) -> None:
+        """Read five tables once. Bundles must be among the offerings to be answered for."""
+        keys = set(offering_ids)
+        self.offerings = ProductOffering.objects.select_related("provider").in_bulk(keys)
+        self._prices: defaultdict[tuple[int, str, str, str], list[OfferingPrice]]
+        self._prices = defaultdict(list)
+        for price in OfferingPrice.objects.filter(offering__in=keys).order_by("valid_from"):
+            key = (price.offering_id, price.charge, price.currency, price.unit)
+            self._prices[key].append(price)
+        self._terms: defaultdict[tuple[int, str], list[SettlementTerm]] = defaultdict(list)
+        for term in SettlementTerm.objects.filter(offering__in=keys).order_by("valid_from"):
+            self._terms[term.offering_id, term.role].append(term)
+        self._taxes: defaultdict[str, list[TaxRate]] = defaultdict(list)
+        categories = {offering.tax_category for offering in self.offerings.values()}
+        for rate in TaxRate.objects.filter(category__in=categories).order_by("valid_from"):
+            self._taxes[rate.category].append(rate)
+        self._components: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        for part in BundleComponent.objects.filter(bundle__in=keys).order_by("pk"):
+            self._components[part.bundle_id][part.component_id] = part.revenue_weight
+        self._usage_prices: dict[int, UsagePrice] = {}
+
+    def rate(
+        self, offering_id: int, charge: str, at: datetime, currency: str, *, bundle_id: int | None
+    ) -> Rate | None:
+        """Return what an offering costs once or a period; None when it costs nothing.
+
+        Within a bundle that is its part, by revenue weight, of the one price of the bundle.
+        """
+        price = _in_force(self._prices[bundle_id or offering_id, charge, currency, ""], at)
+        if price is None:
+            return None
+        whole = to_micros(price.amount)
+        if bundle_id is None:
+            return Rate(price, whole)
+        weights = self._components[bundle_id]
+        if not weights.get(offering_id):
+            return None
+        parts = split_micros(whole, list(weights.values()))
+        amount = parts[list(weights).index(offering_id)]
+        part = BundlePart(whole, weights[offering_id], sum(weights.values()))
+        return Rate(price, amount, part)
+
+    def usage_price(
+        self, offering_id: int, at: datetime, currency: str, unit: str
+    ) -> OfferingPrice | None:
+        """Return the price of a unit of use at a moment; None when there is none."""
+        return _in_force(self._prices[offering_id, OfferingPrice.Charge.USAGE, currency, unit], at)
+
+    def has_usage_price(self, offering_id: int, at: datetime, currency: str) -> bool:
+        """Say whether any use of an offering is priced at a moment, in whatever unit."""
+        return any(
+            _in_force(prices, at) is not None
+            for (offering, charge, in_currency, _), prices in self._prices.items()
+            if (offering, charge, in_currency)
+            == (offering_id, OfferingPrice.Charge.USAGE, currency)
+        )
+
+    def rule(self, price: OfferingPrice) -> UsagePrice:
+        """Return the running total's price that a usage price of the catalogue means.
+
+        Raises:
+            ValueError: the tiers in the catalogue make no sense.
+        """
+        found = self._usage_prices.get(price.pk)
+        if found is None:
+            found = self._usage_prices[price.pk] = usage_rule(price)
+        return found
+
+    def parties(self, offering_id: int, at: datetime) -> Parties:
+        """Return the tax on an offering and who shares its charges at a moment."""
+        offering = self.offerings[offering_id]
+        bsp = _in_force(self._terms[offering_id, SettlementTerm.Role.BSP], at)
+        network = _in_force(self._terms[offering_id, SettlementTerm.Role.NETWORK_PROVIDER], at)
+        tax = _in_force(self._taxes[offering.tax_category], at)
+        provider = offering.provider_id
+        is_bsp = offering.kind == ProductOffering.Kind.BSP
+        is_access = offering.kind == ProductOffering.Kind.ACCESS
+        return Parties(
+            terms=Terms(
+                tax_milli=_milli(tax.percent) if tax else 0,
+                bsp=_share(bsp) if bsp else None,
+                network_provider=_share(network) if network else None,
+            ),
+            bsp_id=bsp.partner_id if bsp else provider if is_bsp else None,
+            network_provider_id=network.partner_id if network else provider if is_access else None,
+        )
+
+    def edges(self, offering_id: int, bundle_id: int | None) -> set[datetime]:
+        """Return the moments at which what a period of an offering costs may change."""
+        dated: list[_Dated] = []
+        for (offering, charge, _, _), prices in self._prices.items():
+            if offering == (bundle_id or offering_id) and charge == OfferingPrice.Charge.RECURRING:
+                dated += prices
+        for role in SettlementTerm.Role.values:
+            dated += self._terms[offering_id, role]
+        dated += self._taxes[self.offerings[offering_id].tax_category]
+        edges = {row.valid_from for row in dated}
+        return edges | {row.valid_to for row in dated if row.valid_to is not None}
+
+
+def version(price: OfferingPrice) -> str:
+    """Name a price so that it can be found again, with the day from which it is in force."""
+    return f"{price.pk} from {price.valid_from:%Y-%m-%d}"
+
+
+def usage_rule(price: OfferingPrice) -> UsagePrice:
+    """Turn a usage price of the catalogue into the pure rule, amounts in micro-units."""
+    tiers = tuple(
+        Tier(tier["up_to"], to_micros(Decimal(str(tier["amount"])))) for tier in price.tiers
+    )
+    return UsagePrice(
+        version=version(price),
+        unit=price.unit,
+        tiers=tiers or (Tier(None, to_micros(price.amount)),),
+        block_size=price.block_size,
+        counts_started_blocks=price.counts_started_blocks,
+        allowance=price.allowance,
+    )
+
+
+def _in_force(rows: list[D], at: datetime) -> D | None:
+    for row in reversed(rows):
+        if row.valid_from <= at:
+            return row if row.valid_to is None or at < row.valid_to else None
+    return None
+
+
+def _milli(percent: Decimal) -> int:
+    return int(percent * 1000)
+
+
+def _share(term: SettlementTerm) -> Share:
+    if term.basis == SettlementTerm.Basis.FIXED:
+        return Share(fixed=to_micros(term.amount))
+    return Share(percent_milli=_milli(term.percent))
