@@ -1,5 +1,18 @@
 from django.apps import AppConfig
 
+from ispops.parties import roles
+
 
 class ProvisioningConfig(AppConfig):
+    """Orders, the steps that they cause, the services that come of them."""
+
     name = "provisioning"
+    role_permissions = {
+        roles.CSR: ("view_*", "add_productorder", "work_fallout"),
+        roles.OPERATIONS: ("view_*", "add_*", "change_*", "work_fallout"),
+        roles.FINANCE: ("view_service", "view_serviceperiod", "view_productorder"),
+        roles.CATALOGUE_MANAGER: ("view_service", "view_productorder"),
+    }
+
+    def ready(self) -> None:
+        from provisioning import handlers  # noqa: F401

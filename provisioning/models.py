@@ -47,7 +47,12 @@ class ProductOrder(PublicIdModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["subscriber", "idempotency_key"], name="order_placed_once"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(state="completed", completed_at__isnull=False)
+                | ~Q(state="completed") & Q(completed_at__isnull=True),
+                name="completed_order_says_when",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -77,9 +82,7 @@ class Service(PublicIdModel):
     line = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="carried"
     )
-    premises = models.ForeignKey(
-        Premises, on_delete=models.PROTECT, related_name="services"
-    )
+    premises = models.ForeignKey(Premises, on_delete=models.PROTECT, related_name="services")
     state = models.CharField(max_length=10, choices=State, default=State.RESERVED)
     created_at = models.DateTimeField()
 
@@ -145,7 +148,11 @@ class ProductOrderItem(models.Model):
 
 
 class OrderTask(LeasedRow):
-    """One step of an order's work. The row is the queue: see `ispops.jobs`."""
+    """One step of an order's work. The row is the queue: see `ispops.jobs`.
+
+    A step that waits for a partner names the partner's order, and only a ready step is due; the
+    database refuses a step that nothing would ever take up again.
+    """
 
     class State(models.TextChoices):
         PENDING = "pending", "Waiting for earlier steps"
@@ -165,7 +172,11 @@ class OrderTask(LeasedRow):
     position = models.PositiveSmallIntegerField()
     depends_on = models.ManyToManyField("self", symmetrical=False, related_name="dependents")
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    # Why a person is needed: the code of the refusal, such as "partner_refused".
     cause = models.CharField(max_length=40, blank=True, default="")
+    service_order = models.OneToOneField(
+        "ServiceOrder", on_delete=models.PROTECT, null=True, blank=True, related_name="task"
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -173,6 +184,19 @@ class OrderTask(LeasedRow):
             models.UniqueConstraint(fields=["order", "position"], name="task_position_once"),
             models.UniqueConstraint(
                 fields=["item", "kind"], name="task_kind_once_an_item", nulls_distinct=True
+            ),
+            models.CheckConstraint(
+                condition=Q(state="ready", next_attempt_at__isnull=False)
+                | ~Q(state="ready") & Q(next_attempt_at__isnull=True),
+                name="task_is_due_when_ready",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="awaiting") | Q(service_order__isnull=False),
+                name="task_awaits_a_service_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="fallout") & ~Q(cause="") | ~Q(state="fallout") & Q(cause=""),
+                name="task_in_fallout_has_a_cause",
             ),
         ]
         indexes = [
@@ -189,19 +213,36 @@ class OrderTask(LeasedRow):
 
 
 class TaskAttempt(models.Model):
-    """One try at a task: when, with what outcome, and what was said to and by the outside."""
+    """One try at a task: when, with what outcome, and what was said to and by the outside.
+
+    The attempt without an outcome is the one that runs; whoever ends it may write the task's
+    outcome, and nobody else, so that a worker that comes back after its lease changes nothing.
+    """
+
+    class Outcome(models.TextChoices):
+        RUNNING = "", "Running"
+        DONE = "done", "Done"
+        AWAITING = "awaiting", "Asked the partner"
+        RETRY = "retry", "Will be tried again"
+        FALLOUT = "fallout", "Needs a person"
+        SKIPPED = "skipped", "Skipped"
+        LOST = "lost", "Worker lost"
+        CANCELLED = "cancelled", "Cancelled"
+        UNDONE = "undone", "Undone"
 
     task = models.ForeignKey(OrderTask, on_delete=models.CASCADE, related_name="tries")
     number = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
-    # "done", "awaiting", "retry", "fallout", "skipped"; empty while it runs or when it was lost.
-    outcome = models.CharField(max_length=12, blank=True, default="")
+    outcome = models.CharField(max_length=12, choices=Outcome, blank=True, default="")
     detail = models.TextField(blank=True, default="")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["task", "number"], name="task_attempt_number_once")
+            models.UniqueConstraint(fields=["task", "number"], name="task_attempt_number_once"),
+            models.UniqueConstraint(
+                fields=["task"], condition=Q(outcome=""), name="task_run_by_one_worker"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -233,7 +274,8 @@ class ServiceOrder(PublicIdModel):
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="service_orders")
     offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
     subscriber_ref = models.CharField(max_length=40)
-    # What it was asked for: an order task's or a purchase's public id, unique so that it is once.
+    # What it was asked for, unique so that it is once: "task:12:1" for the first time that an
+    # order's task asked, or a purchase's public id.
     cause = models.CharField(max_length=60, unique=True)
     state = models.CharField(max_length=12, choices=State, default=State.ACKNOWLEDGED)
     requested_at = models.DateTimeField()
@@ -243,6 +285,13 @@ class ServiceOrder(PublicIdModel):
     reason = models.CharField(max_length=300, blank=True, default="")
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="acknowledged", answered_at__isnull=True)
+                | ~Q(state="acknowledged") & Q(answered_at__isnull=False),
+                name="closed_service_order_says_when",
+            )
+        ]
         indexes = [
             models.Index(
                 fields=["answer_by"], condition=Q(state="acknowledged"), name="service_order_due"
@@ -296,12 +345,17 @@ class AccessServer(models.Model):
 
 
 class AccountingRecord(models.Model):
-    """One RADIUS accounting message as it came, kept before it was acknowledged (RFC 2866)."""
+    """One RADIUS accounting message as it came, kept before it was acknowledged (RFC 2866).
+
+    `status_type` is FreeRADIUS's word: Start, Interim-Update, Stop, Accounting-On, Accounting-Off.
+    """
 
     server = models.ForeignKey(AddressServer, on_delete=models.PROTECT, related_name="+")
     status_type = models.CharField(max_length=20)
     session_id = models.CharField(max_length=120)
     unique_session_id = models.CharField(max_length=64)
+    # The Class that we gave when we let the session in: the service's id and a random part.
+    session_class = models.CharField(max_length=80, blank=True, default="")
     username = models.CharField(max_length=250, blank=True, default="")
     nas_ip = models.GenericIPAddressField(null=True)
     calling_station_id = models.CharField(max_length=130, blank=True, default="")

@@ -1,0 +1,163 @@
+"""Orders, steps, services and the accounting inbox in the console; changed by verbs alone."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from unfold.decorators import action
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
+from provisioning import execution, models
+
+
+class ReasonForm(BaseDialogForm):
+    """Asks why, before something is done that somebody will ask about later."""
+
+    reason = forms.CharField(
+        label="Why can it be skipped?",
+        max_length=300,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+    )
+
+
+class ItemInline(ReadOnlyInline):
+    model = models.ProductOrderItem
+    fields = ("action", "offering", "bundle", "service")
+    readonly_fields = fields
+
+
+class TaskInline(ReadOnlyInline):
+    model = models.OrderTask
+    fields = ("position", "kind", "state", "cause", "attempts", "finished_at")
+    readonly_fields = fields
+    ordering = ("position",)
+
+
+@admin.register(models.ProductOrder)
+class ProductOrderAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "subscriber", "state", "channel", "placed_at", "expected_at")
+    list_filter = ("state", "channel")
+    list_select_related = ("subscriber",)
+    search_fields = ("subscriber__name", "subscriber__email")
+    inlines = (ItemInline, TaskInline)
+
+
+class AttemptInline(ReadOnlyInline):
+    model = models.TaskAttempt
+    fields = ("number", "started_at", "ended_at", "outcome", "detail")
+    readonly_fields = fields
+    ordering = ("number",)
+    show_change_link = False
+
+
+@admin.register(models.OrderTask)
+class OrderTaskAdmin(VerbAdmin):
+    """The steps of all orders; `state__exact=fallout` is the fallout queue."""
+
+    list_display = ("kind", "order", "item", "state", "cause", "attempts", "next_attempt_at")
+    list_filter = ("state", "kind", "cause")
+    list_select_related = ("order", "item__offering")
+    search_fields = ("order__subscriber__name", "order__subscriber__email")
+    inlines = (AttemptInline,)
+    actions = ("retry",)
+    actions_detail = ("skip",)
+
+    def has_work_fallout_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("provisioning.work_fallout")
+
+    @admin.action(description="Try again", permissions=["work_fallout"])
+    def retry(self, request: HttpRequest, rows: QuerySet[models.OrderTask]) -> None:
+        self.call_each(
+            request,
+            rows.select_related("order"),
+            lambda task, at: execution.retry_task(task_id=task.pk, actor=request.user, at=at),
+            done="{n} steps will be tried again.",
+        )
+
+    @action(
+        description="Skip this step",
+        permissions=["work_fallout"],
+        url_path="skip",
+        dialog={
+            "title": "Skip this step",
+            "description": "The order goes on without it. Nothing of it is charged.",
+            "form_class": ReasonForm,
+            "form_submit_text": "Skip it",
+        },
+    )
+    def skip(self, request: HttpRequest, form: ReasonForm, object_id: int) -> HttpResponse:
+        task = models.OrderTask.objects.filter(pk=object_id)
+        self.call_each(
+            request,
+            task,
+            lambda row, at: execution.skip_task(
+                task_id=row.pk, actor=request.user, reason=form.cleaned_data["reason"], at=at
+            ),
+            done="The step is skipped.",
+        )
+        return redirect("admin:provisioning_ordertask_change", object_id)
+
+
+class PeriodInline(ReadOnlyInline):
+    model = models.ServicePeriod
+    fields = ("state", "offering", "started_at", "ended_at")
+    readonly_fields = fields
+    ordering = ("started_at",)
+    show_change_link = False
+
+
+@admin.register(models.Service)
+class ServiceAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "offering", "subscriber", "premises", "state", "created_at")
+    list_filter = ("state", "offering__kind")
+    list_select_related = ("offering", "subscriber", "premises")
+    search_fields = ("subscriber__name", "subscriber__email", "credential__username")
+    inlines = (PeriodInline,)
+
+
+@admin.register(models.ServiceOrder)
+class ServiceOrderAdmin(ReadOnlyAdmin):
+    list_display = (
+        "public_id",
+        "partner",
+        "kind",
+        "offering",
+        "state",
+        "requested_at",
+        "answer_by",
+    )
+    list_filter = ("state", "kind", "partner")
+    list_select_related = ("partner", "offering")
+    search_fields = ("subscriber_ref", "partner_reference")
+
+
+@admin.register(models.AaaCredential)
+class AaaCredentialAdmin(ReadOnlyAdmin):
+    list_display = ("username", "service", "enabled")
+    list_filter = ("enabled",)
+    list_select_related = ("service__offering",)
+    search_fields = ("username",)
+
+
+@admin.register(models.AccessServer)
+class AccessServerAdmin(ReadOnlyAdmin):
+    list_display = ("name", "nas_ip", "counters_reversed")
+    search_fields = ("name",)
+
+
+@admin.register(models.AccountingRecord)
+class AccountingRecordAdmin(ReadOnlyAdmin):
+    """The accounting inbox, newest first, as the address servers sent it."""
+
+    list_display = (
+        "received_at", "status_type", "username", "session_id", "framed_ip", "session_seconds",
+        "input_octets", "output_octets", "metered_at",
+    )  # fmt: skip
+    list_filter = ("status_type", "server")
+    search_fields = ("username", "=unique_session_id")
+    ordering = ("-id",)

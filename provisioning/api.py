@@ -1,0 +1,311 @@
+"""Product orders for subscribers' programs, service orders for partners (TMF622, TMF641)."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import exceptions, generics, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ispops.errors import InvalidInput, NotFound
+from ispops.parties.models import Subscriber, User
+from ispops.parties.rest import calling_partner, idempotent
+from provisioning import orders, partner_orders, queries
+from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceOrder
+from qualification.models import ServiceQualification
+
+# --- What goes over the wire --------------------------------------------------------------------
+
+
+class StepOut(serializers.Serializer[queries.StepProgress]):
+    """One step of an order's work, in words for the subscriber."""
+
+    kind = serializers.CharField()
+    words = serializers.CharField(help_text="What is done, in plain words.")
+    state = serializers.CharField()
+    status = serializers.CharField(help_text="How far it is, in plain words.")
+    expected_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class OrderItemOut(serializers.ModelSerializer[ProductOrderItem]):
+    offering = serializers.CharField(source="offering.code")
+    name = serializers.CharField(source="offering.name")
+    bundle = serializers.CharField(source="bundle.code", default=None)
+    service = serializers.CharField(source="service.public_id", default=None)
+
+    class Meta:
+        model = ProductOrderItem
+        fields = ["action", "offering", "name", "bundle", "service"]
+
+
+class ProductOrderOut(serializers.ModelSerializer[ProductOrder]):
+    id = serializers.CharField(source="public_id")
+    href = serializers.SerializerMethodField()
+    subscriber = serializers.CharField(source="subscriber.public_id")
+    qualification = serializers.CharField(source="qualification.public_id")
+    items = OrderItemOut(many=True)
+    steps = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ProductOrder
+        fields = [
+            "id", "href", "state", "subscriber", "qualification", "channel",
+            "placed_at", "expected_at", "completed_at", "items", "steps",
+        ]  # fmt: skip
+
+    def get_href(self, order: ProductOrder) -> str:
+        return reverse("product-order", args=[order.public_id])
+
+    @extend_schema_field(StepOut(many=True))
+    def get_steps(self, order: ProductOrder) -> Any:
+        return StepOut(queries.order_progress(order), many=True).data
+
+
+class ProductOrderIn(serializers.Serializer[Any]):
+    qualification = serializers.CharField(
+        help_text="The id of an answer to *can this place be served?*, such as `qlf_...`."
+    )
+    offering_codes = serializers.ListField(
+        child=serializers.SlugField(max_length=50),
+        min_length=1,
+        max_length=20,
+        help_text="One internet plan or one aggregated plan, and partner products for its line.",
+    )
+    subscriber = serializers.CharField(
+        required=False, help_text="Needed only by a login that belongs to several accounts."
+    )
+
+
+class ServiceOrderOut(serializers.ModelSerializer[ServiceOrder]):
+    """What a partner may know: its own name for the subscriber, and for a line the address."""
+
+    id = serializers.CharField(source="public_id")
+    href = serializers.SerializerMethodField()
+    service_ref = serializers.SerializerMethodField()
+    offering = serializers.CharField(source="offering.code")
+    premises = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ServiceOrder
+        fields = [
+            "id", "href", "kind", "state", "subscriber_ref", "service_ref", "offering", "premises",
+            "requested_at", "answer_by", "answered_at", "partner_reference", "reason",
+        ]  # fmt: skip
+
+    def get_href(self, order: ServiceOrder) -> str:
+        return reverse("service-order", args=[order.public_id])
+
+    def get_service_ref(self, order: ServiceOrder) -> str:
+        return Service(pk=order.service_id).public_id
+
+    @extend_schema_field(
+        {
+            "type": "object",
+            "nullable": True,
+            "description": "Where the line is wanted; null for an entitlement.",
+            "properties": {
+                "address": {"type": "string"},
+                "location_id": {"type": "string", "nullable": True},
+                "latitude": {"type": "string", "nullable": True},
+                "longitude": {"type": "string", "nullable": True},
+            },
+        }
+    )
+    def get_premises(self, order: ServiceOrder) -> dict[str, Any] | None:
+        if order.kind != ServiceOrder.Kind.LINE:
+            return None
+        return partner_orders.premises_for_partner(order.service)
+
+
+class CompletionIn(serializers.Serializer[Any]):
+    reference = serializers.CharField(
+        max_length=100, required=False, allow_blank=True, default="", help_text="Your own number."
+    )
+
+
+class RefusalIn(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=300, help_text="Why it cannot be delivered.")
+
+
+# --- Product orders -----------------------------------------------------------------------------
+
+
+def _user(request: Request) -> User:
+    """Return the login that calls; a partner's program orders nothing for itself."""
+    user = request.user
+    if not isinstance(user, User) or hasattr(user, "partner"):
+        raise exceptions.PermissionDenied("This call is for the logins of subscribers.")
+    return user
+
+
+class ProductOrders(generics.ListAPIView[ProductOrder]):
+    """The orders of the accounts that the login belongs to."""
+
+    scope_area = "orders"
+    serializer_class = ProductOrderOut
+
+    def get_queryset(self) -> QuerySet[ProductOrder]:
+        if getattr(self, "swagger_fake_view", False):
+            return ProductOrder.objects.none()
+        return queries.orders_of_user(_user(self.request))
+
+    @extend_schema(
+        summary="Place an order",
+        description="The order is worked on from now on: its `steps` show how far it is.",
+        request=ProductOrderIn,
+        responses={201: ProductOrderOut},
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        asked = ProductOrderIn(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user = _user(request)
+        order = orders.place_order(
+            subscriber=_account(user, asked.validated_data.get("subscriber")),
+            qualification=_qualification(asked.validated_data["qualification"]),
+            offering_codes=asked.validated_data["offering_codes"],
+            channel=ProductOrder.Channel.CLIENT,
+            placed_by=user,
+            idempotency_key=request.headers["Idempotency-Key"].strip(),
+            at=timezone.now(),
+        )
+        placed = queries.orders_of_user(user).get(pk=order.pk)
+        headers = {"Location": reverse("product-order", args=[order.public_id])}
+        return Response(ProductOrderOut(placed).data, status=201, headers=headers)
+
+    @extend_schema(summary="List orders", responses={200: ProductOrderOut(many=True)})
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class OneProductOrder(APIView):
+    scope_area = "orders"
+
+    @extend_schema(summary="See an order and how far it is", responses={200: ProductOrderOut})
+    def get(self, request: Request, public_id: str) -> Response:
+        own = queries.orders_of_user(_user(request))
+        order = own.filter(pk=ProductOrder.key_of(public_id)).first()
+        if order is None:
+            raise NotFound("There is no such order.")
+        return Response(ProductOrderOut(order).data)
+
+
+def _account(user: User, public_id: str | None) -> Subscriber:
+    """Return the account to order for: the login's only one, or the one that is named."""
+    own = user.subscribers.order_by("created_at")
+    if public_id is not None:
+        own = own.filter(pk=Subscriber.key_of(public_id))
+    found = list(own[:2])
+    if not found:
+        raise InvalidInput("This login has no such account.", field="subscriber")
+    if len(found) > 1:
+        raise InvalidInput("This login has several accounts: name one.", field="subscriber")
+    return found[0]
+
+
+def _qualification(public_id: str) -> ServiceQualification:
+    key = ServiceQualification.key_of(public_id)
+    found = ServiceQualification.objects.filter(pk=key).select_related("premises").first()
+    if found is None:
+        raise InvalidInput("There is no such qualification.", field="qualification")
+    return found
+
+
+# --- Service orders -----------------------------------------------------------------------------
+
+
+class ServiceOrders(generics.ListAPIView[ServiceOrder]):
+    """What the calling partner was asked to deliver."""
+
+    scope_area = "service_orders"
+    serializer_class = ServiceOrderOut
+
+    def get_queryset(self) -> QuerySet[ServiceOrder]:
+        if getattr(self, "swagger_fake_view", False):
+            return ServiceOrder.objects.none()
+        own = queries.partner_service_orders(calling_partner(self.request))
+        for name, choices in (("state", ServiceOrder.State), ("kind", ServiceOrder.Kind)):
+            if (wanted := self.request.query_params.get(name)) is not None:
+                if wanted not in choices.values:
+                    raise InvalidInput(f"Use one of {', '.join(choices.values)}.", field=name)
+                own = own.filter(**{name: wanted})
+        return own
+
+    @extend_schema(
+        summary="List service orders",
+        parameters=[
+            OpenApiParameter("state", enum=ServiceOrder.State.values),
+            OpenApiParameter("kind", enum=ServiceOrder.Kind.values),
+        ],
+        responses={200: ServiceOrderOut(many=True)},
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+def _key(public_id: str) -> Any:
+    key = ServiceOrder.key_of(public_id)
+    if key is None:
+        raise NotFound("There is no such service order.")
+    return key
+
+
+class OneServiceOrder(APIView):
+    scope_area = "service_orders"
+
+    @extend_schema(summary="See a service order", responses={200: ServiceOrderOut})
+    def get(self, request: Request, public_id: str) -> Response:
+        own = queries.partner_service_orders(calling_partner(request))
+        order = own.filter(pk=_key(public_id)).first()
+        if order is None:
+            raise NotFound("There is no such service order.")
+        return Response(ServiceOrderOut(order).data)
+
+
+class Completion(APIView):
+    scope_area = "service_orders"
+
+    @extend_schema(
+        summary="Confirm that it is delivered",
+        description="Confirming again changes nothing. A closed order is refused with 409.",
+        request=CompletionIn,
+        responses={200: ServiceOrderOut},
+    )
+    @idempotent
+    def post(self, request: Request, public_id: str) -> Response:
+        said = CompletionIn(data=request.data)
+        said.is_valid(raise_exception=True)
+        order = partner_orders.complete(
+            service_order_id=_key(public_id),
+            partner=calling_partner(request),
+            reference=said.validated_data["reference"],
+            at=timezone.now(),
+        )
+        return Response(ServiceOrderOut(order).data)
+
+
+class Refusal(APIView):
+    scope_area = "service_orders"
+
+    @extend_schema(
+        summary="Say that it cannot be delivered",
+        description="Refusing again changes nothing. A closed order is refused with 409.",
+        request=RefusalIn,
+        responses={200: ServiceOrderOut},
+    )
+    @idempotent
+    def post(self, request: Request, public_id: str) -> Response:
+        said = RefusalIn(data=request.data)
+        said.is_valid(raise_exception=True)
+        order = partner_orders.fail(
+            service_order_id=_key(public_id),
+            partner=calling_partner(request),
+            reason=said.validated_data["reason"],
+            at=timezone.now(),
+        )
+        return Response(ServiceOrderOut(order).data)

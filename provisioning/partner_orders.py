@@ -1,0 +1,250 @@
+"""What partners are asked to deliver, and what they answer (figures 4 step 3 and 8 step 4).
+
+A partner hears of its order by webhook and answers through the API. The first answer counts; a
+repeat of it changes nothing, and an answer to an order that is closed is refused. An answer is
+told upward by an event: an order's task goes on, a purchase is settled.
+"""
+
+import secrets
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+
+from ispops import db, events
+from ispops.catalog.models import ProductOffering
+from ispops.errors import InvalidInput, NotFound, PermanentFault, Refusal
+from ispops.parties import webhooks
+from ispops.parties.models import Partner, Subscriber
+from provisioning.models import PartnerSubscriber, Service, ServiceOrder
+from provisioning.transitions import SERVICE_ORDER
+
+TIME_OUTS_PER_SWEEP = 500
+
+
+class ServiceOrderClosed(Refusal):
+    code = "service_order_closed"
+    title = "The service order is closed"
+
+
+@transaction.atomic
+def request_line(
+    *, service: Service, cause: str, answer_by: datetime, at: datetime
+) -> ServiceOrder:
+    """Ask the network provider of an access plan to deliver its line to the premises.
+
+    Once per `cause`: a repeat returns the order that was made, whatever became of it. The partner
+    learns the address, because it has to go there, and no name.
+    """
+    return _request(
+        kind=ServiceOrder.Kind.LINE, service=service, cause=cause, answer_by=answer_by, at=at
+    )
+
+
+@transaction.atomic
+def request_entitlement(
+    *, line: Service, service: Service, offering: ProductOffering, cause: str, at: datetime
+) -> ServiceOrder:
+    """Ask a BSP to grant what was bought: `service`, which `line` carries, for `offering`.
+
+    Once per `cause`: a repeat returns the order that was made, whatever became of it. The BSP has
+    `settings.ENTITLEMENT_CONFIRMED_WITHIN` to answer.
+
+    Raises:
+        ValueError: the service is carried by another line, or is of another offering.
+    """
+    if service.line_id != line.pk or service.offering_id != offering.pk:
+        raise ValueError("the service is not this offering on this line")
+    return _request(
+        kind=ServiceOrder.Kind.ENTITLEMENT,
+        service=service,
+        cause=cause,
+        answer_by=at + settings.ENTITLEMENT_CONFIRMED_WITHIN,
+        at=at,
+    )
+
+
+def _request(
+    *, kind: str, service: Service, cause: str, answer_by: datetime, at: datetime
+) -> ServiceOrder:
+    partner = service.offering.provider
+    if partner is None or not partner.active:
+        raise PermanentFault(f"{service.offering} has no active partner who could deliver it")
+    order, is_new = ServiceOrder.objects.get_or_create(
+        cause=cause,
+        defaults={
+            "partner": partner,
+            "kind": kind,
+            "service": service,
+            "offering": service.offering,
+            "subscriber_ref": reference_of(partner=partner, subscriber=service.subscriber),
+            "requested_at": at,
+            "answer_by": answer_by,
+        },
+    )
+    if is_new:
+        _tell(order, "created", at=at)
+    return order
+
+
+def reference_of(*, partner: Partner, subscriber: Subscriber) -> str:
+    """Return the name by which a partner knows a subscriber; made at random when first needed."""
+    known, _ = PartnerSubscriber.objects.get_or_create(
+        partner=partner,
+        subscriber=subscriber,
+        defaults={"reference": f"psb_{secrets.token_hex(16)}"},
+    )
+    return known.reference
+
+
+@transaction.atomic
+def complete(
+    *, service_order_id: UUID, partner: Partner, reference: str = "", at: datetime
+) -> ServiceOrder:
+    """Take a partner's word that its order is delivered. Publishes `service_order.completed`.
+
+    `reference` is the partner's own number for it. Confirming again changes nothing.
+
+    Raises:
+        NotFound: this partner has no such order.
+        InvalidInput: the reference is too long.
+        ServiceOrderClosed: the order was refused, timed out or cancelled before.
+    """
+    order = _lock_own(service_order_id, partner)
+    if order.state == ServiceOrder.State.COMPLETED:
+        return order
+    order.partner_reference = _text(reference, "reference", most=100)
+    return _answer(order, ServiceOrder.State.COMPLETED, at=at)
+
+
+@transaction.atomic
+def fail(*, service_order_id: UUID, partner: Partner, reason: str, at: datetime) -> ServiceOrder:
+    """Take a partner's word that it cannot deliver. Publishes `service_order.failed`.
+
+    Refusing again changes nothing.
+
+    Raises:
+        NotFound: this partner has no such order.
+        InvalidInput: there is no reason, or it is too long.
+        ServiceOrderClosed: the order was confirmed, timed out or cancelled before.
+    """
+    order = _lock_own(service_order_id, partner)
+    if order.state == ServiceOrder.State.FAILED:
+        return order
+    order.reason = _text(reason, "reason", most=300)
+    if not order.reason:
+        raise InvalidInput("Say why it cannot be delivered.", field="reason")
+    return _answer(order, ServiceOrder.State.FAILED, at=at)
+
+
+@transaction.atomic
+def withdraw(*, service_order_id: UUID, reason: str, at: datetime) -> ServiceOrder:
+    """Take an order back: it is no longer wanted, or what was delivered is to be ended.
+
+    The partner is told by webhook. An order that the partner refused or let pass, or that was
+    taken back before, stays as it is.
+    """
+    order = db.lock(ServiceOrder, service_order_id)
+    if SERVICE_ORDER.allows(order.state, ServiceOrder.State.CANCELLED):
+        order.reason = reason[:300]
+        _answer(order, ServiceOrder.State.CANCELLED, at=at)
+        _tell(order, "cancelled", at=at)
+    return order
+
+
+def time_out_due(*, at: datetime) -> int:
+    """Close the orders that no partner answered in time, and tell the partners not to deliver.
+
+    Publishes `service_order.timed_out` for each and returns how many there were. An answer that
+    is being written at this moment wins: its row is passed over.
+    """
+    waiting = ServiceOrder.objects.filter(
+        state=ServiceOrder.State.ACKNOWLEDGED, answer_by__lte=at
+    ).order_by("pk")
+    keys = list(waiting.values_list("pk", flat=True)[:TIME_OUTS_PER_SWEEP])
+    return sum(_time_out(waiting, key, at) for key in keys)
+
+
+@transaction.atomic
+def _time_out(waiting: Any, key: UUID, at: datetime) -> bool:
+    order = waiting.select_for_update(skip_locked=True, of=("self",)).filter(pk=key).first()
+    if order is None:
+        return False
+    order.reason = "No answer in time."
+    _answer(order, ServiceOrder.State.TIMED_OUT, at=at)
+    _tell(order, "timed_out", at=at)
+    return True
+
+
+def _lock_own(service_order_id: UUID, partner: Partner) -> ServiceOrder:
+    """Hold a partner's order; another partner's is not there for it (invariant 7)."""
+    own = ServiceOrder.objects.select_for_update(of=("self",)).filter(partner=partner)
+    order = own.filter(pk=service_order_id).first()
+    if order is None:
+        raise NotFound("There is no such service order.")
+    return order
+
+
+def _answer(order: ServiceOrder, state: str, *, at: datetime) -> ServiceOrder:
+    """Write the state of a locked order and tell whoever caused it."""
+    if not SERVICE_ORDER.allows(order.state, state):
+        raise ServiceOrderClosed(
+            f"This order is closed ({order.get_state_display().lower()}), so it cannot be answered "
+            "any more. Do not deliver it; a new order follows if it is still wanted."
+        )
+    order.state, order.answered_at = state, at
+    order.save(update_fields=["state", "answered_at", "partner_reference", "reason"])
+    events.publish(
+        f"service_order.{state}",
+        subject=order.public_id,
+        at=at,
+        cause=order.cause,
+        service=Service(pk=order.service_id).public_id,
+        kind=order.kind,
+        reason=order.reason,
+    )
+    return order
+
+
+def _text(value: str, field: str, *, most: int) -> str:
+    text = value.replace("\x00", "").strip()
+    if len(text) > most:
+        raise InvalidInput(f"The {field} may have {most} characters at most.", field=field)
+    return text
+
+
+def _tell(order: ServiceOrder, what: str, *, at: datetime) -> None:
+    """Queue the signed webhook about an order; a partner without an address for it polls."""
+    data: dict[str, Any] = {
+        "id": order.public_id,
+        "kind": order.kind,
+        "state": order.state,
+        "subscriber_ref": order.subscriber_ref,
+        "service_ref": Service(pk=order.service_id).public_id,
+        "offering": order.offering.code,
+        "answer_by": order.answer_by.isoformat(),
+        "href": settings.BASE_URL + reverse("service-order", args=[order.public_id]),
+    }
+    if order.kind == ServiceOrder.Kind.LINE:
+        data["premises"] = premises_for_partner(order.service)
+    webhooks.queue_webhook(
+        partner=order.partner,
+        kind=f"service_order.{what}",
+        subject=order.public_id,
+        data=data,
+        at=at,
+    )
+
+
+def premises_for_partner(service: Service) -> dict[str, Any]:
+    """Say where a line is to be delivered: the address, the location id and the coordinates."""
+    place = service.premises
+    return {
+        "address": str(place),
+        "location_id": place.location_id,
+        "latitude": None if place.latitude is None else str(place.latitude),
+        "longitude": None if place.longitude is None else str(place.longitude),
+    }

@@ -1,0 +1,182 @@
+"""Reading orders, services and partners' orders; who may see what is decided here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import QuerySet, prefetch_related_objects
+
+from ispops.parties.models import Partner, Subscriber, User
+from provisioning import plan
+from provisioning.models import (
+    AaaCredential,
+    AccountingRecord,
+    OrderTask,
+    PartnerSubscriber,
+    ProductOrder,
+    ProductOrderItem,
+    Service,
+    ServiceOrder,
+)
+
+# Without a message for three intervals, a session is taken for dead (RFC 2869, 2.1).
+SILENT_AFTER = timedelta(minutes=15)
+SESSION_MESSAGES = ("Start", "Interim-Update", "Stop")
+
+State = OrderTask.State
+
+
+def lines_of(subscriber: Subscriber, *, with_ceased: bool = False) -> QuerySet[Service]:
+    """Return a subscriber's access lines, oldest first, with what each of them carries."""
+    lines = Service.objects.filter(subscriber=subscriber, line__isnull=True)
+    if not with_ceased:
+        lines = lines.exclude(state=Service.State.CEASED)
+    with_names = lines.select_related("offering__provider", "bundle", "premises", "credential")
+    return with_names.prefetch_related("carried__offering__provider").order_by("created_at", "pk")
+
+
+def orders_of_user(user: User) -> QuerySet[ProductOrder]:
+    """Return the orders of the accounts that a login belongs to: nobody else's."""
+    own = ProductOrder.objects.filter(subscriber__in=user.subscribers.all())
+    return own.select_related("subscriber", "qualification").prefetch_related(
+        "items__offering__provider",
+        "items__bundle",
+        "items__service",
+        "tasks__service_order__partner",
+    )
+
+
+def partner_service_orders(partner: Partner) -> QuerySet[ServiceOrder]:
+    """Return what a partner was asked to deliver: its own orders and no other's."""
+    return ServiceOrder.objects.filter(partner=partner).select_related(
+        "partner", "offering", "service__premises"
+    )
+
+
+def resolve_partner_reference(partner: Partner, subscriber_ref: str) -> Subscriber | None:
+    """Return the subscriber whom a partner knows by this name; another partner's name is none."""
+    known = PartnerSubscriber.objects.filter(partner=partner, reference=subscriber_ref)
+    row = known.select_related("subscriber").first()
+    return row.subscriber if row else None
+
+
+def fallout() -> QuerySet[OrderTask]:
+    """Return the steps that need a person, oldest first."""
+    parked = OrderTask.objects.filter(state=State.FALLOUT)
+    return parked.select_related(
+        "order__subscriber", "item__offering__provider", "item__service__premises"
+    ).order_by("pk")
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """One step of an order as the subscriber is told of it.
+
+    `words` says what is done, `status` how far it is; `expected_at` is when it should be done at
+    the latest, and None once it is.
+    """
+
+    kind: str
+    words: str
+    state: str
+    status: str
+    expected_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in {State.COMPLETED, State.SKIPPED}
+
+
+def order_progress(order: ProductOrder) -> list[StepProgress]:
+    """Return the steps of an order in plain words, in the order in which they are done.
+
+    Costs no query for an order whose tasks and items were read with it.
+    """
+    prefetch_related_objects([order], "tasks__service_order__partner", "items__offering__provider")
+    items = {item.pk: item for item in order.items.all()}
+    return [
+        _progress(order, task, items[task.item_id])
+        for task in sorted(order.tasks.all(), key=lambda task: task.position)
+        if task.item_id is not None
+    ]
+
+
+def _progress(order: ProductOrder, task: OrderTask, item: ProductOrderItem) -> StepProgress:
+    expected_at: datetime | None = order.expected_at
+    if task.state in {State.COMPLETED, State.SKIPPED, State.CANCELLED}:
+        expected_at = None
+    elif task.state == State.AWAITING and task.kind == plan.GRANT_ENTITLEMENT:
+        expected_at = task.service_order.answer_by if task.service_order else expected_at
+    return StepProgress(
+        kind=task.kind,
+        words=_WORDS[task.kind](item),
+        state=task.state,
+        status=_status(task),
+        expected_at=expected_at,
+        finished_at=task.finished_at,
+    )
+
+
+_WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
+    plan.RESERVE_PORT: lambda item: "Reserve your place in the access network",
+    plan.OPEN_ADDRESS_HOLDER: lambda item: "Set aside your internet addresses",
+    plan.CREATE_CREDENTIALS: lambda item: "Create your network login",
+    plan.ORDER_LINE: lambda item: f"Order the line from {item.offering.provider}",
+    plan.GRANT_ENTITLEMENT: lambda item: f"Set up {item.offering}",
+    plan.GO_LIVE: lambda item: "Switch your line on",
+    plan.WELCOME: lambda item: "Send you a welcome message",
+}
+
+_STATUS = {
+    State.PENDING: "Comes after the steps above",
+    State.READY: "In progress",
+    State.COMPLETED: "Done",
+    State.SKIPPED: "Settled in another way",
+    State.FALLOUT: "Takes longer: one of us is looking into it",
+    State.CANCELLED: "Cancelled",
+}
+
+
+def _status(task: OrderTask) -> str:
+    if task.state == State.AWAITING and task.service_order:
+        return f"Waiting for {task.service_order.partner}"
+    return _STATUS[State(task.state)]
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """What the network last said of a line: `since`, `ip` and the rest are None when it is off."""
+
+    is_online: bool
+    last_heard_at: datetime | None
+    since: datetime | None = None
+    ip: str | None = None
+    device: str | None = None
+    nas_ip: str | None = None
+
+
+def online(line: Service, at: datetime) -> Online:
+    """Say whether a line is in use, by the last accounting message that was stored for it.
+
+    A session from which nothing was heard for `SILENT_AFTER` counts as ended: access servers that
+    lose power send no stop. One indexed read.
+    """
+    login = AaaCredential.objects.filter(service=line).values("username")
+    last = (
+        AccountingRecord.objects.filter(username__in=login, status_type__in=SESSION_MESSAGES)
+        .order_by("-id")
+        .first()
+    )
+    if last is None:
+        return Online(is_online=False, last_heard_at=None)
+    if last.status_type == "Stop" or last.received_at + SILENT_AFTER <= at:
+        return Online(is_online=False, last_heard_at=last.received_at)
+    return Online(
+        is_online=True,
+        last_heard_at=last.received_at,
+        since=last.event_at - timedelta(seconds=last.session_seconds),
+        ip=last.framed_ip,
+        device=last.calling_station_id,
+        nas_ip=last.nas_ip,
+    )

@@ -1,0 +1,100 @@
+"""The state tables of orders, tasks, services and partners' orders. Pure: no Django, no clock.
+
+The same tables stand in the database as triggers (`migrations/0002_guards.py`); a test holds the
+two together. Lifecycles follow TM Forum TMF622, TMF638 and TMF641, less the states that nothing
+here enters.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ispops.errors import IllegalTransition
+
+
+@dataclass(frozen=True, slots=True)
+class StateTable:
+    """Which state of a kind of object may follow which; every pair that is not here is refused."""
+
+    noun: str
+    moves: dict[str, frozenset[str]]
+
+    def allows(self, old: str, new: str) -> bool:
+        """Say whether an object in state `old` may go to `new`; staying is no move."""
+        return new in self.moves.get(old, frozenset())
+
+    def require(self, old: str, new: str) -> None:
+        """Pass when the move is in the table.
+
+        Raises:
+            IllegalTransition: it is not; the text names both states.
+        """
+        if not self.allows(old, new):
+            raise IllegalTransition(
+                f"This {self.noun} is {_words(old)}, so it cannot become {_words(new)}."
+            )
+
+    @property
+    def final(self) -> frozenset[str]:
+        """States that nothing follows."""
+        return frozenset(state for state, following in self.moves.items() if not following)
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Give every allowed move as (old, new), in a stable order."""
+        for old, following in self.moves.items():
+            for new in sorted(following):
+                yield old, new
+
+
+def _words(state: str) -> str:
+    return state.replace("_", " ")
+
+
+def _table(noun: str, **moves: Iterable[str]) -> StateTable:
+    return StateTable(noun, {old: frozenset(following) for old, following in moves.items()})
+
+
+ORDER = _table(
+    "order",
+    acknowledged=["in_progress", "held", "failed", "cancelled"],
+    in_progress=["held", "completed", "failed", "cancelled"],
+    # A person skips the last open step of a held order: it is completed at once.
+    held=["in_progress", "completed", "failed", "cancelled"],
+    completed=[],
+    failed=[],
+    cancelled=[],
+)
+
+TASK = _table(
+    "step",
+    pending=["ready", "cancelled"],
+    ready=["awaiting", "completed", "fallout", "cancelled"],
+    awaiting=["completed", "fallout", "cancelled"],
+    fallout=["ready", "skipped", "cancelled"],
+    # What was done is undone when the order is cancelled.
+    completed=["cancelled"],
+    skipped=["cancelled"],
+    cancelled=[],
+)
+
+SERVICE = _table(
+    "service",
+    reserved=["active", "ceased"],
+    active=["suspended", "ceased"],
+    suspended=["active", "ceased"],
+    ceased=[],
+)
+
+SERVICE_ORDER = _table(
+    "service order",
+    acknowledged=["completed", "failed", "timed_out", "cancelled"],
+    # What a partner delivered can be asked back.
+    completed=["cancelled"],
+    failed=[],
+    timed_out=[],
+    cancelled=[],
+)
+
+# A task in one of these lets the tasks that depend on it begin.
+FINISHED_TASK = frozenset({"completed", "skipped"})
+# An order in one of these has nothing left to do.
+CLOSED_ORDER = ORDER.final
