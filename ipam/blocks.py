@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 
 from ipam import selection
 from ipam.models import AddressServer, Block, FreeExtent, Pool
+from ispops import db
 from ispops.errors import InvalidInput, Refusal
 
 DEFAULT_QUARANTINE = timedelta(minutes=10)
@@ -58,9 +59,9 @@ def create_block(
         BadNetwork: no network, a prefix that is too long, or host bits set.
         OutsideParent: not inside the parent, or not of a lower tier; or a parent is missing.
         OverlappingBlock: a block of the same tier and VRF holds some of these addresses.
+        InvalidInput: no such tier, or the name is too long.
     """
     canonical = str(_parsed(network))
-    _require_inside(canonical, tier, parent)
     block = Block(
         network=canonical,
         tier=tier,
@@ -69,6 +70,8 @@ def create_block(
         vrf=parent.vrf if parent else vrf,
         created_at=at,
     )
+    db.check_fields(block, "tier", "name")
+    _require_inside(canonical, tier, parent)
     try:
         with transaction.atomic():
             block.save(force_insert=True)
@@ -98,7 +101,8 @@ def create_pool(
 
     Raises:
         BadNetwork: the units do not fit the block, or the purpose does not fit its family.
-        InvalidInput: the block is no pool's range, or the quarantine is under ten seconds.
+        InvalidInput: the block is no pool's range, the quarantine is under ten seconds, or the
+            name or purpose cannot be used.
         PoolExists: the block backs a pool already, or the name is taken.
     """
     family = _parsed(block.network).version
@@ -107,19 +111,21 @@ def create_pool(
         slots = selection.slot_count(block.network, unit)
     except selection.UnusableNetwork as error:
         raise BadNetwork(f"{error}.", field="unit_length") from error
-    _require_fitting(block, family, purpose, quarantine)
+    pool = Pool(
+        name=name,
+        server=server,
+        block=block,
+        purpose=purpose,
+        family=family,
+        unit_length=unit,
+        quarantine=quarantine,
+        created_at=at,
+    )
+    db.check_fields(pool, "name", "purpose")
+    _require_fitting(pool)
     try:
         with transaction.atomic():
-            pool = Pool.objects.create(
-                name=name,
-                server=server,
-                block=block,
-                purpose=purpose,
-                family=family,
-                unit_length=unit,
-                quarantine=quarantine,
-                created_at=at,
-            )
+            pool.save(force_insert=True)
             first, last = selection.usable_slots(block.network, unit)
             FreeExtent.objects.bulk_create(
                 FreeExtent(pool=pool, first=extent.first, last=extent.last)
@@ -159,13 +165,13 @@ def _require_inside(network: str, tier: int, parent: Block | None) -> None:
         )
 
 
-def _require_fitting(block: Block, family: int, purpose: str, quarantine: timedelta) -> None:
+def _require_fitting(pool: Pool) -> None:
     """Refuse what the database would refuse too, in words that say what to do."""
-    if block.tier != Block.Tier.POOL:
+    if pool.block.tier != Block.Tier.POOL:
         raise InvalidInput(
             "A pool hands out a block of the tier Pool: cut one first.", field="block"
         )
-    if purpose == Pool.Purpose.PREFIX and family != selection.IPv6:
+    if pool.purpose == Pool.Purpose.PREFIX and pool.family != selection.IPv6:
         raise BadNetwork("Only IPv6 prefixes are delegated.", field="purpose")
-    if quarantine < timedelta(seconds=10):
+    if pool.quarantine < timedelta(seconds=10):
         raise InvalidInput("The quarantine is at least ten seconds.", field="quarantine")
