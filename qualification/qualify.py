@@ -26,6 +26,7 @@ from qualification.models import (
 
 State = ServiceQualification.State
 Confidence = ServiceQualification.Confidence
+_LONGEST_EMAIL = 254  # RFC 5321, and what the column holds.
 _REVIEW = "We will confirm the address with you before we install anything."
 
 
@@ -135,12 +136,8 @@ def join_waitlist(
         InvalidInput: the e-mail address is none, or no place has been chosen yet.
     """
     email = email.strip().lower()
-    try:
-        validate_email(email)
-    except ValidationError as error:
-        raise InvalidInput(
-            "Enter an e-mail address like name@example.com.", field="email"
-        ) from error
+    if not _is_email(email):
+        raise InvalidInput("Enter an e-mail address like name@example.com.", field="email")
     if qualification.state == State.CHOOSE:
         raise InvalidInput("Choose one of the addresses first.", field="qualification")
     if len(name) > 200 or not name.isprintable():
@@ -156,6 +153,14 @@ def join_waitlist(
         },
     )
     return entry
+
+
+def _is_email(text: str) -> bool:
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return len(text) <= _LONGEST_EMAIL
 
 
 def _place_by_id(premises_id: str) -> _Place:
