@@ -16,7 +16,7 @@ WORK_FALLOUT = "provisioning.work_fallout"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
 DECIDE_REQUESTS = "ipam.change_overallocationrequest"
 QUALIFY = "qualification.add_servicequalification"
-ORDER_ON_BEHALF = "parties.register_on_behalf"
+ORDER_ON_BEHALF = "provisioning.add_productorder"
 REPLAY = "parties.replay_webhookdelivery"
 
 PAGES: tuple[tuple[str, guard.View, str, str], ...] = (

@@ -1,0 +1,163 @@
+"""Who may open what: every page of the console, for every role, a subscriber and a stranger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from ispops.console import urls
+from ispops.parties import roles
+from ispops.parties.models import AuditEntry, User
+from tests.console.conftest import World
+
+EVERY_DESK = {roles.CSR, roles.OPERATIONS, roles.FINANCE}
+NETWORK_DESK = {roles.CSR, roles.OPERATIONS}
+MAY_OPEN = {
+    "console_search": EVERY_DESK,
+    "console_subscribers": EVERY_DESK,
+    "console_subscriber": EVERY_DESK,
+    "console_orders": EVERY_DESK,
+    "console_order": EVERY_DESK,
+    "console_cancel_order": NETWORK_DESK,
+    "console_retry_task": NETWORK_DESK,
+    "console_skip_task": NETWORK_DESK,
+    "console_fallout": EVERY_DESK,
+    "console_overallocation": NETWORK_DESK,
+    "console_accept_request": NETWORK_DESK,
+    "console_decline_request": NETWORK_DESK,
+    "console_qualify": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_qualification": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_place_order": {roles.CSR},
+    "console_replay": {roles.OPERATIONS},
+}
+POSTS = {
+    "console_cancel_order",
+    "console_retry_task",
+    "console_skip_task",
+    "console_accept_request",
+    "console_decline_request",
+    "console_place_order",
+    "console_replay",
+}
+
+
+def address_of(name: str, world: World) -> str:
+    """Build the address of a page about something of the world's."""
+    refs = {
+        "console_subscriber": [world.ada.public_id],
+        "console_order": [world.stuck.public_id],
+        "console_cancel_order": [world.stuck.public_id],
+        "console_retry_task": [world.stuck.public_id, stuck_position(world)],
+        "console_skip_task": [world.stuck.public_id, stuck_position(world)],
+        "console_accept_request": [world.request.public_id],
+        "console_decline_request": [world.request.public_id],
+        "console_qualification": [world.stuck.qualification.public_id],
+        "console_place_order": [world.stuck.qualification.public_id],
+        "console_replay": [f"msg_{'0' * 32}"],
+    }
+    return reverse(f"admin:{name}", args=refs.get(name, []))
+
+
+def stuck_position(world: World) -> int:
+    return world.stuck.tasks.get(state="fallout").position
+
+
+def ask(client: Client, name: str, world: World) -> int:
+    address = address_of(name, world)
+    return (client.post if name in POSTS else client.get)(address).status_code
+
+
+def test_every_page_is_in_the_table_of_this_test() -> None:
+    assert {name for _, _, name, _ in urls.PAGES} == set(MAY_OPEN)
+
+
+@pytest.mark.parametrize("role", roles.STAFF_ROLES)
+def test_each_role_opens_its_pages_and_no_other(
+    role: str, world: World, as_role: Callable[[str], Client]
+) -> None:
+    client = as_role(role)
+
+    refused = {name for name in MAY_OPEN if ask(client, name, world) == 403}
+
+    assert refused == {name for name, allowed in MAY_OPEN.items() if role not in allowed}
+
+
+def test_a_subscriber_opens_nothing(
+    world: World, as_user: Callable[[User], Client]
+) -> None:
+    client = as_user(world.ada.users.get())
+    before = AuditEntry.objects.count()
+
+    answers = {
+        (client.post if name in POSTS else client.get)(
+            address_of(name, world), follow=True
+        ).status_code
+        for name in MAY_OPEN
+    }
+
+    assert answers == {403}
+    assert AuditEntry.objects.count() == before
+
+
+def test_a_stranger_is_sent_to_the_login_page_and_changes_nothing(world: World) -> None:
+    before = AuditEntry.objects.count()
+
+    for name in MAY_OPEN:
+        address = address_of(name, world)
+        answer = (Client().post if name in POSTS else Client().get)(address)
+
+        assert answer.status_code == 302, name
+        assert answer.url.startswith(reverse("admin:login")), name
+    assert AuditEntry.objects.count() == before
+
+
+def test_the_console_has_no_login_page_of_its_own(db: None) -> None:
+    answer = Client().get(reverse("admin:login"), {"next": "/console/orders/"})
+
+    assert answer.status_code == 302
+    assert answer.url == f"{reverse('account_login')}?next=%2Fconsole%2Forders%2F"
+
+
+def test_posts_need_the_token_of_our_own_page(
+    world: World, as_role: Callable[[str], Client]
+) -> None:
+    client = as_role(roles.CSR)
+    client.handler.enforce_csrf_checks = True
+
+    assert ask(client, "console_accept_request", world) == 403
+    world.request.refresh_from_db()
+    assert world.request.state == "pending"
+
+
+def test_a_change_cannot_be_made_by_following_a_link(
+    world: World, as_role: Callable[[str], Client]
+) -> None:
+    client = as_role(roles.CSR)
+
+    assert {client.get(address_of(name, world)).status_code for name in POSTS} <= {403, 405}
+
+
+def test_staff_without_a_second_factor_are_asked_to_set_one_up(
+    world: World, as_role: Callable[[str], Client], settings: object
+) -> None:
+    client = as_role(roles.CSR)
+    settings.STAFF_NEED_SECOND_FACTOR = True  # type: ignore[attr-defined]
+
+    answer = client.get(reverse("admin:console_orders"), follow=True)
+
+    assert answer.redirect_chain[-1][0].startswith("/accounts/")
+    assert "console" not in answer.redirect_chain[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("role", "sees_money"), [(roles.CSR, True), (roles.FINANCE, True), (roles.OPERATIONS, False)]
+)
+def test_money_is_shown_to_whom_it_concerns(
+    role: str, sees_money: bool, world: World, as_role: Callable[[str], Client]
+) -> None:
+    page = as_role(role).get(address_of("console_subscriber", world))
+
+    assert (b'id="charges"' in page.content) is sees_money
