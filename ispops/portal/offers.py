@@ -29,6 +29,11 @@ class Answer:
     addons: list[QualifiedOffer] = field(default_factory=list)
     unavailable: list[QualifiedOffer] = field(default_factory=list)
 
+    @property
+    def carried(self) -> list[QualifiedOffer]:
+        """What a line here can carry beside the plan itself."""
+        return [*self.products, *self.addons]
+
     def orderable(self, code: str) -> QualifiedOffer | None:
         """Return the plan or bundle of this code, when a line can be ordered with it."""
         plans = [offer for network in self.networks for offer in network.offers]
@@ -42,8 +47,15 @@ class Answer:
             for offer in self.products
             if offer.offering.is_subscription
             and offer.offering_id not in included
-            and offer.offering.needs_download_kbps <= (plan.download_kbps or 0)
+            and _carries(plan, offer.offering)
         ]
+
+
+def _carries(plan: QualifiedOffer, product: ProductOffering) -> bool:
+    """The answer says that some line here carries a product; this says whether it is this one."""
+    is_quick = plan.coverage is not None and plan.coverage.low_latency
+    is_fast = product.needs_download_kbps <= (plan.download_kbps or 0)
+    return is_fast and (is_quick or not product.needs_low_latency)
 
 
 def arrange(offers: Iterable[QualifiedOffer]) -> Answer:

@@ -64,14 +64,14 @@ def look(kind: str, state: str) -> Look:
 
 
 def speed(kbps: int | None) -> str:
-    """Write a speed as the trade does: 940 Mbps, 1 Gbps, 1.2 Gbps."""
+    """Write a speed as the answers of a qualification do: 940 Mbit/s, 1.5 Gbit/s."""
     if kbps is None:
         return ""
     if kbps >= 1_000_000:
-        return f"{_short(kbps / 1_000_000)} Gbps"
+        return f"{_short(kbps / 1_000_000)} Gbit/s"
     if kbps >= 1_000:
-        return f"{_short(kbps / 1_000)} Mbps"
-    return f"{kbps} kbps"
+        return f"{_short(kbps / 1_000)} Mbit/s"
+    return f"{kbps} kbit/s"
 
 
 def bytes_in_words(count: int | None) -> str:

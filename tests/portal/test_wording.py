@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ipam.models import OverallocationRequest
 from ispops.portal import wording
 from ispops.portal.icons import ICONS
-from ipam.models import OverallocationRequest
 from provisioning.models import OrderTask, ProductOrder, Service
 from rating.models import Purchase
 
@@ -17,14 +17,14 @@ NOW = datetime(2025, 11, 23, 12, tzinfo=UTC)
     ("kbps", "said"),
     [
         (None, ""),
-        (640, "640 kbps"),
-        (1_000, "1 Mbps"),
-        (1_500, "1.5 Mbps"),
-        (940_000, "940 Mbps"),
-        (999_999, "1,000 Mbps"),
-        (1_000_000, "1 Gbps"),
-        (1_250_000, "1.25 Gbps"),
-        (10_000_000, "10 Gbps"),
+        (640, "640 kbit/s"),
+        (1_000, "1 Mbit/s"),
+        (1_500, "1.5 Mbit/s"),
+        (940_000, "940 Mbit/s"),
+        (999_999, "1,000 Mbit/s"),
+        (1_000_000, "1 Gbit/s"),
+        (1_250_000, "1.25 Gbit/s"),
+        (10_000_000, "10 Gbit/s"),
     ],
 )
 def test_speeds_are_said_as_the_trade_does(kbps: int | None, said: str) -> None:

@@ -3,19 +3,19 @@
 from http import HTTPStatus
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+
+from ispops.parties import problems
+
+_PROGRAMS = ("/api/", "/aaa/")
 
 
 def _answer(request: HttpRequest, status: HTTPStatus) -> HttpResponse:
     """Answer a program with an RFC 9457 problem, and a person with a page."""
-    if request.path.startswith(("/api/", "/aaa/")):
-        return JsonResponse(
-            {"type": "about:blank", "title": status.phrase, "status": status},
-            status=status,
-            content_type="application/problem+json",
-        )
+    if request.path.startswith(_PROGRAMS):
+        return problems.by_status(status)
     return render(request, f"{status:d}.html", status=status)
 
 
@@ -29,6 +29,8 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """The request itself may be what cannot be read, so the page asks nothing of it."""
+    if request.path.startswith(_PROGRAMS):
+        return problems.by_status(HTTPStatus.BAD_REQUEST)
     return HttpResponse(_bare("400.html"), status=HTTPStatus.BAD_REQUEST)
 
 
@@ -40,8 +42,8 @@ def too_many_requests(request: HttpRequest, exception: Exception | None = None) 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """The database may be what failed, so the page asks nothing of it."""
-    if request.path.startswith(("/api/", "/aaa/")):
-        return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR)
+    if request.path.startswith(_PROGRAMS):
+        return problems.by_status(HTTPStatus.INTERNAL_SERVER_ERROR)
     return HttpResponse(_bare("500.html"), status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

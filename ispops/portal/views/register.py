@@ -139,7 +139,7 @@ def _review(
         "plan": plan,
         "picked": picked,
         "priced": [plan, *picked],
-        "once": sum(offer.one_off_amount for offer in [plan, *picked]),
+        "once": sum(o.one_off_amount + o.construction_fee for o in [plan, *picked]),
         "monthly": sum(offer.recurring_amount for offer in [plan, *picked]),
         "refused": refused,
         "form": KeyForm(initial={"idempotency_key": choice.idempotency_key}),

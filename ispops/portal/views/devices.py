@@ -1,0 +1,146 @@
+"""Figure 11 for the subscriber: a device beyond the plan, and what it costs to let it in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from ipam import allocation, overallocation
+from ipam.models import ExtraAddress, OverallocationRequest
+from ipam.queries import addresses_of, extra_addresses_between, pending_requests
+from ispops.catalog.models import AddressEntitlement, OfferingPrice
+from ispops.catalog.queries import price_in_force
+from ispops.errors import Refusal
+from ispops.parties.models import Subscriber
+from ispops.portal import queries
+from ispops.portal.access import for_subscriber, own
+from ispops.portal.addresses import Device, devices_of
+from provisioning.models import Service
+from provisioning.queries import lines_of
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that waits for the subscriber's answer, with what saying yes costs."""
+
+    request: OverallocationRequest
+    price: Decimal | None
+    currency: str
+
+    @property
+    def is_ours_to_answer(self) -> bool:
+        """Some plans leave the answer to customer service: then there is only news to show."""
+        return self.request.policy == AddressEntitlement.Policy.ASK_SUBSCRIBER
+
+
+def open_questions(subscriber: Subscriber, at: datetime) -> list[Question]:
+    """Return what waits for this subscriber's answer, oldest first."""
+    return [
+        Question(request, _monthly(request, subscriber.currency, at), subscriber.currency)
+        for request in pending_requests(subscriber)
+    ]
+
+
+def _monthly(request: OverallocationRequest, currency: str, at: datetime) -> Decimal | None:
+    if request.addon is None:
+        return None
+    price = price_in_force(request.addon, OfferingPrice.Charge.RECURRING, at, currency)
+    return price.amount if price else None
+
+
+def _current_extras(subscriber: Subscriber, at: datetime) -> list[ExtraAddress]:
+    return list(extra_addresses_between(at, at + timedelta(microseconds=1), subscriber))
+
+
+@require_GET
+@for_subscriber
+def devices(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
+    """Show every device with its addresses, and what waits for an answer."""
+    now = timezone.now()
+    rows = devices_of(addresses_of(subscriber), _current_extras(subscriber, now))
+    context = {
+        "waiting": open_questions(subscriber, now),
+        "answered": queries.answered_requests(subscriber)[:10],
+        "lines": _by_line(list(lines_of(subscriber)), rows),
+    }
+    return render(request, "portal/devices.html", context)
+
+
+def _by_line(
+    lines: Sequence[Service], rows: Sequence[Device]
+) -> list[tuple[Service, list[Device]]]:
+    return [(line, [row for row in rows if row.line == line.public_id]) for line in lines]
+
+
+@require_POST
+@for_subscriber
+def answer(request: HttpRequest, subscriber: Subscriber, request_id: str) -> HttpResponse:
+    """Take yes or no to a request; the same answer twice changes nothing."""
+    asked = own(OverallocationRequest.objects.filter(holder__subscriber=subscriber), request_id)
+    decide = {"accept": overallocation.accept, "decline": overallocation.decline}.get(
+        request.POST.get("answer", "")
+    )
+    if decide is None:
+        raise Http404
+    try:
+        decided = decide(
+            request_id=asked.pk,
+            actor=request.user,  # type: ignore[arg-type]
+            decided_by="subscriber",
+            at=timezone.now(),
+        )
+    except Refusal as refused:
+        messages.error(request, refused.detail)
+    else:
+        messages.success(request, _said(decided))
+    return redirect("portal:devices")
+
+
+def _said(decided: OverallocationRequest) -> str:
+    if decided.state == OverallocationRequest.State.GRANTED:
+        return (
+            f"Done. {decided.device} gets its address as soon as it asks again, usually within "
+            "a minute. You can stop it below at any time."
+        )
+    return f"Done. {decided.device} gets no address, and nothing is charged."
+
+
+@require_http_methods(["GET", "POST"])
+@for_subscriber
+def stop_extra(request: HttpRequest, subscriber: Subscriber, extra_id: str) -> HttpResponse:
+    """Say what ending an extra address does, then end it."""
+    extra = own(
+        ExtraAddress.objects.select_related("addon").filter(holder__subscriber=subscriber), extra_id
+    )
+    if request.method == "GET":
+        return render(request, "portal/stop_extra.html", {"extra": extra})
+    try:
+        overallocation.end_extra(extra_id=extra.pk, at=timezone.now())
+    except Refusal as refused:
+        messages.error(request, refused.detail)
+    else:
+        messages.success(request, f"The extra address of {extra.device} has ended.")
+    return redirect("portal:devices")
+
+
+@require_http_methods(["GET", "POST"])
+@for_subscriber
+def free(request: HttpRequest, subscriber: Subscriber, line_id: str, device: str) -> HttpResponse:
+    """Say what freeing a device's address does, then free it."""
+    line = own(lines_of(subscriber), line_id)
+    held = addresses_of(subscriber).filter(holder__service_ref=line.public_id, device=device)
+    if not held:
+        raise Http404
+    if request.method == "GET":
+        return render(request, "portal/free_device.html", {"device": device, "line": line})
+    allocation.release_address(
+        service_ref=line.public_id, device=device, at=timezone.now(), because="freed_by_subscriber"
+    )
+    messages.success(request, f"The address of {device} is free for another device.")
+    return redirect("portal:devices")

@@ -1,0 +1,76 @@
+"""Figure 4, after the order: watch it being done."""
+
+import hashlib
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from ispops.portal.access import own
+from ispops.portal.wording import look
+from provisioning.models import OrderTask, ProductOrder
+from provisioning.queries import StepProgress, order_progress, orders_of_user
+from provisioning.transitions import CLOSED_ORDER
+
+_AT_WORK = {OrderTask.State.READY, OrderTask.State.AWAITING, OrderTask.State.FALLOUT}
+
+
+@require_GET
+@login_required
+def order(request: HttpRequest, order_id: str) -> HttpResponse:
+    """Show an order with its steps; the steps keep themselves up to date while it is open."""
+    return render(request, "portal/order.html", _progress(request, order_id))
+
+
+@require_GET
+@never_cache
+@login_required
+def progress(request: HttpRequest, order_id: str) -> HttpResponse:
+    """Give the steps again, or nothing when they are as the page shows them already."""
+    context = _progress(request, order_id)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "portal/parts/progress.html", context)
+
+
+def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
+    order = own(orders_of_user(request.user), order_id)  # type: ignore[arg-type]
+    steps = order_progress(order)
+    items = list(order.items.all())
+    shown = [(step, look("OrderTask", step.state)) for step in steps]
+    return {
+        "order": order,
+        "items": items,
+        "plan": next((item.bundle or item.offering for item in items), None),
+        "steps": shown,
+        "done": sum(step.is_finished for step in steps),
+        "now": _now(order, steps),
+        "open": order.state not in CLOSED_ORDER,
+        "seen": _fingerprint(order, steps),
+        "as_fragment": request.headers.get("HX-Request") == "true",
+    }
+
+
+def _now(order: ProductOrder, steps: list[StepProgress]) -> str:
+    """Say in one sentence what is happening, for the top of the page and for screen readers."""
+    match order.state:
+        case ProductOrder.State.COMPLETED:
+            return "Everything is done. Your line is on."
+        case ProductOrder.State.CANCELLED:
+            return "This order was cancelled. Nothing is charged for it."
+        case ProductOrder.State.FAILED:
+            return "We could not deliver this order. Nothing is charged for it."
+    at_work = [step for step in steps if step.state in _AT_WORK]
+    if not at_work:
+        return "We have your order and are about to start."
+    first = at_work[0]
+    return f"Now: {first.words[0].lower()}{first.words[1:]}. {first.status}."
+
+
+def _fingerprint(order: ProductOrder, steps: list[StepProgress]) -> str:
+    """Name what a page shows of an order, so that an unchanged one is not drawn again."""
+    shown = [order.state, str(order.expected_at), *(f"{s.words}{s.state}{s.status}" for s in steps)]
+    return hashlib.sha256("\n".join(shown).encode()).hexdigest()[:16]

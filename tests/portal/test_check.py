@@ -1,0 +1,235 @@
+"""Figure 1: asking what an address can have."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core.cache import cache
+from django.test import Client
+
+from ispops.portal import limits
+from qualification.models import Premises, ServiceQualification, WaitlistEntry
+from tests.portal.pages import page
+from tests.small_isp import SmallIsp
+
+pytestmark = pytest.mark.django_db
+
+
+def ask(client: Client, text: str, premises: str = "") -> ServiceQualification:
+    response = client.post("/", {"address": text, "premises": premises})
+    assert response.status_code == 302, response.content
+    key = ServiceQualification.key_of(response["Location"].split("/")[2])
+    return ServiceQualification.objects.get(pk=key)
+
+
+def test_the_first_page_asks_one_question(client: Client) -> None:
+    found = page(client.get("/"))
+    (field,) = found.all("input", type="text")
+    assert field["name"] == "address"
+    assert field["role"] == "combobox"
+    assert "Check availability" in found.text
+
+
+def test_a_known_address_leads_to_offers_with_prices(client: Client, house: Premises) -> None:
+    asked = ask(client, str(house))
+    assert (asked.state, asked.channel, asked.asker) == ("qualified", "portal", "")
+    assert asked.premises == house
+    found = page(client.get(f"/check/{asked.public_id}/"))
+    for said in (
+        "Fiber on the network of Fast Fibre",
+        "DSL on the network of Old Copper",
+        "500 Mbit/s",
+        "USD 60.00 a month",
+        "USD 49.00 once",
+        "1 TB included, then USD 10.00 for each started 50 GB",
+        "Ready in about 5 days",
+        "Fibre and films",
+        "Extra address",
+    ):
+        assert said in found.text, said
+    codes = {button["value"] for button in found.all("button", name="offering")}
+    assert codes == {"fibre-500", "dsl-25", "dsl-6", "fibre-and-films"}
+
+
+def test_an_address_of_several_units_lets_the_visitor_choose(
+    client: Client, isp: SmallIsp
+) -> None:
+    asked = ask(client, "5 Oak Street, Barre, VT 05641")
+    assert asked.state == "choose"
+    found = page(client.get(f"/check/{asked.public_id}/"))
+    units = found.all("button", name="premises")
+    assert len(units) == 2
+    chosen = ask(client, found.value("address"), premises=units[0]["value"])
+    assert chosen.state == "qualified"
+
+
+def test_a_picked_suggestion_is_taken_as_the_place(client: Client, house: Premises) -> None:
+    asked = ask(client, "anything", premises=house.public_id)
+    assert asked.premises == house
+
+
+def test_an_answer_tells_nothing_of_who_lives_there(
+    client: Client, line: object, house: Premises
+) -> None:
+    asked = ask(client, str(house))
+    found = page(client.get(f"/check/{asked.public_id}/"))
+    assert "Ada" not in found.text
+    assert "svc_" not in found.html
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 501])
+def test_a_question_that_cannot_be_read_says_so_at_the_field(client: Client, text: str) -> None:
+    found = page(client.post("/", {"address": text}), status=422)
+    (field,) = found.all("input", name="address")
+    assert field["aria-invalid"] == "true"
+    assert field["value"] == text.strip()
+    assert found.all("a", href="#id_address")
+    assert not ServiceQualification.objects.exists()
+
+
+def test_a_part_that_is_missing_is_named(client: Client, house: Premises) -> None:
+    found = page(client.post("/", {"address": "1 Oak Street"}), status=422)
+    assert found.all("a", href="#id_address")
+    assert "ZIP" in found.text
+
+
+def test_a_place_that_does_not_exist_is_said_at_the_field(client: Client, house: object) -> None:
+    response = client.post("/", {"address": "1 Main Street", "premises": "prm_" + "0" * 32})
+    assert page(response, status=422).all("div", id="error-summary")
+
+
+def test_where_nothing_is_the_waitlist_is_offered(
+    client: Client, isp: SmallIsp
+) -> None:
+    asked = ask(client, str(isp.stowe))
+    assert asked.state == "not_qualified"
+    found = page(client.get(f"/check/{asked.public_id}/"))
+    assert "Not yet, sorry" in found.text
+    assert not found.all("button", name="offering")
+    url = f"/check/{asked.public_id}/wait/"
+    wrong = page(client.post(url, {"email": "not an address"}), status=422)
+    assert wrong.all("a", href="#id_email")
+    assert not WaitlistEntry.objects.exists()
+    for _ in range(2):
+        joined = client.post(url, {"email": "eve@example.com", "name": "Eve"}, follow=True)
+        assert "You are on the list" in page(joined).text
+    assert WaitlistEntry.objects.get().email == "eve@example.com"
+
+
+def test_what_is_not_available_has_a_reason(client: Client, isp: SmallIsp) -> None:
+    asked = ask(client, str(isp.elm_1))
+    refused = asked.offers.filter(eligible=False)
+    assert refused.count() >= 3
+    found = page(client.get(f"/check/{asked.public_id}/"))
+    assert f"What is not available here, and why ({refused.count()})" in found.text
+    for offer in refused:
+        assert offer.reason in found.text
+        assert not found.all("button", name="offering", value=offer.offering.code)
+
+
+def test_an_answer_that_has_expired_cannot_be_ordered_from(
+    client: Client, house: Premises
+) -> None:
+    asked = ask(client, str(house))
+    with time_machine.travel(asked.expires_at + timedelta(seconds=1)):
+        found = page(client.get(f"/check/{asked.public_id}/"))
+    assert "no longer valid" in found.text
+    assert not found.all("button", name="offering")
+    assert found.all("input", name="premises", value=house.public_id)
+
+
+@pytest.mark.parametrize("address", ["qlf_" + "0" * 32, "qlf_x", "ord_" + "0" * 32, "nothing"])
+def test_an_answer_that_was_never_given_is_not_found(client: Client, address: str) -> None:
+    for response in (
+        client.get(f"/check/{address}/"),
+        client.post(f"/check/{address}/wait/"),
+        client.post(f"/check/{address}/choose/", {"offering": "fibre-500"}),
+    ):
+        assert "There is nothing here" in page(response, status=404).text
+
+
+def test_suggestions_are_options_with_their_place(client: Client, house: Premises) -> None:
+    response = client.get("/check/suggestions/", {"address": "3 oak"})
+    found = page(response)
+    (option,) = found.all("li", role="option")
+    assert option["data-id"].startswith("prm_")
+    assert option["data-text"].startswith("3 Oak St")
+    assert "1 address found" in found.text
+
+
+@pytest.mark.parametrize("text", ["", "1", "12"])
+def test_nothing_is_suggested_for_too_little(client: Client, house: Premises, text: str) -> None:
+    assert not page(client.get("/check/suggestions/", {"address": text})).all("li")
+
+
+def test_a_visitor_is_slowed_down_and_a_login_is_not(
+    client: Client, house: Premises, owner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "QUALIFY", limits.Limit("qualify", amount=2, seconds=3600))
+    for _ in range(2):
+        ask(client, str(house))
+    refused = client.post("/", {"address": str(house)})
+    assert "a bit fast" in page(refused, status=429).text
+    assert refused["Retry-After"] == "60"
+    assert ServiceQualification.objects.count() == 2
+    for _ in range(3):
+        ask(owner, str(house))
+    elsewhere = Client(REMOTE_ADDR="192.0.2.7")
+    ask(elsewhere, str(house))
+
+
+def test_without_redis_a_visitor_is_let_through(
+    client: Client, house: Premises, settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "QUALIFY", limits.Limit("qualify", amount=0, seconds=3600))
+    with away_cache():
+        assert ask(client, str(house)).state == "qualified"
+    assert client.post("/", {"address": str(house)}).status_code == 429
+
+
+def away_cache() -> object:
+    """The product's cache, with nobody listening where Redis should be."""
+    from django.test import override_settings
+
+    from ispops.cache import ForgivingRedisCache
+
+    path = f"{ForgivingRedisCache.__module__}.{ForgivingRedisCache.__qualname__}"
+    return override_settings(
+        CACHES={"default": {"BACKEND": path, "LOCATION": "redis://127.0.0.1:1/0"}}
+    )
+
+
+def test_the_cache_that_is_away_answers_as_an_empty_one() -> None:
+    with away_cache():
+        assert cache.get("key", "default") == "default"
+        assert cache.add("key", 1) is True
+        assert cache.incr("key") == 1
+        assert cache.get_many(["key"]) == {}
+        assert cache.set_many({"key": 1}) == []
+        assert cache.delete("key") is False
+        assert cache.has_key("key") is False  # noqa: W601
+        cache.set("key", 1)
+        cache.touch("key")
+        cache.delete_many(["key"])
+        cache.clear()
+
+
+def test_signing_in_works_without_redis(client: Client, ada: object) -> None:
+    user = ada.users.get()  # type: ignore[attr-defined]
+    with away_cache():
+        response = client.post(
+            "/accounts/login/", {"login": user.email, "password": "lovelace-1843"}
+        )
+    assert response.status_code == 302, response.content
+
+
+def test_the_queries_of_the_pages_stay_few(
+    client: Client, house: Premises, django_assert_max_num_queries: object
+) -> None:
+    asked = ask(client, str(house))
+    with django_assert_max_num_queries(0):  # type: ignore[operator]
+        client.get("/")
+    with django_assert_max_num_queries(1):  # type: ignore[operator]
+        client.get("/check/suggestions/", {"address": "3 oak"})
+    with django_assert_max_num_queries(4):  # type: ignore[operator]
+        client.get(f"/check/{asked.public_id}/")
