@@ -52,7 +52,8 @@ class IdempotentAnswer(models.Model):
     key = models.CharField(max_length=200)
     fingerprint = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)
-    body = models.JSONField(null=True)
+    # JSON as text, because jsonb would not keep the order of the members.
+    body = models.TextField(default="")
     # Location and ETag, which belong to the answer as much as its body.
     headers = models.JSONField(default=dict)
     created_at = models.DateTimeField()

@@ -5,10 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests import databases, network
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.stack import Stack
+
+FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,7 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
             "DEBUG": "1",
         }
     import django
+    from django.conf import settings
 
+    # The real one takes a second of work for each login, on purpose.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django.setup()
 
 
@@ -49,8 +61,7 @@ def django_db_setup(
     """Give this test process a copy of the migrated database (replaces pytest-django's own)."""
     from django.db import connection
 
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    name = f"test_{worker}_{os.getpid()}"
+    name = databases.scratch_name("test")
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         databases.copy_database(databases.make_template(), name)
         usual = connection.settings_dict["NAME"]
@@ -60,3 +71,74 @@ def django_db_setup(
         connection.close()
         connection.settings_dict["NAME"] = usual
         databases.drop_database(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests with processes of their own in one test process: two would starve."""
+    for item in items:
+        if {"live", "stack", "browser"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let fixtures know at their end whether the test failed."""
+    report: Any = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="session")
+def _demo_stack(django_db_blocker: Any) -> Iterator[Stack]:
+    from tests import stack
+
+    with django_db_blocker.unblock():
+        stack.make_demo()
+    with stack.demo_stack() as started:
+        started.unblock = django_db_blocker.unblock
+        yield started
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest, _demo_stack: Stack) -> Iterator[Stack]:
+    """The whole product with the demonstration's ISP, running; shared by all tests of a run.
+
+    A test must leave all processes running, and make the subscribers that it needs.
+    """
+    yield _demo_stack
+    if request.node.stash.get(FAILED, False):
+        print(_demo_stack.logs())
+
+
+@pytest.fixture
+def live(request: pytest.FixtureRequest, transactional_db: None, tmp_path: Path) -> Iterator[Stack]:
+    """Processes, none of them started yet, that work on the database of this test.
+
+    The test makes its rows as any other test does; a task that died is given up after 2 s.
+    """
+    from django.db import connection
+
+    from tests.stack import Stack
+
+    own = Stack(tmp_path / "stack", connection.settings_dict["NAME"], TASK_LEASE_SECONDS="2")
+    yield own
+    own.close()
+    if request.node.stash.get(FAILED, False):
+        print(own.logs())
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+    """A headless Chromium. Playwright's loop makes Django think that this is asynchronous code."""
+    from tests import browser
+
+    program = browser.program()
+    if program is None:
+        reason = "there is no Chromium: install the package chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    with browser.launched(program) as started:
+        yield started

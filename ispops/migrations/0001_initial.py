@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('key', models.CharField(max_length=200)),
                 ('fingerprint', models.CharField(max_length=64)),
                 ('status', models.PositiveSmallIntegerField(null=True)),
-                ('body', models.JSONField(null=True)),
+                ('body', models.TextField(default='')),
                 ('headers', models.JSONField(default=dict)),
                 ('created_at', models.DateTimeField()),
             ],

@@ -201,12 +201,12 @@ def _first_answer(answer: IdempotentAnswer, fingerprint: str) -> Response:
             "This key came with another request before. Use a new key for a new request."
         )
     headers = {**answer.headers, "Idempotent-Replay": "true"}
-    return Response(answer.body, status=answer.status, headers=headers)
+    return Response(json.loads(answer.body), status=answer.status, headers=headers)
 
 
 def _keep(answer: IdempotentAnswer, response: Response) -> None:
     """Store the answer as it goes over the wire, so that the repeat is the same to the byte."""
     answer.status = response.status_code
-    answer.body = json.loads(JSONRenderer().render(response.data) or b"null")
+    answer.body = (JSONRenderer().render(response.data) or b"null").decode()
     answer.headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
     answer.save(update_fields=["status", "body", "headers"])
