@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -24,8 +25,8 @@ from ispops import embedded
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KEPT = REPOSITORY / ".data" / "test"
-TEMPLATE = "migrated"
 RUN_VARIABLE = "ISPOPS_TEST_RUN"
+YOUNG_SECONDS = 120
 
 
 @contextlib.contextmanager
@@ -39,12 +40,22 @@ def test_servers() -> Iterator[dict[str, str]]:
     try:
         if own and kept.exists():
             subprocess.run(["cp", "-a", kept, run / "postgres"], check=True)
+        (run / "static").mkdir()
         with embedded.servers(run, durable=False) as found:
             yield found | {RUN_VARIABLE: str(run)}
-        if own and not kept.exists() and (run / "template").exists():
+            _drop_all_but_the_template(found["DATABASE_URL"], run)
+        # A migration that was edited meanwhile must not be kept under another one's name.
+        is_current = kept == KEPT / f"cluster-{_fingerprint()}"
+        if own and is_current and not kept.exists() and (run / "template").exists():
             (run / "postgres").rename(kept)
     finally:
         shutil.rmtree(run, ignore_errors=True)
+
+
+def template_name(run: Path) -> str:
+    """The migrated database: a name of its own on a server that others use, too."""
+    own = (run / "postgres").exists()
+    return "migrated" if own else f"migrated_{run.name.replace('-', '_')}"
 
 
 def make_template() -> str:
@@ -57,7 +68,7 @@ def make_template() -> str:
     from django.db import connection
 
     run = Path(os.environ[RUN_VARIABLE])
-    name = TEMPLATE if (run / "postgres").exists() else f"{TEMPLATE}_{run.name.replace('-', '_')}"
+    name = template_name(run)
     with (run / "template.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (run / "template").exists():
@@ -96,6 +107,25 @@ def execute(statement: str, url: str | None = None) -> None:
             cursor.execute(statement)
 
 
+def scratch_name(kind: str) -> str:
+    """A name for a database of this test process; unique on the server, gone after the run."""
+    run = Path(os.environ[RUN_VARIABLE])
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return f"{kind}_{run.name.replace('-', '_')}_{worker}"
+
+
+def _drop_all_but_the_template(url: str, run: Path) -> None:
+    """Leave nothing on a server that lives on, and nothing but the template to be kept."""
+    own = (run / "postgres").exists()
+    mine = f"%{run.name.replace('-', '_')}%"
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [mine])
+        names = [name for (name,) in cursor.fetchall()]
+    for name in names:
+        if not (own and name == template_name(run)):
+            execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', url)
+
+
 def _fingerprint() -> str:
     """What a migrated cluster depends on: our migrations and the versions of all packages."""
     digest = hashlib.sha256()
@@ -108,8 +138,10 @@ def _fingerprint() -> str:
 
 
 def _sweep() -> None:
-    """Remove what killed runs left, and kept clusters beyond the three used last."""
+    """Remove what killed runs left, and kept clusters beyond the three made last."""
     for run in KEPT.glob("run-*"):
+        if time.time() - run.stat().st_mtime < YOUNG_SECONDS:
+            continue  # it may not hold its lock yet
         with contextlib.suppress(embedded.CannotStart), embedded.lock_folder(run):
             shutil.rmtree(run, ignore_errors=True)
     clusters = sorted(KEPT.glob("cluster-*"), key=lambda path: path.stat().st_mtime, reverse=True)

@@ -143,9 +143,9 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER bill_adds_up AFTER INSERT ON rating_customerbill
+CREATE CONSTRAINT TRIGGER bill_lines_add_up AFTER INSERT ON rating_customerbill
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rating_bill_adds_up();
-CREATE CONSTRAINT TRIGGER bill_adds_up AFTER INSERT ON rating_billline
+CREATE CONSTRAINT TRIGGER bill_lines_add_up AFTER INSERT ON rating_billline
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rating_bill_adds_up();
 
 CREATE FUNCTION rating_line_adds_up() RETURNS trigger LANGUAGE plpgsql AS $$
