@@ -14,6 +14,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ispops.settings")
 app = Celery("ispops")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+for _sweep in app.conf.beat_schedule.values():
+    # The next one does the same: while no worker runs they must not pile up.
+    _sweep.setdefault("options", {}).setdefault("expires", _sweep["schedule"])
 # Celery's current application is one per thread; without a default, the threads of the web server
 # would send their tasks to a broker that nobody configured.
 app.set_default()

@@ -153,6 +153,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 300,
     "socket_connect_timeout": 1.0,
     "socket_timeout": 5.0,
+    # A web request gives up at once when Redis is away: the sweep finds the row.
+    "max_retries": 0,
 }
 CELERY_TIMEZONE = "UTC"
 # Every sweep looks for rows that are overdue, so that a lost message only costs its interval.
