@@ -17,8 +17,8 @@ from enum import Enum
 # Two messages of one session compute its start to within this, in spite of rounding and delay.
 SAME_START = timedelta(seconds=30)
 WRAP = 2**32
-# More than any device counts; such a total is damaged, and would not fit the database.
-IMPLAUSIBLE = 2**62
+# 72 petabytes: no access session carries as much, so such a total is damaged.
+IMPLAUSIBLE = 2**56
 
 
 class Kind(Enum):

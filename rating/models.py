@@ -82,11 +82,13 @@ class Usage(models.Model):
     subscriber_ref = models.CharField(max_length=250)
     product_ref = models.CharField(max_length=50, blank=True, default="")
     subscriber = models.ForeignKey(
-        Subscriber, on_delete=models.PROTECT, null=True, related_name="usage"
+        Subscriber, on_delete=models.PROTECT, null=True, related_name="usage", db_index=False
     )
-    service = models.ForeignKey(Service, on_delete=models.PROTECT, null=True, related_name="usage")
+    service = models.ForeignKey(
+        Service, on_delete=models.PROTECT, null=True, related_name="usage", db_index=False
+    )
     offering = models.ForeignKey(
-        ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
+        ProductOffering, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -122,6 +124,7 @@ class Usage(models.Model):
             models.Index(fields=["id"], condition=Q(state="received"), name="usage_to_rate"),
             models.Index(fields=["id"], condition=Q(state="error"), name="usage_in_error"),
             models.Index(fields=["subscriber", "-started_at"], name="usage_by_subscriber"),
+            models.Index(fields=["service", "started_at"], name="usage_by_service"),
         ]
 
     def __str__(self) -> str:
@@ -187,8 +190,10 @@ class UsageCounter(models.Model):
     does not depend on the order or the batches in which usage is rated.
     """
 
-    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="+")
-    price = models.ForeignKey(OfferingPrice, on_delete=models.PROTECT, related_name="+")
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="+", db_index=False)
+    price = models.ForeignKey(
+        OfferingPrice, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     period_start = models.DateTimeField()
     quantity = models.PositiveBigIntegerField(default=0)
 
@@ -278,21 +283,29 @@ class Charge(PublicIdModel):
         USAGE = "usage", "Use"
         ADJUSTMENT = "adjustment", "Adjustment"
 
-    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="charges")
-    service = models.ForeignKey(Service, on_delete=models.PROTECT, null=True, related_name="+")
-    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
-    bundle = models.ForeignKey(
-        ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, related_name="charges", db_index=False
     )
-    price = models.ForeignKey(OfferingPrice, on_delete=models.PROTECT, null=True, related_name="+")
+    service = models.ForeignKey(
+        Service, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    offering = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    bundle = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    price = models.ForeignKey(
+        OfferingPrice, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
     # The address beyond the plan that is charged for.
     extra_address = models.ForeignKey(
-        ExtraAddress, on_delete=models.PROTECT, null=True, related_name="+"
+        ExtraAddress, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     kind = models.CharField(max_length=10, choices=Kind)
     # What it is for, unique so that nothing is charged twice: "purchase:pur_...:one_off",
     # "usage:123", "recurring:svc_...:2026-01-01...", "activation:svc_...", "reversal:chg_...".
-    cause = models.CharField(max_length=120, unique=True)
+    cause = models.CharField(max_length=120)
     reverses = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, related_name="reversed_by"
     )
@@ -307,20 +320,24 @@ class Charge(PublicIdModel):
     bsp_share = AmountField(default=0)
     network_provider_share = AmountField(default=0)
     amount_tax = AmountField()
-    bsp = models.ForeignKey(Partner, on_delete=models.PROTECT, null=True, related_name="+")
+    bsp = models.ForeignKey(
+        Partner, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
     network_provider = models.ForeignKey(
-        Partner, on_delete=models.PROTECT, null=True, related_name="+"
+        Partner, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
     # The rule, its version and the arithmetic, in words and numbers: *why this amount*.
     explanation = models.JSONField(default=dict)
     charged_at = models.DateTimeField()
     # Written once, when the bill that holds it is issued.
     bill_line = models.ForeignKey(
-        BillLine, on_delete=models.PROTECT, null=True, related_name="charges"
+        BillLine, on_delete=models.PROTECT, null=True, related_name="charges", db_index=False
     )
 
     class Meta:
+        # Charges are written by the thousand a second, so there is no index that nobody reads by.
         constraints = [
+            models.UniqueConstraint(fields=["cause"], name="charged_once"),
             models.CheckConstraint(
                 name="shares_add_up_to_the_charge",
                 condition=Q(
@@ -350,6 +367,11 @@ class Charge(PublicIdModel):
             models.Index(fields=["subscriber", "period_start"], name="charge_by_subscriber"),
             models.Index(
                 fields=["subscriber"], condition=Q(bill_line__isnull=True), name="charge_unbilled"
+            ),
+            models.Index(
+                fields=["bill_line"],
+                condition=Q(bill_line__isnull=False),
+                name="charge_by_bill_line",
             ),
             models.Index(
                 fields=["bsp", "charged_at"], condition=Q(bsp__isnull=False), name="charge_by_bsp"

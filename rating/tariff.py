@@ -4,8 +4,9 @@ Charging looks a price up for each event and each span of time, so the rows are 
 offerings at hand, and then answered from memory at any moment.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -71,6 +72,8 @@ class Tariff:
         for part in BundleComponent.objects.filter(bundle__in=keys).order_by("pk"):
             self._components[part.bundle_id][part.component_id] = part.revenue_weight
         self._usage_prices: dict[int, UsagePrice] = {}
+        self._edges: dict[int, list[datetime]] = {}
+        self._parties: dict[tuple[int, int], Parties] = {}
 
     def rate(
         self, offering_id: int, charge: str, at: datetime, currency: str, *, bundle_id: int | None
@@ -108,6 +111,12 @@ class Tariff:
             == (offering_id, OfferingPrice.Charge.USAGE, currency)
         )
 
+    def usage_prices(self) -> Iterator[OfferingPrice]:
+        """Return every price by use of the offerings, of any time."""
+        for (_, charge, _, _), prices in self._prices.items():
+            if charge == OfferingPrice.Charge.USAGE:
+                yield from prices
+
     def rule(self, price: OfferingPrice) -> UsagePrice:
         """Return the running total's price that a usage price of the catalogue means.
 
@@ -121,6 +130,16 @@ class Tariff:
 
     def parties(self, offering_id: int, at: datetime) -> Parties:
         """Return the tax on an offering and who shares its charges at a moment."""
+        if offering_id not in self._edges:
+            self._edges[offering_id] = sorted(_edges(self._shared_by(offering_id)))
+        # Between two edges the answer is the same; events come by the thousand.
+        key = offering_id, bisect_right(self._edges[offering_id], at)
+        found = self._parties.get(key)
+        if found is None:
+            found = self._parties[key] = self._parties_at(offering_id, at)
+        return found
+
+    def _parties_at(self, offering_id: int, at: datetime) -> Parties:
         offering = self.offerings[offering_id]
         bsp = _in_force(self._terms[offering_id, SettlementTerm.Role.BSP], at)
         network = _in_force(self._terms[offering_id, SettlementTerm.Role.NETWORK_PROVIDER], at)
@@ -138,17 +157,19 @@ class Tariff:
             network_provider_id=network.partner_id if network else provider if is_access else None,
         )
 
+    def _shared_by(self, offering_id: int) -> list[_Dated]:
+        dated: list[_Dated] = list(self._taxes[self.offerings[offering_id].tax_category])
+        for role in SettlementTerm.Role.values:
+            dated += self._terms[offering_id, role]
+        return dated
+
     def edges(self, offering_id: int, bundle_id: int | None) -> set[datetime]:
         """Return the moments at which what a period of an offering costs may change."""
-        dated: list[_Dated] = []
+        dated = self._shared_by(offering_id)
         for (offering, charge, _, _), prices in self._prices.items():
             if offering == (bundle_id or offering_id) and charge == OfferingPrice.Charge.RECURRING:
                 dated += prices
-        for role in SettlementTerm.Role.values:
-            dated += self._terms[offering_id, role]
-        dated += self._taxes[self.offerings[offering_id].tax_category]
-        edges = {row.valid_from for row in dated}
-        return edges | {row.valid_to for row in dated if row.valid_to is not None}
+        return _edges(dated)
 
 
 def version(price: OfferingPrice) -> str:
@@ -176,6 +197,11 @@ def _in_force(rows: list[D], at: datetime) -> D | None:
         if row.valid_from <= at:
             return row if row.valid_to is None or at < row.valid_to else None
     return None
+
+
+def _edges(rows: list[_Dated]) -> set[datetime]:
+    edges = {row.valid_from for row in rows}
+    return edges | {row.valid_to for row in rows if row.valid_to is not None}
 
 
 def _milli(percent: Decimal) -> int:

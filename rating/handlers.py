@@ -1,0 +1,40 @@
+"""What rating does when something happened; registered when Django starts."""
+
+from typing import Any
+
+from ispops import events
+from provisioning.models import ServiceOrder
+from rating import purchases
+
+
+@events.on("service_order.completed", name="rating.partner_confirmed")
+def partner_confirmed(event: Any) -> None:
+    """A purchase is completed when its partner has granted what was bought."""
+    key = ServiceOrder.key_of(event.subject)
+    if key is not None:
+        purchases.complete_purchase(service_order_id=key, at=event.occurred_at)
+
+
+def _reverse(event: Any) -> None:
+    key = ServiceOrder.key_of(event.subject)
+    if key is not None:
+        because = event.payload.get("reason") or "The partner did not deliver."
+        purchases.reverse_purchase(service_order_id=key, because=because, at=event.occurred_at)
+
+
+@events.on("service_order.failed", name="rating.partner_refused")
+def partner_refused(event: Any) -> None:
+    """A purchase that the partner refused is taken back."""
+    _reverse(event)
+
+
+@events.on("service_order.timed_out", name="rating.partner_timed_out")
+def partner_timed_out(event: Any) -> None:
+    """A purchase that the partner did not confirm in time is taken back."""
+    _reverse(event)
+
+
+@events.on("service_order.cancelled", name="rating.partner_order_withdrawn")
+def partner_order_withdrawn(event: Any) -> None:
+    """A purchase whose line ended before the partner confirmed is taken back."""
+    _reverse(event)

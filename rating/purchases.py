@@ -1,0 +1,303 @@
+"""Purchases of partners' products (figure 8): authorised, charged and asked for in one step.
+
+A purchase waits for its partner as *pending*. The partner confirms, and it is completed; the
+partner refuses, lets the time pass, or the line ends first, and every charge is taken back by a new
+one. A one-off price is charged at once; a recurring price for the rest of the billing period at
+once, and for later periods by the bills; use when it is reported.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Sum
+
+from ispops import db, events
+from ispops.catalog.models import ProductOffering
+from ispops.errors import InvalidInput, Refusal
+from ispops.money import format_money
+from ispops.parties import audit
+from ispops.parties.models import Subscriber, User
+from ispops.periods import Period
+from provisioning import partner_orders, services
+from provisioning.models import Service
+from rating import accrual, carriage, charges
+from rating.models import Charge, Purchase
+from rating.tariff import Tariff
+
+State = Purchase.State
+
+
+class NotInGoodStanding(Refusal):
+    code = "not_in_good_standing"
+    title = "The account cannot buy at the moment"
+
+
+class OfferingNotCarried(Refusal):
+    code = "offering_not_carried"
+    title = "The line cannot carry this product"
+
+
+class OfferingWithdrawn(Refusal):
+    code = "offering_withdrawn"
+    title = "The product is not sold at the moment"
+
+
+class SpendingLimitReached(Refusal):
+    code = "spending_limit_reached"
+    title = "The spending limit would be passed"
+
+
+class AlreadySubscribed(Refusal):
+    code = "already_subscribed"
+    title = "The line has this product already"
+
+
+class PurchaseKeyReused(Refusal):
+    code = "purchase_key_reused"
+    title = "The key was used for another purchase"
+
+
+@transaction.atomic
+def place_purchase(
+    *,
+    subscriber: Subscriber,
+    line: Service,
+    offering: ProductOffering,
+    channel: str,
+    placed_by: User | None,
+    idempotency_key: str,
+    at: datetime,
+) -> Purchase:
+    """Buy a partner's product for a line, at the prices in force at `at`.
+
+    The same subscriber and key give the first purchase again and change nothing. The charge, the
+    service, and the order to the partner (which hears of it by webhook) are written together or
+    not at all. Publishes `purchase.placed`.
+
+    Raises:
+        InvalidInput: the key is missing, or the line is not an active one of this subscriber.
+        NotInGoodStanding: the account is restricted or closed.
+        OfferingWithdrawn: it is not sold at `at`, has no price, or its partner has left.
+        OfferingNotCarried: the line is too slow for it, or it is not for this kind of account.
+        AlreadySubscribed: the line has this subscription.
+        SpendingLimitReached: with it, partners' products of this period cost more than the limit.
+        PurchaseKeyReused: the key belongs to a purchase of something else.
+    """
+    if not 0 < len(idempotency_key) <= 200:
+        raise InvalidInput("Send a key of 1 to 200 characters.", field="idempotency_key")
+    first = _placed_before(subscriber, idempotency_key, line, offering)
+    if first is not None:
+        return first
+    held = db.lock(Service, line.pk)
+    account = db.lock(Subscriber, subscriber.pk)
+    first = _placed_before(account, idempotency_key, line, offering)
+    if first is not None:
+        return first
+    _authorise(account, held, offering, at)
+    tariff = Tariff([offering.pk])
+    service = services.create_carried_service(line=held, offering=offering, at=at)
+    purchase = Purchase(
+        subscriber=account,
+        line=held,
+        offering=offering,
+        service=service,
+        channel=channel,
+        placed_by=placed_by,
+        idempotency_key=idempotency_key,
+        placed_at=at,
+    )
+    drafts = list(_drafts(purchase, tariff))
+    if not drafts and not tariff.has_usage_price(offering.pk, at, account.currency):
+        raise OfferingWithdrawn("This product has no price at the moment.", field="offering")
+    _require_limit(account, drafts, at)
+    purchase.service_order = partner_orders.request_entitlement(
+        line=held, service=service, offering=offering, cause=purchase.public_id, at=at
+    )
+    purchase.save(force_insert=True)
+    Charge.objects.bulk_create(drafts)
+    _note(purchase, drafts)
+    return purchase
+
+
+def _placed_before(
+    subscriber: Subscriber, key: str, line: Service, offering: ProductOffering
+) -> Purchase | None:
+    first = Purchase.objects.filter(subscriber=subscriber, idempotency_key=key).first()
+    if first is not None and (first.line_id, first.offering_id) != (line.pk, offering.pk):
+        raise PurchaseKeyReused("Use a new key for a new purchase.", field="idempotency_key")
+    return first
+
+
+def _authorise(account: Subscriber, line: Service, offering: ProductOffering, at: datetime) -> None:
+    if account.standing != Subscriber.Standing.GOOD:
+        raise NotInGoodStanding(
+            f"This account is {account.get_standing_display().lower()}. "
+            "Settle what is open on it, or call us.",
+        )
+    is_line = line.line_id is None and line.state == Service.State.ACTIVE
+    if line.subscriber_id != account.pk or not is_line:
+        raise InvalidInput("Choose an active line of this account.", field="line")
+    is_sold = offering.sold_from <= at and (offering.sold_to is None or at < offering.sold_to)
+    partner = offering.provider
+    if offering.kind != ProductOffering.Kind.BSP or not is_sold or not partner:
+        raise OfferingWithdrawn("This product is no longer sold.", field="offering")
+    if not partner.active:
+        raise OfferingWithdrawn(f"{partner} does not sell at the moment.", field="offering")
+    verdict = carriage.offers_on(line, [offering])[offering.pk]
+    if not verdict.eligible:
+        raise OfferingNotCarried(verdict.reason, field="offering", reason_code=verdict.reason_code)
+    has_it = line.carried.exclude(state=Service.State.CEASED).filter(offering=offering)
+    if offering.is_subscription and has_it.exists():
+        raise AlreadySubscribed(f"This line has {offering} already.", field="offering")
+
+
+def _drafts(purchase: Purchase, tariff: Tariff) -> Iterator[Charge]:
+    """Give the charges of a purchase: its one-off price, and the rest of the running period."""
+    at, service, offering = purchase.placed_at, purchase.service, purchase.offering
+    if service is None:
+        return
+    yield from accrual.one_off_charge(
+        subscriber=purchase.subscriber,
+        service=service,
+        offering=offering,
+        since=at,
+        cause=f"purchase:{purchase.public_id}:one_off",
+        tariff=tariff,
+        at=at,
+    )
+    period = accrual.period_at(purchase.subscriber, at)
+    edges = tariff.edges(offering.pk, None)
+    for number, span in enumerate(accrual.cut([Period(at, period.end)], edges), start=1):
+        yield from accrual.recurring_charge(
+            subscriber=purchase.subscriber,
+            service=service,
+            offering=offering,
+            span=span,
+            period=period,
+            cause=f"purchase:{purchase.public_id}:recurring:{number}",
+            tariff=tariff,
+            at=at,
+        )
+
+
+def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
+    """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
+
+    That is all charges in which a BSP has a part, less what was taken back, and what subscriptions
+    will still add until the period's end.
+    """
+    period = accrual.period_at(subscriber, at)
+    posted = Charge.objects.filter(
+        subscriber=subscriber,
+        period_start__gte=period.start,
+        period_start__lt=period.end,
+        bsp__isnull=False,
+    ).aggregate(net=Sum("amount_net"), tax=Sum("amount_tax"))
+    due = accrual.due(subscriber=subscriber, period=period, at=at)
+    coming = (c.amount_net + c.amount_tax for c in due if c.bsp_id is not None)
+    return (posted["net"] or Decimal(0)) + (posted["tax"] or Decimal(0)) + sum(coming, Decimal(0))
+
+
+def _require_limit(account: Subscriber, drafts: list[Charge], at: datetime) -> None:
+    if account.spending_limit is None:
+        return
+    wanted = sum((c.amount_net + c.amount_tax for c in drafts), Decimal(0))
+    spent = third_party_spend(account, at)
+    if spent + wanted > account.spending_limit:
+        left = max(account.spending_limit - spent, Decimal(0))
+        raise SpendingLimitReached(
+            f"This costs {format_money(wanted, account.currency)} with tax in this billing period, "
+            f"and {format_money(left, account.currency)} of the spending limit are left. "
+            "Raise the limit, or wait for the next period.",
+            field="offering",
+        )
+
+
+def _note(purchase: Purchase, drafts: list[Charge]) -> None:
+    amount = sum((draft.amount_net for draft in drafts), Decimal(0))
+    facts = {
+        "offering": purchase.offering.code,
+        "line": purchase.line.public_id,
+        "amount_net": str(amount),
+        "currency": purchase.subscriber.currency,
+    }
+    events.publish(
+        "purchase.placed",
+        subject=purchase.public_id,
+        at=purchase.placed_at,
+        subscriber=purchase.subscriber.public_id,
+        **facts,
+    )
+    audit.record(
+        actor=purchase.placed_by,
+        actor_name="" if purchase.placed_by else purchase.get_channel_display(),
+        action="purchase.placed",
+        subject=purchase.public_id,
+        subscriber=purchase.subscriber,
+        at=purchase.placed_at,
+        **facts,
+    )
+
+
+@transaction.atomic
+def complete_purchase(*, service_order_id: UUID, at: datetime) -> Purchase | None:
+    """Take the partner's confirmation: the purchase is completed and its service active.
+
+    A one-off product is delivered with that, and its service ends. Publishes `purchase.completed`.
+    Returns None when the partner's order is no purchase's. A settled purchase stays as it is.
+    """
+    purchase = _lock_purchase(service_order_id)
+    if purchase is None or purchase.state != State.PENDING:
+        return purchase
+    _settle(purchase, State.COMPLETED, "", at)
+    service = purchase.service
+    if service is not None and service.state == Service.State.RESERVED:
+        services.activate(service=service, at=at)
+        if not purchase.offering.is_subscription:
+            services.cease(service=service, at=at)
+    return purchase
+
+
+@transaction.atomic
+def reverse_purchase(*, service_order_id: UUID, because: str, at: datetime) -> Purchase | None:
+    """Take a purchase back that its partner does not deliver: each charge is reversed by a new one.
+
+    Publishes `purchase.reversed`. Returns None when the partner's order is no purchase's. A settled
+    purchase stays as it is.
+    """
+    purchase = _lock_purchase(service_order_id)
+    if purchase is None or purchase.state != State.PENDING:
+        return purchase
+    _settle(purchase, State.REVERSED, because, at)
+    prefix = f"purchase:{purchase.public_id}:"
+    posted = Charge.objects.filter(subscriber=purchase.subscriber, cause__startswith=prefix)
+    for charge in posted.order_by("pk"):
+        charges.reverse(charge=charge, because=because, at=at)
+    if purchase.service is not None:
+        services.cease(service=purchase.service, at=at)
+    return purchase
+
+
+def _lock_purchase(service_order_id: UUID) -> Purchase | None:
+    return (
+        Purchase.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("service", "offering", "subscriber")
+        .filter(service_order=service_order_id)
+        .first()
+    )
+
+
+def _settle(purchase: Purchase, state: str, reason: str, at: datetime) -> None:
+    purchase.state, purchase.reason, purchase.settled_at = state, reason[:300], at
+    purchase.save(update_fields=["state", "reason", "settled_at"])
+    events.publish(
+        f"purchase.{state}",
+        subject=purchase.public_id,
+        at=at,
+        subscriber=purchase.subscriber.public_id,
+        offering=purchase.offering.code,
+        reason=purchase.reason,
+    )

@@ -1,0 +1,360 @@
+"""Access sessions: the accounting inbox becomes usage (figure 9B).
+
+The arithmetic is in `rating.metering`. Here the marks are locked, so that two workers never count
+one session at once, and slices, marks and the inbox are written in one transaction, so that a crash
+at any point leaves nothing half counted.
+"""
+
+import hashlib
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from ispops.periods import billing_period
+from provisioning.models import AccessServer, AccountingRecord, Service
+from rating import bulk, metering
+from rating.guiding import Guided, NetworkGuide
+from rating.metering import Mark, Reading, Slice
+from rating.models import MeteredSession, Usage
+
+log = logging.getLogger(__name__)
+
+SOURCE = "network"
+UNIT = "byte"
+# Three intervals of five minutes: a session that is silent for so long is closed at its mark.
+STALE_AFTER = timedelta(minutes=15)
+
+_KINDS = {
+    "Start": metering.Kind.START,
+    "Interim-Update": metering.Kind.INTERIM,
+    "Stop": metering.Kind.STOP,
+}
+_RESTARTS = frozenset({"Accounting-On", "Accounting-Off"})
+_MARKED = {
+    "id": "bigint",
+    "service_id": "uuid",
+    "session_class": "text",
+    "framed_ip": "inet",
+    "last_event_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "session_seconds": "bigint",
+    "input_mark": "bigint",
+    "output_mark": "bigint",
+    "input_bytes": "bigint",
+    "output_bytes": "bigint",
+    "sequence": "integer",
+    "was_reset": "boolean",
+}
+_USAGE_COLUMNS = (
+    "source",
+    "event_id",
+    "fingerprint",
+    "subscriber_ref",
+    "product_ref",
+    "subscriber_id",
+    "service_id",
+    "offering_id",
+    "started_at",
+    "ended_at",
+    "quantity",
+    "unit",
+    "attributes",
+    "received_at",
+    "state",
+    "error_code",
+    "error",
+)
+
+Key = tuple[str, str]
+
+
+def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
+    """Turn up to `limit` stored accounting messages into usage; returns how many were taken.
+
+    Every octet is counted once, whatever comes twice, late or not at all. Use of a name that no
+    line logs in with is kept as usage in error. Safe to run in any number of workers: each takes
+    messages that no other holds, and counts a session only while it holds that session.
+    """
+    with transaction.atomic():
+        records = list(
+            AccountingRecord.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
+            .filter(metered_at__isnull=True)
+            .order_by("pk")[:limit]
+        )
+        if records:
+            _Batch(records, at).run()
+            AccountingRecord.objects.filter(pk__in=[r.pk for r in records]).update(metered_at=at)
+    return len(records)
+
+
+def close_stale(*, at: datetime) -> int:
+    """Close sessions of which nothing was heard for `STALE_AFTER`, at their marks.
+
+    A later message opens such a session again, and only what is beyond the mark counts.
+    """
+    return _close("last_event_at < %s", at - STALE_AFTER)
+
+
+@dataclass(slots=True)
+class _Session:
+    """The incarnations of one session id: rows and marks side by side, and what was emitted."""
+
+    rows: list[MeteredSession] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    emitted: list[tuple[int, Slice]] = field(default_factory=list)
+
+
+class _Batch:
+    """One transaction's work: messages in, slices and marks out."""
+
+    def __init__(self, records: Sequence[AccountingRecord], at: datetime) -> None:
+        self.at = at
+        self.restarts = [r for r in records if r.status_type in _RESTARTS]
+        told = [r for r in records if r.status_type in _KINDS]
+        self.damaged = [r for r in told if not _reading(r).is_plausible]
+        damaged = {r.pk for r in self.damaged}
+        self.messages: defaultdict[Key, list[AccountingRecord]] = defaultdict(list)
+        for record in told:
+            if record.pk not in damaged:
+                self.messages[_key(record)].append(record)
+        self.guide = NetworkGuide({r.username for r in told})
+        self.reversed = set(
+            AccessServer.objects.filter(counters_reversed=True).values_list("nas_ip", flat=True)
+        )
+
+    def run(self) -> None:
+        sessions = self._lock_sessions()
+        for key, records in sorted(self.messages.items()):
+            self._count(sessions[key], records)
+        touched = list(sessions.values())
+        self._save(touched)
+        self._emit(touched)
+        for record in self.restarts:
+            _close("nas_ip = %s AND last_event_at <= %s", record.nas_ip, record.event_at)
+
+    def _lock_sessions(self) -> dict[Key, _Session]:
+        """Hold the sessions of this batch, in the order of their keys; make the rows of new ones.
+
+        The row of incarnation 0 is the lock. The rows are read again once it is held, because
+        another worker may have added incarnations while this one waited.
+        """
+        sessions = {key: _Session() for key in sorted(self.messages)}
+        ids = [key[0] for key in sessions]
+        known = MeteredSession.objects.filter(unique_session_id__in=ids)
+        first = {_key(row) for row in known.filter(incarnation=0)}
+        MeteredSession.objects.bulk_create(
+            [
+                self._row(min(records, key=_order), incarnation=0)
+                for key, records in sorted(self.messages.items())
+                if key not in first
+            ],
+            ignore_conflicts=True,
+        )
+        locked = known.filter(incarnation=0).select_for_update(of=("self",), no_key=True)
+        list(locked.order_by("unique_session_id", "nas_ip"))
+        for row in known.order_by("unique_session_id", "nas_ip", "incarnation"):
+            session = sessions.get(_key(row))
+            if session is not None:
+                session.rows.append(row)
+                session.marks.append(_mark(row))
+        return sessions
+
+    def _count(self, session: _Session, records: list[AccountingRecord]) -> None:
+        for record in sorted(records, key=_order):
+            reading = _reading(record)
+            number = metering.incarnation_of(session.marks, reading)
+            if number is None:
+                number = len(session.marks)
+                session.rows.append(self._row(record, incarnation=number))
+                session.marks.append(metering.open_mark(reading))
+            session.marks[number], emitted = metering.advance(session.marks[number], reading)
+            session.rows[number].framed_ip = record.framed_ip or session.rows[number].framed_ip
+            if emitted is not None:
+                session.emitted.append((number, emitted))
+        latest = max(mark.started_at for mark in session.marks)
+        session.marks = [
+            mark if mark.started_at == latest else metering.close(mark) for mark in session.marks
+        ]
+
+    def _row(self, record: AccountingRecord, *, incarnation: int) -> MeteredSession:
+        reading = _reading(record)
+        return MeteredSession(
+            unique_session_id=record.unique_session_id,
+            nas_ip=record.nas_ip,
+            incarnation=incarnation,
+            session_class=record.session_class,
+            service=self.guide.service(record.username),
+            username=record.username,
+            framed_ip=record.framed_ip,
+            calling_station_id=record.calling_station_id,
+            started_at=reading.started_at,
+            last_event_at=reading.started_at,
+        )
+
+    def _save(self, sessions: Iterable[_Session]) -> None:
+        """Write the marks; incarnations that are new get their rows."""
+        changed: list[tuple[Any, ...]] = []
+        fresh: list[MeteredSession] = []
+        for session in sessions:
+            for row, mark in zip(session.rows, session.marks, strict=True):
+                if row.service_id is None:
+                    row.service = self.guide.service(row.username)
+                before = _mark(row)
+                _apply(mark, row)
+                if row.pk is None:
+                    fresh.append(row)
+                elif before != mark or session.emitted:
+                    changed.append(tuple(getattr(row, name) for name in _MARKED))
+        MeteredSession.objects.bulk_create(fresh)
+        if changed:
+            bulk.update_rows("rating_meteredsession", "id", _MARKED, changed)
+
+    def _emit(self, sessions: Iterable[_Session]) -> None:
+        rows = [_damaged_row(record, self.at) for record in self.damaged]
+        for session in sessions:
+            for number, piece in session.emitted:
+                rows += self._usage(session.rows[number], piece)
+        bulk.copy_rows("rating_usage", _USAGE_COLUMNS, rows)
+
+    def _usage(self, row: MeteredSession, piece: Slice) -> Iterable[tuple[Any, ...]]:
+        """Give the usage rows of a slice: one, or several where a billing period ended in it."""
+        service = self.guide.service(row.username)
+        edges = _period_ends(service, piece) if service else []
+        for part in metering.cut(piece, edges):
+            guided = self.guide.guide(row.username, part.started_at)
+            sent, got = part.input_bytes, part.output_bytes
+            if row.nas_ip in self.reversed:
+                sent, got = got, sent
+            facts: dict[str, Any] = {"download_bytes": got, "upload_bytes": sent}
+            if part.is_estimated:
+                facts["estimated"] = True
+            yield _usage_row(
+                event_id=f"{row.pk}/{part.sequence}/{part.part}",
+                username=row.username,
+                guided=guided,
+                started_at=part.started_at,
+                ended_at=part.ended_at,
+                quantity=sent + got,
+                facts=facts,
+                at=self.at,
+            )
+
+
+def _key(row: AccountingRecord | MeteredSession) -> Key:
+    return row.unique_session_id, row.nas_ip or ""
+
+
+def _order(record: AccountingRecord) -> tuple[datetime, int, int]:
+    return record.event_at, record.session_seconds, record.pk
+
+
+def _reading(record: AccountingRecord) -> Reading:
+    return Reading(
+        kind=_KINDS[record.status_type],
+        event_at=record.event_at,
+        session_seconds=record.session_seconds,
+        input_octets=record.input_octets,
+        output_octets=record.output_octets,
+        input_gigawords=record.input_gigawords,
+        output_gigawords=record.output_gigawords,
+        session_class=record.session_class,
+    )
+
+
+_MARK_FIELDS = tuple(Mark.__dataclass_fields__)
+
+
+def _mark(row: MeteredSession) -> Mark:
+    return Mark(**{name: getattr(row, name) for name in _MARK_FIELDS})
+
+
+def _apply(mark: Mark, row: MeteredSession) -> None:
+    for name in _MARK_FIELDS:
+        setattr(row, name, getattr(mark, name))
+
+
+def _period_ends(service: Service, piece: Slice) -> list[datetime]:
+    """Return the ends of the subscriber's billing periods that fall into a slice."""
+    ends: list[datetime] = []
+    start = piece.started_at
+    while start < piece.ended_at:
+        start = billing_period(
+            start,
+            anchor_day=service.subscriber.billing_anchor_day,
+            zone=settings.BILLING_TIME_ZONE,
+        ).end
+        ends.append(start)
+    return ends
+
+
+def _usage_row(
+    *,
+    event_id: str,
+    username: str,
+    guided: Guided,
+    started_at: datetime,
+    ended_at: datetime,
+    quantity: int,
+    facts: dict[str, Any],
+    at: datetime,
+) -> tuple[Any, ...]:
+    said = json.dumps(facts)
+    return (
+        SOURCE,
+        event_id,
+        hashlib.sha256(said.encode()).hexdigest(),
+        bulk.escape(username),
+        "",
+        guided.subscriber_id,
+        guided.service_id,
+        guided.offering_id,
+        started_at,
+        ended_at,
+        quantity,
+        UNIT,
+        said,
+        at,
+        Usage.State.ERROR if guided.error_code else Usage.State.RECEIVED,
+        guided.error_code,
+        guided.error,
+    )
+
+
+def _damaged_row(record: AccountingRecord, at: datetime) -> tuple[Any, ...]:
+    """Keep a message whose counters cannot be true where a person sees it; it counts nothing."""
+    log.warning("accounting record %s has counters that cannot be true", record.pk)
+    return _usage_row(
+        event_id=f"record/{record.pk}",
+        username=record.username,
+        guided=Guided(
+            error_code="implausible_counter",
+            error="The device's counters cannot be true. Look at the device.",
+        ),
+        started_at=record.event_at,
+        ended_at=record.event_at,
+        quantity=0,
+        facts={"accounting_record": record.pk},
+        at=at,
+    )
+
+
+def _close(condition: str, *parameters: Any) -> int:
+    """End open sessions at their marks; what another worker counts at this moment is not dead.
+
+    `condition` is one of our own two, with its values as parameters.
+    """
+    statement = (
+        "UPDATE rating_meteredsession SET ended_at = last_event_at WHERE id IN ("  # noqa: S608
+        f"SELECT id FROM rating_meteredsession WHERE ended_at IS NULL AND {condition} "
+        "ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return int(cursor.rowcount)

@@ -1,0 +1,157 @@
+"""Reading a partner's usage event: every field checked, with a reason a person can act on. Pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+LARGEST_QUANTITY = 10**15
+FUTURE_BY = timedelta(hours=1)
+OLDEST = timedelta(days=400)
+MOST_ATTRIBUTES = 4_000
+_FIELDS = frozenset(
+    {
+        "event_id",
+        "subscriber_ref",
+        "offering",
+        "started_at",
+        "ended_at",
+        "quantity",
+        "unit",
+        "attributes",
+    }
+)
+
+
+class UnusableEvent(ValueError):
+    """An event that cannot be stored: `field` names the culprit, the text says what to do."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """A partner's event as it is stored. Quantities are whole units."""
+
+    event_id: str
+    subscriber_ref: str
+    offering: str
+    started_at: datetime
+    ended_at: datetime | None
+    quantity: int
+    unit: str
+    attributes: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that the partner said, the same however it was written."""
+        said = [
+            self.event_id,
+            self.subscriber_ref,
+            self.offering,
+            self.started_at.isoformat(),
+            self.ended_at.isoformat() if self.ended_at else None,
+            self.quantity,
+            self.unit,
+            self.attributes,
+        ]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def read_event(row: Any, received_at: datetime) -> UsageEvent:
+    """Turn one row of a partner's report into an event.
+
+    Raises:
+        UnusableEvent: something is missing, of the wrong kind, or not to be believed.
+    """
+    if not isinstance(row, Mapping):
+        raise UnusableEvent("", "Send each event as an object.")
+    unknown = sorted(str(name) for name in row if name not in _FIELDS)
+    if unknown:
+        raise UnusableEvent(unknown[0][:40], "There is no such field; put it into attributes.")
+    started_at = _instant(row, "started_at")
+    if started_at is None:
+        raise UnusableEvent("started_at", "Say when the use began.")
+    ended_at = _instant(row, "ended_at")
+    _check_times(started_at, ended_at, received_at)
+    return UsageEvent(
+        event_id=_text(row, "event_id", most=120),
+        subscriber_ref=_text(row, "subscriber_ref", most=40),
+        offering=_text(row, "offering", most=50),
+        started_at=started_at,
+        ended_at=ended_at,
+        quantity=_quantity(row.get("quantity")),
+        unit=_text(row, "unit", most=20),
+        attributes=_attributes(row.get("attributes")),
+    )
+
+
+def event_id_of(row: Any) -> str:
+    """Return the event id that a row gives, as far as it gives one, to answer it by."""
+    found = row.get("event_id") if isinstance(row, Mapping) else None
+    return found[:120] if isinstance(found, str) else ""
+
+
+def _text(row: Mapping[str, Any], field: str, *, most: int) -> str:
+    value = row.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise UnusableEvent(field, "This must be a text that is not empty.")
+    if len(value) > most:
+        raise UnusableEvent(field, f"This may have {most} characters at most.")
+    if not value.isprintable():
+        raise UnusableEvent(field, "This has characters that cannot be printed.")
+    return value.strip()
+
+
+def _quantity(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UnusableEvent("quantity", "This must be a whole number of units.")
+    if value < 1:
+        raise UnusableEvent("quantity", "This must be one or more.")
+    if value > LARGEST_QUANTITY:
+        raise UnusableEvent("quantity", f"This may be {LARGEST_QUANTITY:,} at most.")
+    return value
+
+
+def _instant(row: Mapping[str, Any], field: str) -> datetime | None:
+    value = row.get(field)
+    if value is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(value)
+        if instant.tzinfo is None:
+            raise UnusableEvent(field, "This needs a time zone, such as 2026-05-04T12:00:00Z.")
+        return instant.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, UnusableEvent):
+            raise
+        raise UnusableEvent(field, "This must be a time such as 2026-05-04T12:00:00Z.") from error
+
+
+def _check_times(started_at: datetime, ended_at: datetime | None, received_at: datetime) -> None:
+    if started_at > received_at + FUTURE_BY:
+        raise UnusableEvent("started_at", "This is in the future. Check your clock.")
+    if started_at < received_at - OLDEST:
+        raise UnusableEvent("started_at", f"This is more than {OLDEST.days} days ago. Call us.")
+    if ended_at is not None and ended_at < started_at:
+        raise UnusableEvent("ended_at", "This is before the start.")
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UnusableEvent("attributes", "This must be an object.")
+    try:
+        written = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UnusableEvent("attributes", "This must be plain JSON.") from error
+    if len(written) > MOST_ATTRIBUTES or "\\u0000" in written:
+        raise UnusableEvent("attributes", f"This may have {MOST_ATTRIBUTES:,} characters at most.")
+    return dict(value)
