@@ -194,7 +194,7 @@ def _degrees(value: Any, name: str, most: int) -> Decimal | None:
         degrees = Decimal(str(value)).quantize(Decimal("0.000001"))
     except InvalidOperation as error:
         raise InvalidInput("This is not a number of degrees.", field=name) from error
-    if not -most <= degrees <= most:
+    if degrees.is_nan() or not -most <= degrees <= most:
         raise InvalidInput(f"Degrees are from -{most} to {most}.", field=name)
     return degrees
 

@@ -39,7 +39,13 @@ class Premises(PublicIdModel):
             models.UniqueConstraint(fields=["match_key", "unit"], name="premises_address_once"),
             models.CheckConstraint(
                 condition=Q(latitude__isnull=True, longitude__isnull=True)
-                | Q(latitude__range=(-90, 90), longitude__range=(-180, 180)),
+                | Q(
+                    # A comparison with NULL is no violation, so both must be there.
+                    latitude__isnull=False,
+                    longitude__isnull=False,
+                    latitude__range=(-90, 90),
+                    longitude__range=(-180, 180),
+                ),
                 name="premises_on_earth",
             ),
         ]

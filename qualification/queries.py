@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Case, Exists, IntegerField, OuterRef, Q, QuerySet, Value, When
 
@@ -121,6 +122,17 @@ def offers_of(qualification: ServiceQualification) -> QuerySet[QualifiedOffer]:
     return qualification.offers.select_related("offering", "provider").order_by(
         "-eligible", "offering__kind", "recurring_amount", "pk"
     )
+
+
+def asker_of(user: Any) -> str:
+    """Return the name under which a login's own answers are kept; empty for a visitor.
+
+    All programs of a partner share one name, because they share one login.
+    """
+    if not getattr(user, "is_authenticated", False):
+        return ""
+    partner = getattr(user, "partner", None)
+    return f"partner_{partner.code}" if partner else f"user_{user.pk}"
 
 
 def asked_by(asker: str) -> QuerySet[ServiceQualification]:

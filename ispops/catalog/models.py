@@ -74,6 +74,9 @@ class ProductOffering(models.Model):
                 | Q(
                     provider__isnull=False,
                     technology__isnull=False,
+                    # A comparison with NULL is no violation, so they must be there too.
+                    download_kbps__isnull=False,
+                    upload_kbps__isnull=False,
                     download_kbps__gt=0,
                     upload_kbps__gt=0,
                 ),

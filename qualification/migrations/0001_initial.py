@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('catalog', '0001_initial'),
-        ('parties', '0001_initial'),
+        ('parties', '0002_guards'),
     ]
 
     operations = [
@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'premises',
                 'indexes': [models.Index(fields=['match_key'], name='premises_by_address_prefix', opclasses=['varchar_pattern_ops']), models.Index(fields=['postal_code', 'match_key'], name='premises_by_postal_code', opclasses=['varchar_pattern_ops', 'varchar_pattern_ops'])],
-                'constraints': [models.UniqueConstraint(fields=('match_key', 'unit'), name='premises_address_once'), models.CheckConstraint(condition=models.Q(models.Q(('latitude__isnull', True), ('longitude__isnull', True)), models.Q(('latitude__range', (-90, 90)), ('longitude__range', (-180, 180))), _connector='OR'), name='premises_on_earth')],
+                'constraints': [models.UniqueConstraint(fields=('match_key', 'unit'), name='premises_address_once'), models.CheckConstraint(condition=models.Q(models.Q(('latitude__isnull', True), ('longitude__isnull', True)), models.Q(('latitude__isnull', False), ('latitude__range', (-90, 90)), ('longitude__isnull', False), ('longitude__range', (-180, 180))), _connector='OR'), name='premises_on_earth')],
             },
         ),
         migrations.CreateModel(

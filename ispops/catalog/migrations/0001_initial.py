@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('parties', '0001_initial'),
+        ('parties', '0002_guards'),
     ]
 
     operations = [
@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='productoffering',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'access'), _negated=True), models.Q(('download_kbps__gt', 0), ('provider__isnull', False), ('technology__isnull', False), ('upload_kbps__gt', 0)), _connector='OR'), name='access_plan_names_its_line'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'access'), _negated=True), models.Q(('download_kbps__gt', 0), ('download_kbps__isnull', False), ('provider__isnull', False), ('technology__isnull', False), ('upload_kbps__gt', 0), ('upload_kbps__isnull', False)), _connector='OR'), name='access_plan_names_its_line'),
         ),
         migrations.AddConstraint(
             model_name='productoffering',

@@ -1,0 +1,225 @@
+"""The catalogue in the console. What is published is added by the verbs and then only read."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.db import models, transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ispops.admin_base import ReadOnlyInline, VerbAdmin
+from ispops.catalog import publishing
+from ispops.catalog.models import (
+    AddressEntitlement,
+    BundleComponent,
+    OfferingPrice,
+    ProductOffering,
+    SettlementTerm,
+    TaxRate,
+)
+from ispops.errors import Refusal
+
+
+class VerbForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form whose values are handed to a verb, and that says beside the field what it refuses."""
+
+    verb: ClassVar[Callable[..., models.Model]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("valid_from", "sold_from"):
+            if name in self.fields:
+                self.fields[name].required = False
+                self.fields[name].help_text = "Leave it empty for now."
+
+    def clean(self) -> dict[str, Any]:
+        """Try the verb and take it back, so that its refusals are shown before anything is done."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.errors:
+            return cleaned
+        with transaction.atomic():
+            try:
+                self.perform()
+            except Refusal as refusal:
+                self.add_error(refusal.field if refusal.field in self.fields else None,
+                               refusal.detail)  # fmt: skip
+            transaction.set_rollback(True)
+        return cleaned
+
+    def perform(self, **more: Any) -> models.Model:
+        given = {name: value for name, value in self.cleaned_data.items() if value is not None}
+        return type(self).verb(**given, at=timezone.now(), **more)
+
+    def _post_clean(self) -> None:
+        """The verb has checked what the model would check here, with better words."""
+
+
+class PublishingAdmin(VerbAdmin):
+    """A table to which a verb adds rows; a row that is there is read, and never edited."""
+
+    add_form: ClassVar[type[VerbForm]]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        permission = f"catalog.add_{self.opts.model_name}"
+        return request.user.has_perm(permission)  # type: ignore[union-attr]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is None:
+            kwargs["form"] = self.add_form
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        if obj is None:
+            return list(self.add_form._meta.fields or ())
+        return super().get_fields(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return super().get_readonly_fields(request, obj) if obj else []
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        return super().get_inlines(request, obj) if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        made = form.perform(actor=request.user)
+        obj.pk = made.pk
+        obj._state.adding = False
+
+
+class OfferingForm(VerbForm):
+    verb = staticmethod(publishing.create_offering)
+
+    class Meta:
+        model = ProductOffering
+        fields = (
+            "code", "name", "description", "kind", "provider", "subscriber_kind", "tax_category",
+            "sold_from", "technology", "download_kbps", "upload_kbps", "needs_download_kbps",
+            "needs_low_latency", "addon_type", "is_subscription",
+        )  # fmt: skip
+
+
+class PriceForm(VerbForm):
+    verb = staticmethod(publishing.set_price)
+
+    class Meta:
+        model = OfferingPrice
+        fields = (
+            "offering", "charge", "name", "currency", "amount", "unit", "block_size",
+            "counts_started_blocks", "allowance", "tiers", "valid_from",
+        )  # fmt: skip
+
+
+class TermForm(VerbForm):
+    verb = staticmethod(publishing.set_settlement_term)
+
+    class Meta:
+        model = SettlementTerm
+        fields = ("offering", "role", "partner", "basis", "percent", "amount", "valid_from")
+
+
+class TaxForm(VerbForm):
+    verb = staticmethod(publishing.set_tax_rate)
+
+    class Meta:
+        model = TaxRate
+        fields = ("category", "percent", "valid_from")
+
+
+class EntitlementForm(VerbForm):
+    verb = staticmethod(publishing.set_entitlement)
+
+    class Meta:
+        model = AddressEntitlement
+        fields = (
+            "offering", "ipv4_addresses", "ipv6_prefixes", "policy", "extra_address",
+            "most_extra_addresses", "most_requests_an_hour",
+        )  # fmt: skip
+
+
+class PriceInline(ReadOnlyInline):
+    model = OfferingPrice
+    fields = ("charge", "name", "amount", "currency", "unit", "valid_from", "valid_to")
+    ordering = ("-valid_from",)
+
+
+class TermInline(ReadOnlyInline):
+    model = SettlementTerm
+    fields = ("role", "partner", "basis", "percent", "amount", "valid_from", "valid_to")
+    ordering = ("-valid_from",)
+
+
+class ComponentInline(ReadOnlyInline):
+    model = BundleComponent
+    fk_name = "bundle"
+    fields = ("component", "revenue_weight")
+
+
+@admin.register(ProductOffering)
+class ProductOfferingAdmin(PublishingAdmin):
+    add_form = OfferingForm
+    list_display = ("name", "code", "kind", "provider", "subscriber_kind", "sold_from", "sold_to")
+    list_filter = ("kind", "provider", "subscriber_kind")
+    list_select_related = ("provider",)
+    search_fields = ("name", "code", "description")
+    ordering = ("kind", "name")
+    inlines = (PriceInline, TermInline, ComponentInline)
+    actions = ("withdraw",)
+
+    def has_change_offering_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("catalog.change_productoffering")  # type: ignore[union-attr]
+
+    @admin.action(description="Stop selling", permissions=["change_offering"])
+    def withdraw(self, request: HttpRequest, queryset: "models.QuerySet[ProductOffering]") -> None:
+        self.call_each(
+            request,
+            queryset,
+            lambda row, at: publishing.withdraw_offering(offering=row, actor=request.user, at=at),
+            done="{n} offerings are no longer sold. What was sold goes on.",
+        )
+
+
+@admin.register(OfferingPrice)
+class OfferingPriceAdmin(PublishingAdmin):
+    add_form = PriceForm
+    list_display = (
+        "offering", "charge", "amount", "currency", "unit", "valid_from", "valid_to",
+    )  # fmt: skip
+    list_filter = ("charge", "currency", ("valid_to", admin.EmptyFieldListFilter))
+    list_select_related = ("offering",)
+    search_fields = ("offering__name", "offering__code", "name")
+    ordering = ("offering", "charge", "-valid_from")
+
+
+@admin.register(SettlementTerm)
+class SettlementTermAdmin(PublishingAdmin):
+    add_form = TermForm
+    list_display = (
+        "offering", "role", "partner", "basis", "percent", "amount", "valid_from", "valid_to",
+    )  # fmt: skip
+    list_filter = ("role", "basis", "partner")
+    list_select_related = ("offering", "partner")
+    search_fields = ("offering__name", "offering__code")
+    ordering = ("offering", "role", "-valid_from")
+
+
+@admin.register(TaxRate)
+class TaxRateAdmin(PublishingAdmin):
+    add_form = TaxForm
+    list_display = ("category", "percent", "valid_from", "valid_to")
+    list_filter = ("category",)
+    ordering = ("category", "-valid_from")
+
+
+@admin.register(AddressEntitlement)
+class AddressEntitlementAdmin(PublishingAdmin):
+    add_form = EntitlementForm
+    list_display = (
+        "offering", "ipv4_addresses", "ipv6_prefixes", "policy", "extra_address",
+        "most_extra_addresses",
+    )  # fmt: skip
+    list_filter = ("policy",)
+    list_select_related = ("offering", "extra_address")
+    ordering = ("offering",)

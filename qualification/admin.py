@@ -1,0 +1,118 @@
+"""Places, networks and answers in the console: to be read; imports and verbs change them."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
+
+from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline
+from qualification.models import (
+    AccessNode,
+    AccessPort,
+    CoverageArea,
+    Premises,
+    QualifiedOffer,
+    ServiceQualification,
+    WaitlistEntry,
+)
+
+
+class CoverageInline(ReadOnlyInline):
+    model = CoverageArea
+    fields = (
+        "provider", "technology", "max_download_kbps", "max_upload_kbps", "install_days",
+        "loop_length_m", "node", "valid_from", "valid_to",
+    )  # fmt: skip
+    fk_name = "premises"
+
+
+@admin.register(Premises)
+class PremisesAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "location_id", "h3_res8", "source", "created_at")
+    list_filter = ("source", "region")
+    search_fields = ("match_key__istartswith", "location_id", "postal_code__startswith")
+    ordering = ("match_key", "unit")
+    inlines = (CoverageInline,)
+
+
+@admin.register(AccessNode)
+class AccessNodeAdmin(ReadOnlyAdmin):
+    list_display = ("name", "provider", "technology", "free", "total")
+    list_filter = ("provider", "technology")
+    list_select_related = ("provider",)
+    search_fields = ("name",)
+    readonly_fields = ("free", "total")
+    ordering = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AccessNode]:
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                total_ports=Count("ports"),
+                free_ports=Count("ports", filter=Q(ports__service_ref__isnull=True)),
+            )
+        )
+
+    @admin.display(description="Free ports", ordering="free_ports")
+    def free(self, node: Any) -> int:
+        return node.free_ports
+
+    @admin.display(description="Ports", ordering="total_ports")
+    def total(self, node: Any) -> int:
+        return node.total_ports
+
+
+@admin.register(AccessPort)
+class AccessPortAdmin(ReadOnlyAdmin):
+    list_display = ("node", "number", "service_ref", "taken_at")
+    list_filter = ("node__provider", ("service_ref", admin.EmptyFieldListFilter))
+    list_select_related = ("node",)
+    search_fields = ("service_ref", "node__name")
+    ordering = ("node", "number")
+
+
+@admin.register(CoverageArea)
+class CoverageAreaAdmin(ReadOnlyAdmin):
+    list_display = (
+        "provider", "technology", "premises", "h3_res8", "max_download_kbps", "max_upload_kbps",
+        "node", "valid_from", "valid_to",
+    )  # fmt: skip
+    list_filter = ("provider", "technology", ("valid_to", admin.EmptyFieldListFilter))
+    list_select_related = ("provider", "premises", "node")
+    search_fields = ("h3_res8", "premises__match_key__istartswith", "node__name")
+    ordering = ("-pk",)
+
+
+class OfferInline(ReadOnlyInline):
+    model = QualifiedOffer
+    fields = (
+        "offering", "provider", "eligible", "reason", "download_kbps", "upload_kbps",
+        "install_days", "one_off_amount", "recurring_amount", "construction_fee", "usage_terms",
+    )  # fmt: skip
+    show_change_link = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[QualifiedOffer]:
+        rows = super().get_queryset(request).select_related("offering", "provider")
+        return rows.order_by("-eligible", "pk")
+
+
+@admin.register(ServiceQualification)
+class ServiceQualificationAdmin(ReadOnlyAdmin):
+    list_display = ("asked_text", "state", "confidence", "channel", "asked_at", "expires_at")
+    list_filter = ("state", "confidence", "channel", "subscriber_kind", "asked_at")
+    search_fields = ("asked_text", "asker")
+    list_select_related = ("premises",)
+    date_hierarchy = "asked_at"
+    ordering = ("-asked_at",)
+    inlines = (OfferInline,)
+
+
+@admin.register(WaitlistEntry)
+class WaitlistEntryAdmin(ReadOnlyAdmin):
+    list_display = ("email", "name", "qualification", "h3_res8", "created_at", "notified_at")
+    list_filter = (("notified_at", admin.EmptyFieldListFilter), "created_at")
+    list_select_related = ("qualification",)
+    search_fields = ("email", "name", "h3_res8", "qualification__asked_text")
+    ordering = ("-created_at",)
