@@ -11,11 +11,13 @@ import uuid_utils.compat
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import ProhibitNullCharactersValidator
 from django.db import migrations, models
 
 from ispops.errors import InvalidInput
 
 M = TypeVar("M", bound=models.Model)
+_no_null_characters = ProhibitNullCharactersValidator()
 
 
 def uuid7() -> uuid.UUID:
@@ -67,7 +69,10 @@ def check_fields(row: models.Model, *names: str) -> None:
     for name in names:
         field = row._meta.get_field(name)
         try:
-            setattr(row, name, field.clean(getattr(row, name), row))  # type: ignore[union-attr]
+            value = field.clean(getattr(row, name), row)  # type: ignore[union-attr]
+            if isinstance(value, str):
+                _no_null_characters(value)
+            setattr(row, name, value)
         except ValidationError as error:
             raise InvalidInput(" ".join(error.messages), field=name) from error
 

@@ -7,14 +7,18 @@ that runs out, and the next sweep takes the row again; so the work itself must b
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db import models, transaction
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
+BROKER_REST_SECONDS = 5.0
+_broker_is_away_until = 0.0
 R = TypeVar("R", bound="LeasedRow")
 
 
@@ -36,9 +40,7 @@ def due(rows: "models.QuerySet[R]", *, at: datetime) -> "models.QuerySet[R]":
     )
 
 
-def claim(
-    rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: int = 1
-) -> list[R]:
+def claim(rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: int = 1) -> list[R]:
     """Take up to `limit` due rows, oldest first, and hold each for the length of `lease`.
 
     Two workers never get the same row: the rows are locked while the lease is written, and rows
@@ -73,8 +75,16 @@ def send_on_commit(task: Callable[..., Any], **kwargs: Any) -> None:
 
 
 def send(task: Any, **kwargs: Any) -> None:
-    """Ask Celery to run a task now; see `send_on_commit`."""
+    """Ask Celery to run a task now; see `send_on_commit`.
+
+    A broker that did not answer is left alone for some seconds, so that a request with ten
+    messages does not wait for ten time-outs.
+    """
+    global _broker_is_away_until
+    if time.monotonic() < _broker_is_away_until:
+        return
     try:
         task.apply_async(kwargs=kwargs, retry=False)
-    except (OperationalError, OSError) as away:
+    except (OperationalError, RedisError, OSError) as away:
+        _broker_is_away_until = time.monotonic() + BROKER_REST_SECONDS
         log.warning("the broker is away, the sweep will run %s: %s", task.name, away)
