@@ -1,34 +1,21 @@
-"""Where the bars of a chart go. Pure: numbers in, numbers out."""
+"""How tall the bars of a chart are, and which of them are labelled. Pure: numbers in and out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH = 640
-HEIGHT = 96
 # More labels than this run into each other at the width of a phone.
 MOST_LABELS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its place, the label and value that it stands for, and which of them are written."""
+    """One bar, `height` percent of the highest, with the label and value that it stands for."""
 
-    x: float
-    y: float
-    width: float
-    height: float
     label: str
     value: int
+    height: int
     show_label: bool
     show_value: bool
-
-    @property
-    def middle(self) -> float:
-        return round(self.x + self.width / 2, 1)
-
-    @property
-    def above(self) -> float:
-        return round(self.y - 4, 1)
 
 
 def bars(values: Sequence[tuple[str, int]]) -> list[Bar]:
@@ -44,29 +31,18 @@ def bars(values: Sequence[tuple[str, int]]) -> list[Bar]:
     if min(value for _, value in values) < 0:
         raise ValueError("a bar cannot be negative")
     most = max(value for _, value in values)
-    step = WIDTH / len(values)
     every = -(-len(values) // MOST_LABELS)
     highest = next(index for index, (_, value) in enumerate(values) if value == most)
     return [
-        _bar(index, step, label, value, most, every, highest)
+        Bar(
+            label=label,
+            value=value,
+            height=max(percent(value, most), 2) if value else 0,
+            show_label=index % every == 0,
+            show_value=bool(value) and (every == 1 or index == highest),
+        )
         for index, (label, value) in enumerate(values)
     ]
-
-
-def _bar(
-    index: int, step: float, label: str, value: int, most: int, every: int, highest: int
-) -> Bar:
-    height = max(value / most * HEIGHT, 2) if value else 0
-    return Bar(
-        x=round(index * step + step * 0.1, 1),
-        y=round(HEIGHT - height, 1),
-        width=round(step * 0.8, 1),
-        height=round(height, 1),
-        label=label,
-        value=value,
-        show_label=index % every == 0,
-        show_value=every == 1 or index == highest,
-    )
 
 
 def percent(part: int, whole: int) -> int:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-BOX_WIDTH = 168
+BOX_WIDTH = 132
 BOX_HEIGHT = 44
-GAP_X = 40
+GAP_X = 26
 GAP_Y = 16
 MARGIN = 4
 
@@ -17,6 +17,8 @@ class Box:
     key: int
     x: int
     y: int
+    width: int = BOX_WIDTH
+    height: int = BOX_HEIGHT
 
     @property
     def middle_y(self) -> int:

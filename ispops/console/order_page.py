@@ -8,6 +8,9 @@ from ispops.console import graph, tones
 from provisioning import queries as provisioning_queries
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, ServiceOrder, TaskAttempt
 
+# What fits into a box of the drawing; the list beside it says the same in full.
+_BRIEF = {"pending": "Not begun", "awaiting": "At the partner"}
+
 
 def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
     """Read orders with their items, tasks, dependencies and attempts: five queries for any number.
@@ -37,7 +40,10 @@ def describe(order: ProductOrder) -> dict[str, Any]:
     for task in tasks:
         task.item = items.get(task.item_id)
         task.words = next(steps).words if task.item else ""
+        task.attempts_made = list(task.tries.all())
+        task.last_try = task.attempts_made[-1] if task.attempts_made else None
         task.tone = tones.task_tone(task.state)
+        task.brief = _BRIEF.get(task.state, task.get_state_display())
         task.shape = tones.SHAPES[task.tone]
     return {
         "row": order,

@@ -46,4 +46,11 @@ def of(
             )
             for entry in entries.order_by("-at")[:MOST]
         ]
-    return sorted(moments, key=lambda moment: moment.at, reverse=True)[:MOST]
+    told = {(moment.at, moment.kind, moment.subject) for moment in moments if moment.who}
+    # What a person did is often published too: then the entry that names the person stands.
+    seen = [
+        moment
+        for moment in moments
+        if moment.who or (moment.at, moment.kind, moment.subject) not in told
+    ]
+    return sorted(seen, key=lambda moment: moment.at, reverse=True)[:MOST]

@@ -78,9 +78,7 @@ def world(db: None, clock: None) -> World:
             service_ref=line.public_id, device=device, server=server, at=NOW
         )
     bob, stuck = stuck_order(isp)
-    return World(
-        isp, film, server, ada, line, OverallocationRequest.objects.get(), bob, stuck
-    )
+    return World(isp, film, server, ada, line, OverallocationRequest.objects.get(), bob, stuck)
 
 
 def stuck_order(isp: SmallIsp) -> tuple[Subscriber, ProductOrder]:

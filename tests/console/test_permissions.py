@@ -85,9 +85,7 @@ def test_each_role_opens_its_pages_and_no_other(
     assert refused == {name for name, allowed in MAY_OPEN.items() if role not in allowed}
 
 
-def test_a_subscriber_opens_nothing(
-    world: World, as_user: Callable[[User], Client]
-) -> None:
+def test_a_subscriber_opens_nothing(world: World, as_user: Callable[[User], Client]) -> None:
     client = as_user(world.ada.users.get())
     before = AuditEntry.objects.count()
 

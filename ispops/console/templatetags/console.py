@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
-from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -14,6 +14,15 @@ from ispops.console import tones
 from ispops.money import format_money
 
 register = template.Library()
+
+_UNITS = (
+    (31_556_952, "year"),
+    (2_629_746, "month"),
+    (86_400, "day"),
+    (3_600, "hour"),
+    (60, "minute"),
+    (1, "second"),
+)
 
 # Where each kind of public id leads.
 _PAGES = {
@@ -49,8 +58,19 @@ def ago(value: datetime | None) -> str | SafeString:
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(),
         f"{value:%d %b %Y %H:%M:%S} UTC",
-        naturaltime(value),
+        _distance(value),
     )
+
+
+def _distance(value: datetime) -> str:
+    """Write how far off a time is in its largest unit: `in 4 days`, `3 minutes ago`."""
+    seconds = int((value - timezone.now()).total_seconds())
+    size = next((unit for unit in _UNITS if abs(seconds) >= unit[0]), None)
+    if size is None:
+        return "now"
+    count = abs(seconds) // size[0]
+    words = f"{count} {size[1]}{'' if count == 1 else 's'}"
+    return f"in {words}" if seconds > 0 else f"{words} ago"
 
 
 @register.filter
@@ -99,7 +119,9 @@ def ref(public_id: str) -> SafeString:
     """Write a public id short, with the whole one on hover and a button that copies it."""
     return format_html(
         '<span class="c-ref"><code title="{}">{}</code>'
-        '<button type="button" data-copy="{}" aria-label="Copy {}" title="Copy">⧉</button></span>',
+        '<button type="button" data-copy="{}" aria-label="Copy {}" title="Copy">'
+        '<span class="material-symbols-outlined" aria-hidden="true">content_copy</span>'
+        "</button></span>",
         public_id,
         short(public_id),
         public_id,
@@ -114,6 +136,12 @@ def short(public_id: str) -> str:
     if mark and len(prefix) == 3 and len(digits) == 32:
         return f"{prefix}_…{digits[-6:]}"
     return public_id
+
+
+@register.filter
+def address(network: str) -> str:
+    """Write an address without the length that only says that it is one: `100.64.0.9`."""
+    return str(network).removesuffix("/32").removesuffix("/128")
 
 
 @register.filter

@@ -42,9 +42,9 @@ document.addEventListener("DOMContentLoaded", () => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;
     navigator.clipboard.writeText(button.dataset.copy).then(() => {
-      const before = button.textContent;
-      button.textContent = "✓";
-      setTimeout(() => { button.textContent = before; }, 1200);
+      const sign = button.querySelector("span");
+      sign.textContent = "check";
+      setTimeout(() => { sign.textContent = "content_copy"; }, 1200);
     });
   });
 });
