@@ -76,10 +76,15 @@ class Stack:
 
         def ready() -> bool:
             with contextlib.suppress(httpx.HTTPError):
-                return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+                return all(self.readiness().values())
             return False
 
         self.until(ready, "the stack is ready", seconds=START_SECONDS)
+
+    def readiness(self) -> dict[str, bool]:
+        """What `/readyz` says of each part."""
+        checks = httpx.get(f"{self.url}/readyz", timeout=5).json()["checks"]
+        return {name: check["ok"] for name, check in checks.items()}
 
     def until(self, answer: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
         """Wait for something to become true, or fail with what was waited for."""

@@ -1,0 +1,27 @@
+"""What the fault tests work with: a small ISP, one subscriber, and processes to break."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from ispops.parties.models import Subscriber
+    from tests.small_isp import SmallIsp
+
+
+@pytest.fixture
+def isp(transactional_db: None) -> SmallIsp:
+    from tests.small_isp import make_small_isp
+
+    return make_small_isp(at=timezone.now() - timedelta(days=1))
+
+
+@pytest.fixture
+def ada(isp: SmallIsp) -> Subscriber:
+    from tests import factories
+
+    return factories.subscriber(at=timezone.now())

@@ -1,0 +1,74 @@
+"""A worker dies in the middle of a task: the task is run again, without a second effect."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from ispops.models import Event, WorkerHeartbeat
+from ispops.parties.models import Subscriber
+from provisioning.models import AaaCredential, Service, TaskAttempt
+from tests import databases, factories
+from tests.small_isp import SmallIsp
+
+if TYPE_CHECKING:
+    from tests.stack import Stack
+
+pytestmark = pytest.mark.faults
+
+
+def test_a_task_whose_worker_is_killed_has_its_effect_once(
+    live: Stack, isp: SmallIsp, ada: Subscriber
+) -> None:
+    live.start("worker", "beat")
+    live.until(WorkerHeartbeat.objects.exists, "the worker reports")
+    with nobody_writes(AaaCredential._meta.db_table):
+        order = factories.order(ada, isp.oak_1, isp.fast.code, at=timezone.now())
+        live.until(_a_task_waits_for_a_lock, "the worker is in the middle of the task")
+        live.kill("worker")
+    assert _outcomes("create_credentials") == [""], "the attempt is open: nobody knows its end"
+    assert not AaaCredential.objects.exists()
+
+    live.start("worker")
+    live.until(lambda: _state(order) == "completed", "the order is carried out", seconds=60)
+
+    assert _outcomes("create_credentials") == ["lost", "done"]
+    assert AaaCredential.objects.count() == 1
+    assert Service.objects.filter(state="active").count() == 1
+    for kind in ("order.in_progress", "order.completed", "service.activated"):
+        assert Event.objects.filter(kind=kind).count() == 1, kind
+
+
+@contextlib.contextmanager
+def nobody_writes(table: str) -> Iterator[None]:
+    """Hold a table so that whoever writes to it waits in the middle of a transaction."""
+    url = databases.url_of(connection.settings_dict["NAME"])
+    with contextlib.closing(psycopg2.connect(url)) as holder, holder.cursor() as cursor:
+        cursor.execute(f'LOCK TABLE "{table}" IN EXCLUSIVE MODE')
+        yield
+        holder.rollback()
+
+
+def _a_task_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone() is not None
+
+
+def _outcomes(kind: str) -> list[str]:
+    attempts = TaskAttempt.objects.filter(task__kind=kind).order_by("number")
+    return list(attempts.values_list("outcome", flat=True))
+
+
+def _state(order: object) -> str:
+    order.refresh_from_db()  # type: ignore[attr-defined]
+    return order.state  # type: ignore[attr-defined]
