@@ -1,6 +1,7 @@
 """Product orders for subscribers' programs, service orders for partners (TMF622, TMF641)."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.urls import reverse
@@ -21,7 +22,7 @@ from qualification.models import ServiceQualification
 # --- What goes over the wire --------------------------------------------------------------------
 
 
-class StepOut(serializers.Serializer[queries.StepProgress]):
+class StepOut(serializers.Serializer[Any]):
     """One step of an order's work, in words for the subscriber."""
 
     kind = serializers.CharField()
@@ -189,7 +190,8 @@ class OneProductOrder(APIView):
     @extend_schema(summary="See an order and how far it is", responses={200: ProductOrderOut})
     def get(self, request: Request, public_id: str) -> Response:
         own = queries.orders_of_user(_user(request))
-        order = own.filter(pk=ProductOrder.key_of(public_id)).first()
+        key = ProductOrder.key_of(public_id)
+        order = own.filter(pk=key).first() if key else None
         if order is None:
             raise NotFound("There is no such order.")
         return Response(ProductOrderOut(order).data)
@@ -199,7 +201,8 @@ def _account(user: User, public_id: str | None) -> Subscriber:
     """Return the account to order for: the login's only one, or the one that is named."""
     own = user.subscribers.order_by("created_at")
     if public_id is not None:
-        own = own.filter(pk=Subscriber.key_of(public_id))
+        key = Subscriber.key_of(public_id)
+        own = own.filter(pk=key) if key else own.none()
     found = list(own[:2])
     if not found:
         raise InvalidInput("This login has no such account.", field="subscriber")
@@ -210,7 +213,8 @@ def _account(user: User, public_id: str | None) -> Subscriber:
 
 def _qualification(public_id: str) -> ServiceQualification:
     key = ServiceQualification.key_of(public_id)
-    found = ServiceQualification.objects.filter(pk=key).select_related("premises").first()
+    asked = ServiceQualification.objects.select_related("premises")
+    found = asked.filter(pk=key).first() if key else None
     if found is None:
         raise InvalidInput("There is no such qualification.", field="qualification")
     return found
@@ -248,7 +252,7 @@ class ServiceOrders(generics.ListAPIView[ServiceOrder]):
         return super().get(request, *args, **kwargs)
 
 
-def _key(public_id: str) -> Any:
+def _key(public_id: str) -> UUID:
     key = ServiceOrder.key_of(public_id)
     if key is None:
         raise NotFound("There is no such service order.")

@@ -16,7 +16,14 @@ from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 
 from ispops import db, events, jobs
-from ispops.errors import InvalidInput, NotFound, PermanentFault, Refusal, TransientFault
+from ispops.errors import (
+    IllegalTransition,
+    InvalidInput,
+    NotFound,
+    PermanentFault,
+    Refusal,
+    TransientFault,
+)
 from ispops.parties import audit
 from ispops.parties.models import User
 from provisioning import plan, steps
@@ -205,7 +212,9 @@ def retry_task(*, task_id: int, actor: User, at: datetime) -> OrderTask:
     task = _lock_task(task_id)
     if task.state == State.READY:
         return task
-    TASK.require(task.state, State.READY)
+    if task.state != State.FALLOUT:
+        # The table lets a waiting step become ready too, but only when what it waits for is done.
+        raise IllegalTransition("Only a step that needs a person can be tried again.")
     _audit(task, "order_task.retried", actor, "", at)
     task.attempts, task.cause = 0, ""
     _make_ready(task, at)

@@ -16,7 +16,7 @@ from ispops.parties.models import Subscriber, User
 from provisioning import execution, plan, services
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
 from provisioning.transitions import ORDER
-from qualification import ports, qualify
+from qualification import qualify
 from qualification.eligibility import in_mbits
 from qualification.models import CoverageArea, QualifiedOffer, ServiceQualification
 
@@ -171,12 +171,12 @@ def _lines_of(
     """Check every offering of the order and return its lines, aggregated plans taken apart."""
     offerings = {offering.code: offering for offering in _offerings(codes, at)}
     _require_one_plan(list(offerings.values()), len(codes))
-    components = _components_of(offerings.values())
+    components = _components_of(list(offerings.values()))
     offers = {
         code: qualify.require_live_offer(qualification=qualification, offering=offering, at=at)
         for code, offering in offerings.items()
     }
-    for code, offering in offerings.items():
+    for offering in offerings.values():
         if offering.subscriber_kind not in {"", subscriber.kind}:
             raise qualify.OfferNotQualified(
                 f"{offering} is for {offering.get_subscriber_kind_display().lower()} accounts.",
@@ -279,8 +279,8 @@ def _require_carried(lines: Sequence[_Line]) -> None:
 
 def _is_slow_to_answer(offer: QualifiedOffer) -> bool:
     """Say whether the line that was promised is known to have a long response time."""
-    coverage = CoverageArea.objects.filter(pk=offer.coverage_id)
-    return coverage.filter(low_latency=False).exists()
+    slow = CoverageArea.objects.filter(low_latency=False)
+    return offer.coverage_id is not None and slow.filter(pk=offer.coverage_id).exists()
 
 
 def _install_days(line: _Line) -> int:
@@ -290,7 +290,7 @@ def _install_days(line: _Line) -> int:
 def _create_items(
     order: ProductOrder, lines: Sequence[_Line], at: datetime
 ) -> list[ProductOrderItem]:
-    """Make the services of an order, the line first because it carries the others; take the port."""
+    """Make the services of an order, the line first as it carries the others; take the port."""
     access = next(line for line in lines if line.offering.kind == Kind.ACCESS)
     premises = order.qualification.premises
     if premises is None:
@@ -302,13 +302,7 @@ def _create_items(
         premises=premises,
         created_at=at,
     )
-    ports.reserve_port(
-        premises=premises,
-        provider=access.offering.provider,
-        technology=access.offering.technology,
-        service_ref=main.public_id,
-        at=at,
-    )
+    services.take_port(line=main, at=at)
     return [
         ProductOrderItem.objects.create(
             order=order,

@@ -12,17 +12,21 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.urls import reverse
 
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
-from ispops.errors import InvalidInput, NotFound, PermanentFault, Refusal
+from ispops.errors import InvalidInput, NotFound, Refusal
 from ispops.parties import webhooks
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import PartnerSubscriber, Service, ServiceOrder
 from provisioning.transitions import SERVICE_ORDER
 
 TIME_OUTS_PER_SWEEP = 500
+
+
+class PartnerNotActive(Refusal):
+    code = "partner_not_active"
+    title = "The partner is not active"
 
 
 class ServiceOrderClosed(Refusal):
@@ -37,7 +41,7 @@ def request_line(
     """Ask the network provider of an access plan to deliver its line to the premises.
 
     Once per `cause`: a repeat returns the order that was made, whatever became of it. The partner
-    learns the address, because it has to go there, and no name.
+    learns the address, because it has to go there, and no name. Raises PartnerNotActive.
     """
     return _request(
         kind=ServiceOrder.Kind.LINE, service=service, cause=cause, answer_by=answer_by, at=at
@@ -54,6 +58,7 @@ def request_entitlement(
     `settings.ENTITLEMENT_CONFIRMED_WITHIN` to answer.
 
     Raises:
+        PartnerNotActive: the BSP delivers nothing at the moment.
         ValueError: the service is carried by another line, or is of another offering.
     """
     if service.line_id != line.pk or service.offering_id != offering.pk:
@@ -72,7 +77,7 @@ def _request(
 ) -> ServiceOrder:
     partner = service.offering.provider
     if partner is None or not partner.active:
-        raise PermanentFault(f"{service.offering} has no active partner who could deliver it")
+        raise PartnerNotActive(f"Nobody delivers {service.offering} at the moment.")
     order, is_new = ServiceOrder.objects.get_or_create(
         cause=cause,
         defaults={
@@ -203,7 +208,7 @@ def _answer(order: ServiceOrder, state: str, *, at: datetime) -> ServiceOrder:
         at=at,
         cause=order.cause,
         service=Service(pk=order.service_id).public_id,
-        kind=order.kind,
+        asked_for=order.kind,
         reason=order.reason,
     )
     return order
@@ -226,7 +231,7 @@ def _tell(order: ServiceOrder, what: str, *, at: datetime) -> None:
         "service_ref": Service(pk=order.service_id).public_id,
         "offering": order.offering.code,
         "answer_by": order.answer_by.isoformat(),
-        "href": settings.BASE_URL + reverse("service-order", args=[order.public_id]),
+        "href": f"{settings.BASE_URL}/api/v1/service_orders/{order.public_id}",
     }
     if order.kind == ServiceOrder.Kind.LINE:
         data["premises"] = premises_for_partner(order.service)

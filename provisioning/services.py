@@ -1,4 +1,4 @@
-"""The life of services: reserved, active, suspended, ceased; and the periods that charging reads."""
+"""The life of services: reserved, active, suspended, ceased; and the periods for charging."""
 
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from provisioning import partner_orders
 from provisioning.models import AaaCredential, Service, ServiceOrder, ServicePeriod
 from provisioning.transitions import SERVICE
 from qualification import ports
+from qualification.models import AccessPort
 
 # A period has a length: what ends in the moment it began lasts this long.
 SHORTEST = timedelta(microseconds=1)
@@ -36,6 +37,24 @@ def create_carried_service(
         line=line,
         premises_id=line.premises_id,
         created_at=at,
+    )
+
+
+def take_port(*, line: Service, at: datetime) -> AccessPort | None:
+    """Hold a port for a line; the one that it has, if it has one. None where none are counted.
+
+    Raises:
+        NoFreePort: all ports at the premises are taken.
+    """
+    plan = line.offering
+    if plan.provider is None or plan.technology is None:
+        raise ValueError(f"{plan.code} is no access plan")
+    return ports.reserve_port(
+        premises=line.premises,
+        provider=plan.provider,
+        technology=plan.technology,
+        service_ref=line.public_id,
+        at=at,
     )
 
 

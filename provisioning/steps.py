@@ -17,7 +17,6 @@ from django.template.loader import render_to_string
 from ipam import allocation
 from provisioning import partner_orders, plan, services
 from provisioning.models import AaaCredential, OrderTask, Service, ServiceOrder
-from qualification import ports
 
 # The letters of a login: no vowels, so no words, and none that are mistaken for another.
 _LOGIN_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
@@ -33,14 +32,7 @@ class Outcome:
 
 def reserve_port(task: OrderTask, at: datetime) -> Outcome:
     """Hold a port of the access node for the line; the placing of the order took it already."""
-    line = _service(task)
-    port = ports.reserve_port(
-        premises=line.premises,
-        provider=line.offering.provider,
-        technology=line.offering.technology,
-        service_ref=line.public_id,
-        at=at,
-    )
+    port = services.take_port(line=_service(task), at=at)
     return Outcome(f"{port} is taken." if port else "This network counts no ports here.")
 
 
