@@ -10,3 +10,6 @@ class RatingConfig(AppConfig):
         roles.OPERATIONS: ("view_usage", "change_usage", "view_meteredsession"),
         roles.FINANCE: ("view_*", "add_*", "change_*"),
     }
+
+    def ready(self) -> None:
+        from rating import handlers  # noqa: F401

@@ -1,0 +1,293 @@
+"""What may be asked about use and money; who may see what is decided here."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    CharField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, Concat, TruncDate
+
+from ipam.models import ExtraAddress
+from ispops.catalog.models import OfferingPrice
+from ispops.money import AmountField, format_money
+from ispops.parties.models import Partner, Subscriber
+from ispops.periods import Period
+from provisioning.models import PartnerSubscriber, Service
+from rating.accrual import period_at
+from rating.models import Charge, Purchase, SettlementStatement, Usage, UsageCounter
+from rating.sessions import SOURCE, UNIT
+
+# What happens at these percentages of an allowance is worth a word to the subscriber.
+THRESHOLDS = (50, 80, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """The traffic of a line on one day of the ISP's time zone."""
+
+    day: date
+    download_bytes: int
+    upload_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        return self.download_bytes + self.upload_bytes
+
+
+def usage_by_day(subscriber: Subscriber, line: Service, period: Period) -> list[DayUsage]:
+    """Return a line's traffic by day: every day from the period's first to the last with any.
+
+    A slice counts on the day on which it began. Empty when there was none.
+    """
+    zone = ZoneInfo(settings.BILLING_TIME_ZONE)
+    rows = (
+        _traffic(subscriber, line, period)
+        .annotate(day=TruncDate("started_at", tzinfo=zone))
+        .values("day")
+        .annotate(down=Sum(_octets("download_bytes")), up=Sum(_octets("upload_bytes")))
+        .order_by("day")
+    )
+    known = {row["day"]: DayUsage(row["day"], row["down"] or 0, row["up"] or 0) for row in rows}
+    if not known:
+        return []
+    first = period.start.astimezone(zone).date()
+    days = [first + timedelta(days=n) for n in range((max(known) - first).days + 1)]
+    return [known.get(day, DayUsage(day, 0, 0)) for day in days]
+
+
+def _traffic(subscriber: Subscriber, line: Service, period: Period) -> QuerySet[Usage]:
+    return Usage.objects.filter(
+        source=SOURCE,
+        subscriber=subscriber,
+        service=line,
+        started_at__gte=period.start,
+        started_at__lt=period.end,
+    )
+
+
+def _octets(name: str) -> Any:
+    return Cast(KeyTextTransform(name, "attributes"), BigIntegerField())
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much of what the plan includes is used in the billing period.
+
+    `included` is None where use is not priced, and so not limited; `percent` is whole, rounded
+    down, above 100 when more was used, and None where nothing is included.
+    """
+
+    period: Period
+    unit: str
+    used: int
+    included: int | None
+    price: OfferingPrice | None
+
+    @property
+    def percent(self) -> int | None:
+        return self.used * 100 // self.included if self.included else None
+
+    @property
+    def left(self) -> int | None:
+        return None if self.included is None else max(self.included - self.used, 0)
+
+    @property
+    def beyond(self) -> int:
+        """Units that are charged beyond what is included."""
+        return 0 if self.included is None else max(self.used - self.included, 0)
+
+    @property
+    def threshold(self) -> int | None:
+        """The highest of `THRESHOLDS` that is reached."""
+        return max((t for t in THRESHOLDS if (self.percent or 0) >= t), default=None)
+
+
+def allowance(line: Service, at: datetime) -> Allowance:
+    """Return how much of a line's plan is used in the period of `at`, to the last rated use.
+
+    Where use is not priced, `used` is what was metered.
+    """
+    subscriber = line.subscriber
+    period = period_at(subscriber, at)
+    price = (
+        OfferingPrice.objects.at(at)
+        .filter(
+            offering=line.offering_id,
+            charge=OfferingPrice.Charge.USAGE,
+            currency=subscriber.currency,
+            unit=UNIT,
+        )
+        .first()
+    )
+    if price is None:
+        used = _traffic(subscriber, line, period).aggregate(total=Sum("quantity"))["total"] or 0
+        return Allowance(period, UNIT, int(used), None, None)
+    counter = UsageCounter.objects.filter(service=line, price=price, period_start=period.start)
+    used = counter.values_list("quantity", flat=True).first() or 0
+    return Allowance(period, UNIT, used, price.allowance, price)
+
+
+def charges_of(subscriber: Subscriber, period: Period | None = None) -> QuerySet[Charge]:
+    """Return a subscriber's charges, of one billing period or of all time, newest first."""
+    charges = Charge.objects.filter(subscriber=subscriber)
+    if period is not None:
+        charges = charges.filter(period_start__gte=period.start, period_start__lt=period.end)
+    return charges.select_related(
+        "offering", "bundle", "price", "bsp", "network_provider", "bill_line__bill"
+    ).order_by("-charged_at", "-pk")
+
+
+_RULES = {
+    "one_off": "A price that is paid once",
+    "recurring": "A price for a billing period, for the part of it that was used",
+    "usage": "A price by use: what all use of the period costs, less what it cost before",
+    "reversal": "A charge that was taken back",
+}
+_CAUSES = {
+    "purchase": "The purchase",
+    "usage": "The use",
+    "recurring": "What was active",
+    "activation": "What became active",
+    "construction": "Building the line",
+    "reversal": "The charge that was taken back",
+}
+
+
+def why(charge: Charge) -> dict[str, Any]:
+    """Say why a charge is what it is: *why this amount*, in words, from the charge alone.
+
+    Keys: `rule`, `price` (its name and version), `arithmetic`, `bundle`, `tax`, `because`,
+    `shares` as a list of words, `caused_by` and `cause_id`; what does not apply is empty. Costs no
+    query for a charge of `charges_of`.
+    """
+    kind, _, rest = charge.cause.partition(":")
+    explained = charge.explanation
+    version = explained.get("price_version", "")
+    name = charge.price.name if charge.price else ""
+    return {
+        "rule": _RULES.get(explained.get("rule", ""), ""),
+        "price": f"{name} ({version})" if name else version,
+        "arithmetic": explained.get("arithmetic", ""),
+        "bundle": explained.get("bundle", ""),
+        "tax": explained.get("tax", ""),
+        "because": explained.get("because", ""),
+        "shares": _shares(charge),
+        "caused_by": _CAUSES.get(kind, kind),
+        "cause_id": rest.partition(":")[0],
+    }
+
+
+def _shares(charge: Charge) -> list[str]:
+    parts = [(settings.ISP_NAME, charge.isp_share), (charge.bsp, charge.bsp_share)]
+    parts.append((charge.network_provider, charge.network_provider_share))
+    return [f"{who}: {format_money(amount, charge.currency)}" for who, amount in parts if who]
+
+
+def cause_of(charge: Charge) -> Purchase | Usage | Service | ExtraAddress | Charge | None:
+    """Return the thing itself that a charge was made for, with what a page says of it."""
+    kind, _, rest = charge.cause.partition(":")
+    key = rest.partition(":")[0]
+    if kind == "usage":
+        return Usage.objects.filter(pk=key).select_related("offering").first()
+    if kind == "purchase":
+        bought = Purchase.objects.select_related("offering", "service_order", "line")
+        return bought.filter(pk=Purchase.key_of(key)).first()
+    if kind == "reversal":
+        return Charge.objects.filter(pk=charge.reverses_id).select_related("offering").first()
+    if key.startswith(ExtraAddress.PREFIX):
+        return ExtraAddress.objects.filter(pk=ExtraAddress.key_of(key)).first()
+    return Service.objects.filter(pk=Service.key_of(key)).select_related("offering").first()
+
+
+def usage_errors() -> QuerySet[Usage]:
+    """Return the usage that waits for a person, oldest first."""
+    waiting = Usage.objects.filter(state=Usage.State.ERROR)
+    return waiting.select_related("subscriber", "offering").order_by("pk")
+
+
+# --- What a partner may see ---------------------------------------------------------------------
+
+
+def shares_of(partner: Partner) -> QuerySet[Charge]:
+    """Return the charges in which a partner has a part, with that part as `share`.
+
+    A partner that is BSP and network provider of one charge gets both parts.
+    """
+
+    def part(role: str) -> Case:
+        return Case(
+            When(**{role: partner}, then=F(f"{role}_share")),
+            default=Value(0),
+            output_field=AmountField(),
+        )
+
+    share = ExpressionWrapper(part("bsp") + part("network_provider"), output_field=AmountField())
+    own = Charge.objects.filter(Q(bsp=partner) | Q(network_provider=partner))
+    return own.annotate(share=share)
+
+
+def partner_charges(partner: Partner) -> QuerySet[Charge]:
+    """Return what a partner may know of the charges that it shares in: its own part, newest first.
+
+    Amounts of the subscriber and shares of others are not read at all; the subscriber is named by
+    the partner's own `subscriber_ref`, empty where it never got one.
+    """
+    return (
+        shares_of(partner)
+        .annotate(subscriber_ref=_reference(partner))
+        .select_related("offering")
+        .only("offering__code", "kind", "quantity", "unit", "currency", "period_start",
+              "period_end", "charged_at", "cause", "reverses_id")
+        .order_by("-charged_at", "-pk")
+    )  # fmt: skip
+
+
+def partner_purchases(partner: Partner) -> QuerySet[Purchase]:
+    """Return the purchases of a partner's own offerings, newest first, by its own references."""
+    return (
+        Purchase.objects.filter(offering__provider=partner)
+        .annotate(subscriber_ref=_reference(partner))
+        .select_related("offering", "service_order")
+        .order_by("-placed_at", "-pk")
+    )
+
+
+def partner_usage(partner: Partner) -> QuerySet[Usage]:
+    """Return the usage that a partner reported, newest first, with whether it was charged."""
+    return (
+        Usage.objects.filter(source=partner.code)
+        .annotate(is_charged=Exists(_charge_of_usage()))
+        .order_by("-pk")
+    )
+
+
+def _charge_of_usage() -> QuerySet[Charge]:
+    cause = Concat(Value("usage:"), Cast(OuterRef("pk"), CharField()))
+    return Charge.objects.filter(cause=cause)
+
+
+def _reference(partner: Partner) -> Coalesce:
+    known = PartnerSubscriber.objects.filter(partner=partner, subscriber=OuterRef("subscriber"))
+    return Coalesce(Subquery(known.values("reference")[:1]), Value(""))
+
+
+def statements_of(partner: Partner) -> QuerySet[SettlementStatement]:
+    """Return a partner's statements, newest first."""
+    return SettlementStatement.objects.filter(partner=partner).order_by("-period_start")

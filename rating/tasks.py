@@ -1,0 +1,43 @@
+"""Celery's way in to rating. Each task calls its verb until there is nothing left, or for so long.
+
+The rows are the queues: a task that is lost is made up for by the next sweep of beat.
+"""
+
+from celery import shared_task
+from django.utils import timezone
+
+from provisioning import partner_orders
+from rating import usage
+
+# A task gives way after so many batches, so that no kind of work keeps a worker for itself.
+BATCHES = 20
+MESSAGES_A_BATCH = 2_000
+USES_A_BATCH = 10_000
+
+
+@shared_task
+def meter_accounting() -> None:
+    """Turn stored accounting messages into usage, and have it rated at once."""
+    taken = 0
+    for _ in range(BATCHES):
+        done = usage.meter_accounting(at=timezone.now(), limit=MESSAGES_A_BATCH)
+        taken += done
+        if done < MESSAGES_A_BATCH:
+            break
+    usage.close_stale(at=timezone.now())
+    if taken:
+        rate_stored_usage()
+
+
+@shared_task
+def rate_stored_usage() -> None:
+    """Rate the usage that waits."""
+    for _ in range(BATCHES):
+        if usage.rate_usage(at=timezone.now(), limit=USES_A_BATCH) < USES_A_BATCH:
+            break
+
+
+@shared_task
+def expire_purchases() -> None:
+    """Give up on partners that let the time pass; their purchases are taken back by the event."""
+    partner_orders.time_out_due(at=timezone.now())
