@@ -54,10 +54,13 @@ class PublicIdModel(models.Model):
 def lock(model: type[M], pk: Any) -> M:
     """Read a row and hold it against other writers until the transaction ends.
 
+    Rows that refer to it may still be written meanwhile, or charging for use would wait for, and
+    lock out, whoever changes a service or an account.
+
     Raises:
         model.DoesNotExist: there is no such row.
     """
-    return model._default_manager.select_for_update(of=("self",)).get(pk=pk)
+    return model._default_manager.select_for_update(of=("self",), no_key=True).get(pk=pk)
 
 
 def check_fields(row: models.Model, *names: str) -> None:
