@@ -59,9 +59,9 @@ CURRENCY = os.environ.get("ISP_CURRENCY", "USD")
 BILLING_TIME_ZONE = os.environ.get("BILLING_TIME_ZONE", "America/New_York")
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "ispops.console.admin_config.ConsoleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-BOX_WIDTH = 132
+BOX_WIDTH = 136
 BOX_HEIGHT = 44
-GAP_X = 26
+GAP_X = 20
 GAP_Y = 16
 MARGIN = 4
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Count, IntegerField, QuerySet, Subquery
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
@@ -34,7 +34,11 @@ class Queue:
 
     @property
     def href(self) -> str:
-        return reverse(self.address) + (f"?{self.query}" if self.query else "")
+        try:
+            path = reverse(self.address)
+        except NoReverseMatch:
+            return "#"
+        return path + (f"?{self.query}" if self.query else "")
 
 
 QUEUES: tuple[Queue, ...] = (

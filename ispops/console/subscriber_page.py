@@ -16,7 +16,7 @@ from provisioning.models import PartnerSubscriber, ProductOrder, Service, Servic
 from qualification.models import AccessPort
 from rating import billing
 from rating import queries as rating_queries
-from rating.models import Charge, CustomerBill, Purchase
+from rating.models import CustomerBill, Purchase
 
 # How many of the newest rows of each kind are on the page; the lists hold the rest.
 MOST = 12
@@ -66,9 +66,9 @@ def _may_see_audit(user: User) -> bool:
 
 def _services(subscriber: Subscriber) -> list[Service]:
     return list(
-        Service.objects.filter(subscriber=subscriber)
-        .select_related("offering__provider", "bundle", "premises", "line", "credential")
-        .order_by("-created_at")
+        subscriber.services.select_related(
+            "offering__provider", "bundle", "premises", "line", "credential"
+        ).order_by("-created_at")
     )
 
 
@@ -131,18 +131,16 @@ def _money(subscriber: Subscriber, lines: list[Service], at: datetime) -> dict[s
     period = billing_period(
         at, anchor_day=subscriber.billing_anchor_day, zone=settings.BILLING_TIME_ZONE
     )
-    charges = (
-        Charge.objects.filter(subscriber=subscriber)
-        .select_related("offering", "price", "bsp", "network_provider", "bill_line__bill")
-        .order_by("-charged_at", "-pk")[:MOST]
-    )
     return {
         "period": period,
         "running_bill": billing.running_bill(subscriber=subscriber, at=at),
         "bills": list(
             CustomerBill.objects.filter(subscriber=subscriber).order_by("-period_start")[:MOST]
         ),
-        "charges": [{"row": row, "why": rating_queries.why(row)} for row in charges],
+        "charges": [
+            {"row": row, "why": rating_queries.why(row)}
+            for row in rating_queries.charges_of(subscriber)[:MOST]
+        ],
         "purchases": list(
             Purchase.objects.filter(subscriber=subscriber)
             .select_related("offering", "service_order", "line__offering", "placed_by")
@@ -153,7 +151,7 @@ def _money(subscriber: Subscriber, lines: list[Service], at: datetime) -> dict[s
 
 
 def _usage(subscriber: Subscriber, line: Service, period: Any, at: datetime) -> dict[str, Any]:
-    days = list(rating_queries.usage_by_day(subscriber, line, period))
+    days = rating_queries.usage_by_day(subscriber, line, period)
     return {
         "line": line,
         "days": days,

@@ -1,5 +1,6 @@
 """How the console writes states, times, amounts, sizes and ids: the same on every page."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -7,14 +8,15 @@ from typing import Any
 from django import template
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from ispops.console import tones
 from ispops.money import format_money
 
 register = template.Library()
 
+_PUBLIC_ID = re.compile(r"\b[a-z]{3}_[0-9a-f]{32}\b")
 _UNITS = (
     (31_556_952, "year"),
     (2_629_746, "month"),
@@ -156,6 +158,16 @@ def subject(public_id: str) -> str | SafeString:
             short(public_id),
         )
     return format_html('<span title="{}">{}</span>', public_id, short(public_id))
+
+
+@register.filter
+def said(text: str) -> SafeString:
+    """Write a text in which ids are named with the ids short, and whole on hover."""
+    return mark_safe(_PUBLIC_ID.sub(_shortened, escape(text)))  # noqa: S308
+
+
+def _shortened(found: re.Match[str]) -> str:
+    return f'<span title="{found[0]}">{short(found[0])}</span>'
 
 
 @register.filter
