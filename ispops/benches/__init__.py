@@ -1,0 +1,1 @@
+"""What `make bench` measures, one file a bench; `ispops.bench` says how to write one."""
