@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from ispops.portal.views import check, devices, orders, register
+from ispops.portal.views import bills, check, devices, orders, overview, register, shop, usage
 
 app_name = "portal"
 urlpatterns = [
@@ -19,6 +19,17 @@ urlpatterns = [
     path("terms/", register.terms, name="terms"),
     path("orders/<str:order_id>/", orders.order, name="order"),
     path("orders/<str:order_id>/progress/", orders.progress, name="order_progress"),
+    path("account/", overview.overview, name="overview"),
+    path("account/none/", overview.no_account, name="no_account"),
+    path("account/usage/", usage.usage, name="usage"),
+    path("account/shop/", shop.shop, name="shop"),
+    path("account/shop/<str:line_id>/<slug:code>/", shop.buy, name="buy"),
+    path("account/purchases/", shop.purchases, name="purchases"),
+    path("account/purchases/<str:purchase_id>/", shop.purchase, name="purchase"),
+    path("account/purchases/<str:purchase_id>/state/", shop.purchase_state, name="purchase_state"),
+    path("account/bill/", bills.bill, name="bill"),
+    path("account/bills/<str:bill_id>/", bills.issued_bill, name="issued_bill"),
+    path("account/charges/<str:charge_id>/", bills.charge, name="charge"),
     path("account/devices/", devices.devices, name="devices"),
     path("account/devices/requests/<str:request_id>/", devices.answer, name="answer_request"),
     path("account/devices/extras/<str:extra_id>/stop/", devices.stop_extra, name="stop_extra"),

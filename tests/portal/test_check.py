@@ -51,9 +51,7 @@ def test_a_known_address_leads_to_offers_with_prices(client: Client, house: Prem
     assert codes == {"fibre-500", "dsl-25", "dsl-6", "fibre-and-films"}
 
 
-def test_an_address_of_several_units_lets_the_visitor_choose(
-    client: Client, isp: SmallIsp
-) -> None:
+def test_an_address_of_several_units_lets_the_visitor_choose(client: Client, isp: SmallIsp) -> None:
     asked = ask(client, "5 Oak Street, Barre, VT 05641")
     assert asked.state == "choose"
     found = page(client.get(f"/check/{asked.public_id}/"))
@@ -82,7 +80,7 @@ def test_a_question_that_cannot_be_read_says_so_at_the_field(client: Client, tex
     found = page(client.post("/", {"address": text}), status=422)
     (field,) = found.all("input", name="address")
     assert field["aria-invalid"] == "true"
-    assert field["value"] == text.strip()
+    assert field["value"] == text
     assert found.all("a", href="#id_address")
     assert not ServiceQualification.objects.exists()
 
@@ -98,9 +96,7 @@ def test_a_place_that_does_not_exist_is_said_at_the_field(client: Client, house:
     assert page(response, status=422).all("div", id="error-summary")
 
 
-def test_where_nothing_is_the_waitlist_is_offered(
-    client: Client, isp: SmallIsp
-) -> None:
+def test_where_nothing_is_the_waitlist_is_offered(client: Client, isp: SmallIsp) -> None:
     asked = ask(client, str(isp.stowe))
     assert asked.state == "not_qualified"
     found = page(client.get(f"/check/{asked.public_id}/"))
@@ -127,9 +123,7 @@ def test_what_is_not_available_has_a_reason(client: Client, isp: SmallIsp) -> No
         assert not found.all("button", name="offering", value=offer.offering.code)
 
 
-def test_an_answer_that_has_expired_cannot_be_ordered_from(
-    client: Client, house: Premises
-) -> None:
+def test_an_answer_that_has_expired_cannot_be_ordered_from(client: Client, house: Premises) -> None:
     asked = ask(client, str(house))
     with time_machine.travel(asked.expires_at + timedelta(seconds=1)):
         found = page(client.get(f"/check/{asked.public_id}/"))
@@ -179,11 +173,13 @@ def test_a_visitor_is_slowed_down_and_a_login_is_not(
 
 
 def test_without_redis_a_visitor_is_let_through(
-    client: Client, house: Premises, settings: object, monkeypatch: pytest.MonkeyPatch
+    client: Client, house: Premises, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "QUALIFY", limits.Limit("qualify", amount=0, seconds=3600))
+    monkeypatch.setattr(limits, "QUALIFY", limits.Limit("qualify", amount=1, seconds=3600))
     with away_cache():
-        assert ask(client, str(house)).state == "qualified"
+        for _ in range(3):
+            assert ask(client, str(house)).state == "qualified"
+    ask(client, str(house))
     assert client.post("/", {"address": str(house)}).status_code == 429
 
 
@@ -207,7 +203,7 @@ def test_the_cache_that_is_away_answers_as_an_empty_one() -> None:
         assert cache.get_many(["key"]) == {}
         assert cache.set_many({"key": 1}) == []
         assert cache.delete("key") is False
-        assert cache.has_key("key") is False  # noqa: W601
+        assert cache.has_key("key") is False
         cache.set("key", 1)
         cache.touch("key")
         cache.delete_many(["key"])

@@ -1,6 +1,6 @@
 """Filters and tags of the portal's templates; the words themselves come from `wording`."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -75,6 +75,12 @@ def day(at: datetime | date | None) -> str:
         format_date(_local(at), "F j, Y, g:i A T"),
         _day(_local(at)),
     )
+
+
+@register.filter
+def last_day(end: datetime) -> str:
+    """Show the last day of a span that ends before `end`, as people count days."""
+    return day((_local(end) - timedelta(microseconds=1)).date())
 
 
 @register.inclusion_tag("portal/parts/field.html")

@@ -1,0 +1,46 @@
+"""What a subscriber sees first: is the line on, does something wait, how much, how dear."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from ispops.parties.models import Subscriber
+from ispops.portal import consumption
+from ispops.portal.access import for_subscriber, subscriber_of
+from ispops.portal.views.devices import open_questions
+from provisioning.models import Service
+from provisioning.queries import lines_of, orders_of_user
+from rating.billing import running_bill
+
+
+@require_GET
+@for_subscriber
+def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
+    """Show the account on one page, what waits for an answer first."""
+    now = timezone.now()
+    lines = list(lines_of(subscriber))
+    first = next((line for line in lines if line.state == Service.State.ACTIVE), None)
+    orders = orders_of_user(request.user)  # type: ignore[arg-type]
+    context = {
+        "subscriber": subscriber,
+        "waiting": open_questions(subscriber, now),
+        "lines": lines,
+        "usage": consumption.usage_of(first, subscriber, now) if first else None,
+        "bill": running_bill(subscriber=subscriber, at=now),
+        "orders": orders.filter(subscriber=subscriber).order_by("-placed_at")[:5],
+    }
+    return render(request, "portal/overview.html", context)
+
+
+@require_GET
+@login_required
+def no_account(request: HttpRequest) -> HttpResponse:
+    """Tell a login without an account how to get one, and send staff to their work."""
+    if subscriber_of(request.user) is not None:
+        return redirect("portal:overview")
+    if request.user.is_staff:
+        return redirect(reverse("admin:index"))
+    return render(request, "portal/no_account.html")

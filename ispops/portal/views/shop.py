@@ -1,0 +1,112 @@
+"""Figure 8 for the subscriber: what the line can carry, buying it, and what became of it."""
+
+import secrets
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
+
+from ispops.errors import Refusal
+from ispops.parties.models import Subscriber
+from ispops.portal import queries
+from ispops.portal.access import for_subscriber, own
+from ispops.portal.forms import KeyForm
+from provisioning.models import Service
+from rating.models import Purchase
+from rating.purchases import place_purchase
+
+
+@require_GET
+@for_subscriber
+def shop(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
+    """Show what each active line can carry, what it has, and what it cannot carry and why."""
+    now = timezone.now()
+    lines = queries.active_lines(subscriber)
+    line = own_line(lines, request.GET.get("line", ""))
+    goods = queries.goods(line, subscriber.currency, now) if line else []
+    context = {
+        "lines": lines,
+        "line": line,
+        "goods": goods,
+        "refused": [good for good in goods if good.reason],
+        "waits": not line and queries.has_open_order(subscriber),
+        "purchases": queries.purchases_of(subscriber)[:5],
+    }
+    return render(request, "portal/shop.html", context)
+
+
+def own_line(lines: list[Service], public_id: str) -> Service | None:
+    """Return the line that was asked for, or the first one; an unknown id counts as none asked."""
+    return next(
+        (line for line in lines if line.public_id == public_id), lines[0] if lines else None
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@for_subscriber
+def buy(request: HttpRequest, subscriber: Subscriber, line_id: str, code: str) -> HttpResponse:
+    """Show what a purchase costs and does, then place it; sent twice it is bought once."""
+    now = timezone.now()
+    lines = queries.active_lines(subscriber)
+    line = next((line for line in lines if line.public_id == line_id), None)
+    goods = queries.goods(line, subscriber.currency, now) if line else []
+    good = next((good for good in goods if good.offering.code == code), None)
+    if line is None or good is None:
+        raise Http404
+    form = KeyForm(request.POST or None, initial={"idempotency_key": secrets.token_urlsafe(24)})
+    if form.is_valid():
+        try:
+            purchase = place_purchase(
+                subscriber=subscriber,
+                line=line,
+                offering=good.offering,
+                channel=Purchase.Channel.PORTAL,
+                placed_by=request.user,  # type: ignore[arg-type]
+                idempotency_key=form.cleaned_data["idempotency_key"],
+                at=now,
+            )
+        except Refusal as refused:
+            form.refuse(refused)
+        else:
+            return redirect("portal:purchase", purchase.public_id)
+    context = {"line": line, "good": good, "form": form, "currency": subscriber.currency}
+    return render(request, "portal/buy.html", context, status=409 if form.errors else 200)
+
+
+@require_GET
+@for_subscriber
+def purchases(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
+    """Show everything that was bought, latest first."""
+    rows = queries.purchases_of(subscriber)[:200]
+    return render(request, "portal/purchases.html", {"purchases": rows})
+
+
+@require_GET
+@for_subscriber
+def purchase(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> HttpResponse:
+    """Show one purchase; it keeps itself up to date until the partner has answered."""
+    return render(request, "portal/purchase.html", _purchase(request, subscriber, purchase_id))
+
+
+@require_GET
+@never_cache
+@for_subscriber
+def purchase_state(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> HttpResponse:
+    """Give the purchase again, or nothing when it is as the page shows it already."""
+    context = _purchase(request, subscriber, purchase_id)
+    if request.GET.get("seen") == context["purchase"].state:
+        return HttpResponse(status=204)
+    return render(request, "portal/parts/purchase.html", context)
+
+
+def _purchase(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> dict[str, Any]:
+    bought = own(queries.purchases_of(subscriber), purchase_id)
+    return {
+        "purchase": bought,
+        "charges": queries.charges_of_purchase(bought),
+        "open": bought.state == Purchase.State.PENDING,
+        "as_fragment": request.headers.get("HX-Request") == "true",
+    }
