@@ -44,3 +44,9 @@ if settings.DEMO and _there("ispops.demo.mail"):
     urlpatterns.append(path("mail/", include("ispops.demo.urls")))
 if _there("ispops.portal.urls"):
     urlpatterns.append(path("", include("ispops.portal.urls")))
+
+handler400 = "ispops.portal.views.errors.bad_request"
+handler403 = "ispops.portal.views.errors.forbidden"
+handler404 = "ispops.portal.views.errors.not_found"
+handler429 = "ispops.portal.views.errors.too_many_requests"  # allauth's name for it
+handler500 = "ispops.portal.views.errors.server_error"
