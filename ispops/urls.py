@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 from ispops import health
+from ispops.demo import mail
 from ispops.parties import docs, problems
 
 
@@ -40,8 +41,8 @@ urlpatterns = [
 
 if _there("provisioning.aaa_urls"):
     urlpatterns.append(path("aaa/", include("provisioning.aaa_urls")))
-if settings.DEMO and _there("ispops.demo.mail"):
-    urlpatterns.append(path("mail/", include("ispops.demo.urls")))
+if settings.DEMO:
+    urlpatterns.append(path("mail/", mail.inbox, name="demo_mail"))
 if _there("ispops.portal.urls"):
     urlpatterns.append(path("", include("ispops.portal.urls")))
 

@@ -1,0 +1,81 @@
+"""The page of the demo partner server: what each partner received, and buttons to report use."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from ispops.demo.bsp_partner import USUAL_USE, Partner
+
+STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+th, td { border-bottom: 1px solid #8886; padding: .4rem .6rem .4rem 0; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere; }
+button { font: inherit; padding: .3rem .8rem; cursor: pointer; }
+form { display: inline; } .muted { opacity: .7; }
+@media (max-width: 40rem) {
+  tr { display: block; padding: .5rem 0; border-bottom: 1px solid #8886; }
+  th { display: none; } td { display: block; border: 0; padding: 0; }
+}
+"""
+
+
+def render(partners: list[Partner]) -> str:
+    """Return the whole page. Everything that came from outside is escaped."""
+    sections = "".join(_section(partner) for partner in partners)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Partners of the demo ISP</title><style>{STYLE}</style>"
+        "<h1>Partners of the demo ISP</h1>"
+        "<p>This page is the partners' side: a program of its own that knows only the ISP's API. "
+        "It confirms each order as soon as the signed webhook arrives.</p>"
+        f"{sections}</html>"
+    )
+
+
+def _section(partner: Partner) -> str:
+    with partner.lock:
+        orders = list(partner.orders.values())[::-1]
+        messages = partner.messages[:-11:-1]
+    fault = f" <strong>(fault: {escape(partner.fault)})</strong>" if partner.fault else ""
+    rows = "".join(_order(partner, order) for order in orders)
+    table = (
+        f"<table><tr><th>Product<th>Subscriber, as we know them<th>State<th></tr>{rows}</table>"
+        if rows
+        else '<p class="muted">No orders yet.</p>'
+    )
+    heard = "".join(
+        f"<li>{escape(str(message.get('timestamp', '')))} {escape(str(message['type']))}"
+        f"{'' if message['is_new'] else ' (again)'}</li>"
+        for message in messages
+    )
+    latest = f"<details><summary>Latest messages</summary><ul>{heard}</ul></details>"
+    return f"<h2>{escape(partner.name)}{fault}</h2>{table}{latest if heard else ''}"
+
+
+def _order(partner: Partner, order: dict[str, Any]) -> str:
+    action = ""
+    if partner.code in USUAL_USE and order["state"] == "completed":
+        hidden = "".join(
+            f'<input type="hidden" name="{name}" value="{escape(str(value), quote=True)}">'
+            for name, value in (
+                ("partner", partner.code),
+                ("subscriber_ref", order["subscriber_ref"]),
+                ("offering", order["offering"]),
+            )
+        )
+        words = USUAL_USE[partner.code][2]
+        action = (
+            f'<form method="post" action="/demo/usage">{hidden}'
+            f"<button>{escape(words)}</button></form>"
+        )
+    place = (order.get("premises") or {}).get("address", "")
+    return (
+        f"<tr><td>{escape(str(order['offering']))}<td>{escape(str(order['subscriber_ref']))}"
+        f'<br><span class="muted">{escape(str(place))}</span>'
+        f"<td>{escape(str(order['state']))}<td>{action}</tr>"
+    )

@@ -1,0 +1,216 @@
+"""The demo ISP's partners, played by one small web server: `python -m ispops.demo.bsp_server`.
+
+A process of its own that knows nothing of the product but its published API, as a partner's
+program would: it verifies the signed webhooks, answers at once, and then confirms each service
+order with a token of its own. Faults can be switched on by `POST /demo/faults`.
+
+It listens on 127.0.0.1, port DEMO_PARTNER_PORT (8099). The product is at ISPOPS_BASE_URL; the
+credentials are in DEMO_PARTNERS_FILE, by default `demo_partners.json` in ISPOPS_DATA_DIR.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from standardwebhooks import WebhookVerificationError
+
+from ispops.demo import bsp_page
+from ispops.demo.bsp_partner import FAULTS, Isp, Partner
+
+log = logging.getLogger("partners")
+LARGEST_BODY = 1_000_000
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The addresses of the server; see the module."""
+
+    partners: dict[str, Partner]
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/":
+            self._say(200, bsp_page.render(list(self.partners.values())), "text/html")
+        elif path == "/demo/state":
+            self._say_json(200, {code: _state(p) for code, p in self.partners.items()})
+        elif path == "/healthz":
+            self._say(200, "ok\n", "text/plain")
+        else:
+            self._say_json(404, {"detail": "There is nothing here."})
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > LARGEST_BODY:
+            self.close_connection = True
+            self._say_json(413, {"detail": "This is too much."})
+            return
+        body = self.rfile.read(length)
+        path = urlsplit(self.path).path
+        partner = self.partners.get(path.removeprefix("/webhooks/"))
+        if path.startswith("/webhooks/") and partner:
+            self._webhook(partner, body)
+        elif path in {"/demo/usage", "/demo/faults"} and self._is_from_here():
+            self._demo(path, self._fields(body))
+        else:
+            self._say_json(404, {"detail": "There is nothing here."})
+
+    def _webhook(self, partner: Partner, body: bytes) -> None:
+        if partner.fault == "slow":
+            time.sleep(partner.slow_seconds)
+        if partner.fault == "error":
+            self._say_json(500, {"detail": "The fault that was asked for."})
+            return
+        try:
+            partner.receive(body, dict(self.headers))
+        except (WebhookVerificationError, ValueError) as error:
+            log.warning("%s: refused a webhook: %s", partner.code, error)
+            self._say_json(401, {"detail": str(error)})
+            return
+        self._say_json(202, {})
+
+    def _demo(self, path: str, fields: dict[str, str]) -> None:
+        code = fields.pop("partner", "cinebox")
+        chosen = list(self.partners.values()) if code == "*" else [self.partners.get(code)]
+        partners = [partner for partner in chosen if partner]
+        if not partners:
+            self._say_json(404, {"detail": f"There is no partner {code}."})
+        elif path == "/demo/faults":
+            self._set_fault(partners, fields)
+        else:
+            self._report(partners[0], fields)
+
+    def _set_fault(self, partners: list[Partner], fields: dict[str, str]) -> None:
+        fault = fields.get("fault", "")
+        if fault and fault not in FAULTS:
+            self._say_json(422, {"detail": f"Choose one of {', '.join(sorted(FAULTS))}, or none."})
+            return
+        for partner in partners:
+            partner.fault = fault
+            partner.slow_seconds = float(fields.get("seconds") or partner.slow_seconds)
+        self._done({"fault": fault, "partners": [partner.code for partner in partners]})
+
+    def _report(self, partner: Partner, fields: dict[str, str]) -> None:
+        try:
+            response = partner.report_use(fields)
+        except (LookupError, ValueError) as error:
+            self._say_json(409, {"detail": str(error)})
+        except requests.RequestException as error:
+            self._say_json(502, {"detail": f"The ISP does not answer: {error}"})
+        else:
+            with partner.lock:
+                partner.messages.append(
+                    {"webhook_id": "", "is_new": True, "type": "usage reported",
+                     "timestamp": datetime.now(UTC).isoformat(), "data": fields,
+                     "answer": response.json()}
+                )  # fmt: skip
+            self._done(response.json(), response.status_code)
+
+    def _is_from_here(self) -> bool:
+        """Pages of other sites may not press our buttons from a visitor's browser."""
+        origin = self.headers.get("Origin")
+        return origin is None or urlsplit(origin).netloc == self.headers.get("Host")
+
+    def _fields(self, body: bytes) -> dict[str, str]:
+        if "json" in (self.headers.get("Content-Type") or ""):
+            parsed = json.loads(body or b"{}")
+            return {str(name): str(value) for name, value in parsed.items()}
+        return dict(parse_qsl(body.decode()))
+
+    def _done(self, answer: Any, status: int = 200) -> None:
+        """Answer a program in JSON, and send a browser back to the page."""
+        if "text/html" in (self.headers.get("Accept") or ""):
+            self.send_response(303)
+            self.send_header("Location", "/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            self._say_json(status, answer)
+
+    def _say_json(self, status: int, answer: Any) -> None:
+        self._say(status, json.dumps(answer), "application/json")
+
+    def _say(self, status: int, text: str, content_type: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", f"{content_type}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the library's name)
+        """What matters is logged by the partners themselves."""
+
+
+def _state(partner: Partner) -> dict[str, Any]:
+    with partner.lock:
+        return {
+            "name": partner.name,
+            "kind": partner.kind,
+            "fault": partner.fault,
+            "orders": list(partner.orders.values()),
+            "messages": list(partner.messages),
+        }
+
+
+def read_partners(path: Path, base_url: str) -> dict[str, Partner]:
+    """Read the credentials that the product wrote for us."""
+    return {
+        code: Partner(
+            code=code,
+            name=known["name"],
+            kind=known["kind"],
+            webhook_secret=known["webhook_secret"],
+            isp=Isp(base_url, known["client_id"], known["client_secret"]),
+        )
+        for code, known in json.loads(path.read_text()).items()
+    }
+
+
+def make_server(partners: dict[str, Partner], port: int) -> ThreadingHTTPServer:
+    """Return a server on loopback that is bound but does not serve yet; port 0 is any free one."""
+    handler = type("BoundHandler", (Handler,), {"partners": partners})
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server.daemon_threads = True
+    return server
+
+
+def catch_up_in_background(partners: dict[str, Partner]) -> Iterator[threading.Thread]:
+    for partner in partners.values():
+        thread = threading.Thread(target=partner.catch_up, daemon=True)
+        thread.start()
+        yield thread
+
+
+def main() -> NoReturn:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    folder = Path(os.environ.get("ISPOPS_DATA_DIR") or ".data")
+    path = Path(os.environ.get("DEMO_PARTNERS_FILE") or folder / "demo_partners.json")
+    port = int(os.environ.get("DEMO_PARTNER_PORT") or 8099)
+    base_url = os.environ.get("ISPOPS_BASE_URL") or "http://127.0.0.1:8000"
+    try:
+        partners = read_partners(path, base_url)
+        server = make_server(partners, port)
+    except FileNotFoundError:
+        sys.exit(f"Error: {path} is missing. Run `manage.py load_demo` first.")
+    except OSError as error:
+        sys.exit(f"Error: port {port} cannot be used ({error.strerror}); set DEMO_PARTNER_PORT.")
+    list(catch_up_in_background(partners))
+    log.info("Playing %s on http://127.0.0.1:%s/", ", ".join(partners), port)
+    server.serve_forever()
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
