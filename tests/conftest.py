@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "DJANGO_SETTINGS_MODULE": "ispops.settings",
             "ISPOPS_DATA_DIR": found[databases.RUN_VARIABLE],
             "SECRET_KEY": "tests-only",
+            "DEMO_PARTNER_PORT": str(databases.embedded.free_port()),
             # Without it, every answer is a redirect to https and static files need a manifest.
             "DEBUG": "1",
         }

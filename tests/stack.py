@@ -66,8 +66,11 @@ class Stack:
         self.until(lambda: self.children[name].poll() is not None, f"{name} is dead")
 
     def close(self) -> None:
+        """End everything without ceremony: nobody needs what it would still say or save."""
         for child in self.children.values():
-            child.stop()
+            if child.pid is not None:
+                processes.end_group(child.pid)
+                child.stop()
         self.redis.stop()
         self.listener.close()
 

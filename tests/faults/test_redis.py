@@ -49,7 +49,7 @@ def test_an_order_placed_while_redis_is_away_is_carried_out(
 def test_an_order_whose_messages_went_down_with_redis_is_carried_out(
     live: Stack, isp: SmallIsp, ada: Subscriber
 ) -> None:
-    live.start()
+    live.start("web", "worker", "beat")
     live.wait_until_ready()
     live.kill("worker")
     live.run("-c", PLACE_AN_ORDER, isp.fast.code)
@@ -62,7 +62,7 @@ def test_an_order_whose_messages_went_down_with_redis_is_carried_out(
 
 
 def test_web_and_worker_recover_by_themselves(live: Stack) -> None:
-    live.start()
+    live.start("web", "worker", "beat")
     live.wait_until_ready()
     WorkerHeartbeat.objects.all().delete()
     live.redis.stop()
@@ -70,7 +70,7 @@ def test_web_and_worker_recover_by_themselves(live: Stack) -> None:
 
     live.redis.start()
     live.wait_until_ready()
-    assert all(child.poll() is None for child in live.children.values())
+    assert [live.children[name].poll() for name in ("web", "worker", "beat")] == [None] * 3
 
 
 def _is_completed() -> bool:
