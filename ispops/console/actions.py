@@ -27,7 +27,7 @@ def attempt_with_reason(
     request: HttpRequest, verb: Callable[..., Any], *, done: str, **arguments: Any
 ) -> bool:
     """Do as `attempt` does, for what the audit trail must explain: nothing without a reason."""
-    reason = request.POST.get("reason", "").strip()[:300]
+    reason = request.POST.get("reason", "").replace("\0", "").strip()[:300]
     if not reason:
         messages.error(request, "Say why, for whoever reads this later. Nothing was changed.")
         return False

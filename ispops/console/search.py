@@ -42,7 +42,8 @@ def find(text: str) -> list[Hit] | Page:
     login name of a line, else a part of a name, e-mail address, phone number or street address.
     At most `MOST` of each. An empty text finds nobody.
     """
-    text = text.strip()
+    # PostgreSQL has no text with a NUL in it, so nobody is called that.
+    text = text.replace("\0", "").strip()
     if not text:
         return []
     if (named := _by_public_id(text)) is not None:

@@ -28,7 +28,7 @@ RECENT = 20
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
     """Take an address, or one of several candidates, and lead to the stored answer."""
-    text = request.POST.get("address", "").strip()[:500]
+    text = request.POST.get("address", "").replace("\0", "").strip()[:500]
     premises_id = request.POST.get("premises_id", "").strip() or None
     kind = request.POST.get("subscriber_kind", Subscriber.Kind.CONSUMER)
     subscriber_ref = (request.POST or request.GET).get("subscriber", "")

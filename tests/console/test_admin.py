@@ -1,0 +1,188 @@
+"""Every table of the console opens, is read-only where it should be, and keeps secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from ispops.admin_base import ReadOnlyAdmin, secret_fields
+from ispops.console import queues, sidebar
+from ispops.csp import CONSOLE_POLICY
+from ispops.parties import roles
+from ispops.parties.models import User
+from provisioning.models import AaaCredential
+from tests.console.conftest import World
+
+PRODUCT = {"parties", "catalog", "qualification", "ipam", "provisioning", "rating", "ispops"}
+LIST_BUDGET = 16
+
+
+def lists() -> list[str]:
+    return [f"{m._meta.app_label}_{m._meta.model_name}" for m in admin.site._registry]
+
+
+@pytest.mark.parametrize("name", lists())
+def test_every_list_and_every_row_opens(
+    name: str, world: World, boss: User, as_user: Callable[[User], Client],
+    django_assert_max_num_queries: Any,
+) -> None:  # fmt: skip
+    client = as_user(boss)
+    model = next(
+        m for m in admin.site._registry if f"{m._meta.app_label}_{m._meta.model_name}" == name
+    )
+
+    with django_assert_max_num_queries(LIST_BUDGET):
+        assert client.get(reverse(f"admin:{name}_changelist")).status_code == 200
+    assert client.get(reverse(f"admin:{name}_changelist"), {"q": "ada"}).status_code == 200
+    for row in model._default_manager.all()[:2]:
+        page = client.get(reverse(f"admin:{name}_change", args=[row.pk]), follow=True)
+        assert page.status_code == 200, row
+
+
+def test_every_table_of_the_product_has_a_list() -> None:
+    from django.apps import apps
+
+    inside_others = {
+        "bundlecomponent", "billline", "ledgerentry", "productorderitem", "ordertask",
+        "taskattempt", "freeextent", "idempotentanswer", "billnumber", "usagecounter",
+    }  # fmt: skip
+    missing = {
+        model._meta.model_name
+        for model in apps.get_models()
+        if model._meta.app_label in PRODUCT and model not in admin.site._registry
+    }
+
+    assert missing <= inside_others
+
+
+def test_nothing_of_the_money_or_the_work_is_edited_in_a_form(
+    world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    client = as_user(boss)
+    for model, table in admin.site._registry.items():
+        if model._meta.app_label in {"rating", "provisioning"}:
+            assert isinstance(table, ReadOnlyAdmin), model
+            name = f"{model._meta.app_label}_{model._meta.model_name}"
+            assert client.get(reverse(f"admin:{name}_add")).status_code == 403
+
+
+def test_secrets_are_on_no_page(
+    world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    credential = AaaCredential.objects.get(service=world.line)
+
+    page = as_user(boss).get(
+        reverse("admin:provisioning_aaacredential_change", args=[credential.pk])
+    )
+
+    assert credential.username in page.content.decode()
+    assert credential.secret not in page.content.decode()
+    assert secret_fields(AaaCredential) == ["secret"]
+
+
+def test_a_row_is_found_by_its_public_id(
+    world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    page = as_user(boss).get(
+        reverse("admin:provisioning_service_changelist"), {"q": world.line.public_id}
+    )
+
+    assert str(world.line.pk) in page.content.decode()
+
+
+def entries() -> Iterator[sidebar.Entry]:
+    for _, group in sidebar.GROUPS:
+        yield from group
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: f"{entry.title}-{entry.query}")
+def test_every_entry_of_the_sidebar_opens(
+    entry: sidebar.Entry, world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    address = reverse(entry.address) + (f"?{entry.query}" if entry.query else "")
+
+    assert as_user(boss).get(address).status_code == 200
+
+
+@pytest.mark.parametrize("queue", queues.QUEUES, ids=lambda queue: queue.key)
+def test_every_queue_opens_without_being_sent_elsewhere(
+    queue: queues.Queue, world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    # A list that does not know a filter answers with a redirect.
+    assert as_user(boss).get(queue.href).status_code == 200
+
+
+@pytest.mark.parametrize("role", roles.STAFF_ROLES)
+def test_the_sidebar_offers_nothing_that_is_closed(
+    role: str, world: World, as_role: Callable[[str], Client]
+) -> None:
+    client = as_role(role)
+    page = client.get(reverse("admin:index")).content.decode()
+
+    start = page.index('id="nav-sidebar-apps"')
+    links = set(
+        re.findall(r'href="(/console/[^"]*)"', page[start : page.index("</ol>\n\n", start)])
+    )
+    assert links
+    assert {client.get(link.replace("&amp;", "&")).status_code for link in links} == {200}
+
+
+def test_one_of_two_entries_for_one_list_is_the_active_one(
+    world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    client = as_user(boss)
+
+    def active(**query: str) -> list[str]:
+        answer = client.get(reverse("admin:rating_usage_changelist"), query)
+        return [
+            item["title"]
+            for group in answer.context["sidebar_navigation"]
+            for item in group["items"]
+            if item["active"]
+        ]
+
+    assert active() == ["Usage"]
+    assert active(state__exact="error") == ["Rating errors"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["admin:index", "admin:console_orders", "admin:console_qualify",
+     "admin:provisioning_service_changelist", "admin:parties_auditentry_changelist"],
+)  # fmt: skip
+def test_pages_obey_the_content_security_policy(
+    address: str, world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    answer = as_user(boss).get(reverse(address))
+    page = answer.content.decode()
+
+    assert answer.headers["Content-Security-Policy"] == CONSOLE_POLICY
+    assert "'unsafe-inline'; script" not in CONSOLE_POLICY
+    assert not re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", page)
+    assert not re.findall(r'\son[a-z]+="', page)
+    assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', page)
+
+
+def test_unfolds_own_search_leads_to_ours(
+    world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    answer = as_user(boss).get(reverse("admin:search"), {"s": "ada"})
+
+    assert answer.url == f"{reverse('admin:console_search')}?q=ada"
+
+
+def test_the_demonstration_is_labelled(
+    world: World, boss: User, as_user: Callable[[User], Client], settings: Any
+) -> None:
+    client = as_user(boss)
+    settings.DEMO = True
+    assert "Demo" in client.get(reverse("admin:index")).content.decode()
+
+    settings.DEMO = False
+    assert "Demo" not in client.get(reverse("admin:index")).content.decode()
