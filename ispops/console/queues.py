@@ -89,7 +89,7 @@ QUEUES: tuple[Queue, ...] = (
         "Parked events",
         "ispops.view_eventdelivery",
         "admin:ispops_eventdelivery_changelist",
-        "state=parked",
+        "delivered_at__isempty=1&next_attempt_at__isempty=1",
         lambda: EventDelivery.objects.filter(
             delivered_at__isnull=True, next_attempt_at__isnull=True
         ),

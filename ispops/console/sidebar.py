@@ -75,6 +75,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:parties_webhookdelivery_changelist",
                 "parties.view_webhookdelivery",
                 "webhooks",
+                "state__exact=parked",
             ),
             Entry(
                 "Events",
@@ -82,6 +83,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:ispops_eventdelivery_changelist",
                 "ispops.view_eventdelivery",
                 "events",
+                "delivered_at__isempty=1&next_attempt_at__isempty=1",
             ),
         ),
     ),

@@ -260,7 +260,11 @@ class EventDeliveryAdmin(VerbAdmin):
     list_display = (
         "event", "handler", "attempts", "next_attempt_at", "delivered_at", "last_error",
     )  # fmt: skip
-    list_filter = ("handler", ("delivered_at", admin.EmptyFieldListFilter))
+    list_filter = (
+        "handler",
+        ("delivered_at", admin.EmptyFieldListFilter),
+        ("next_attempt_at", admin.EmptyFieldListFilter),
+    )
     list_select_related = ("event",)
     search_fields = ("event__subject", "event__kind")
     ordering = ("-id",)

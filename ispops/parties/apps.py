@@ -14,6 +14,7 @@ class PartiesConfig(AppConfig):
             "change_subscriber",
             "register_on_behalf",
             "view_partner",
+            "view_webhookdelivery",
             "view_auditentry",
         ),
         roles.OPERATIONS: (
