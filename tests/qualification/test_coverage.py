@@ -34,9 +34,7 @@ def places(*rows: dict[str, Any]) -> coverage.ImportReport:
     return coverage.import_premises(rows=rows, at=AT)
 
 
-def areas(
-    network: Partner, *rows: dict[str, Any], at: Any = AT
-) -> coverage.ImportReport:
+def areas(network: Partner, *rows: dict[str, Any], at: Any = AT) -> coverage.ImportReport:
     return coverage.import_coverage(rows=rows, provider=network, at=at)
 
 

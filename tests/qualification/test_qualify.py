@@ -35,9 +35,7 @@ def eligible(answer: ServiceQualification) -> set[str]:
 
 
 def refused(answer: ServiceQualification) -> dict[str, str]:
-    return dict(
-        answer.offers.filter(eligible=False).values_list("offering__code", "reason_code")
-    )
+    return dict(answer.offers.filter(eligible=False).values_list("offering__code", "reason_code"))
 
 
 def test_known_address_gets_offers_of_two_networks(isp: SmallIsp) -> None:

@@ -1,0 +1,115 @@
+"""Eight connections want the last free port at the same moment: one of them gets it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+
+from qualification import ports
+from qualification.models import AccessNode, AccessPort
+from tests.small_isp import LAUNCH, SmallIsp, make_small_isp
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ASKERS = 8
+AT = LAUNCH + timedelta(days=1)
+
+
+def reserve(isp: SmallIsp, service_ref: str) -> AccessPort | None:
+    return ports.reserve_port(
+        premises=isp.oak_1, provider=isp.fibre, technology=50, service_ref=service_ref, at=AT
+    )
+
+
+def at_once(work: Callable[[int], str | None]) -> list[str | None]:
+    """Do the work in threads with connections of their own, released together."""
+    start = threading.Barrier(ASKERS)
+
+    def one(number: int) -> str | None:
+        try:
+            start.wait(timeout=10)
+            return work(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(ASKERS) as pool:
+        return list(pool.map(one, range(ASKERS)))
+
+
+def try_for_port(isp: SmallIsp) -> Callable[[int], str | None]:
+    def work(number: int) -> str | None:
+        try:
+            reserve(isp, f"svc_{number}")
+        except ports.NoFreePort:
+            return None
+        return f"svc_{number}"
+
+    return work
+
+
+def test_last_free_port_goes_to_one_of_eight() -> None:
+    isp = make_small_isp(fibre_ports=1)
+    winners = [winner for winner in at_once(try_for_port(isp)) if winner]
+    assert len(winners) == 1
+    assert AccessPort.objects.get().service_ref == winners[0]
+
+
+def test_eight_askers_get_eight_ports_when_there_are_as_many() -> None:
+    isp = make_small_isp(fibre_ports=ASKERS)
+    winners = at_once(try_for_port(isp))
+    assert None not in winners
+    held = AccessPort.objects.values_list("service_ref", flat=True)
+    assert sorted(held) == sorted(winners)
+
+
+def test_without_the_lock_several_believe_they_have_the_last_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The negative control: the race is real, and the lock is what prevents it."""
+    isp = make_small_isp(fibre_ports=1)
+    all_have_looked = threading.Barrier(ASKERS)
+
+    def look_without_lock(node: AccessNode) -> AccessPort | None:
+        port = AccessPort.objects.filter(node=node, service_ref__isnull=True).first()
+        all_have_looked.wait(timeout=10)
+        return port
+
+    monkeypatch.setattr(ports, "_lock_free_port", look_without_lock)
+    winners = [winner for winner in at_once(try_for_port(isp)) if winner]
+    assert len(winners) > AccessPort.objects.count()
+
+
+def test_one_service_that_asks_eight_times_at_once_gets_one_port() -> None:
+    isp = make_small_isp(fibre_ports=ASKERS)
+    numbers = at_once(lambda _: str(reserve(isp, "svc_same")))
+    assert len(set(numbers)) == 1
+    assert AccessPort.objects.filter(service_ref="svc_same").count() == 1
+
+
+def test_port_that_another_gives_up_is_taken_and_not_called_full() -> None:
+    """Skipping locked rows can find nothing although a port is about to be free again."""
+    isp = make_small_isp(fibre_ports=1)
+    locked, waiting = threading.Event(), threading.Event()
+
+    def hold_and_give_up() -> None:
+        with transaction.atomic():
+            reserve(isp, "svc_given_up")
+            locked.set()
+            # The other one is now on its way to the lock; half a second lets it arrive.
+            waiting.wait(timeout=10)
+            threading.Event().wait(0.5)
+            transaction.set_rollback(True)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(hold_and_give_up)
+        assert locked.wait(timeout=10)
+        waiting.set()
+        port = reserve(isp, "svc_patient")
+        other.result(timeout=10)
+    assert port is not None
+    assert AccessPort.objects.get().service_ref == "svc_patient"

@@ -1,0 +1,194 @@
+"""Service qualifications over REST: the owner, a stranger, nobody, and bad requests."""
+
+import json
+from typing import Any
+
+import pytest
+from allauth.idp.oidc.models import Client as ApiClient
+from allauth.idp.oidc.models import Token
+from django.test import Client
+from django.utils import timezone
+
+from ispops.parties import accounts, partners
+from ispops.parties.models import Partner, User
+from qualification import qualify
+from qualification.models import ServiceQualification
+from tests.small_isp import SmallIsp, make_small_isp
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/service_qualifications"
+OAK = {"address": "1 Oak Street, Barre, VT 05641"}
+BOTH = ("qualification:read", "qualification:write")
+
+
+@pytest.fixture
+def isp() -> SmallIsp:
+    return make_small_isp()
+
+
+def bearer(partner: Partner, *scopes: str) -> dict[str, str]:
+    client, _ = partners.create_api_client(
+        partner=partner, name="Program", scopes=scopes or BOTH, at=timezone.now()
+    )
+    return token_of(client, None, *(scopes or BOTH))
+
+
+def token_of(client: ApiClient, user: User | None, *scopes: str) -> dict[str, str]:
+    value = f"token-{client.id}-{user}"
+    token = Token(client=client, user=user, type=Token.Type.ACCESS_TOKEN)
+    token.set_scopes(list(scopes))
+    token.set_value(value)
+    token.save()
+    return {"Authorization": f"Bearer {value}"}
+
+
+def ask(web: Client, who: dict[str, str], body: Any = OAK, key: str = "k1") -> Any:
+    return web.post(
+        URL, json.dumps(body), content_type="application/json",
+        headers=who | {"Idempotency-Key": key},
+    )  # fmt: skip
+
+
+def test_partner_gets_the_whole_answer(client: Client, isp: SmallIsp) -> None:
+    answer = ask(client, bearer(isp.films))
+    assert answer.status_code == 201, answer.content
+    body = answer.json()
+    assert answer["Location"] == body["href"] == f"{URL}/{body['id']}"
+    assert body["premises"] == {
+        "id": isp.oak_1.public_id, "address": "1 Oak Street, Barre, VT 05641",
+        "location_id": None,
+    }  # fmt: skip
+    assert (body["state"], body["channel"], body["confidence"]) == ("qualified", "partner", "green")
+    offers = {offer["offering"]: offer for offer in body["offers"]}
+    assert offers["fibre-500"] == {
+        "offering": "fibre-500", "name": "Fibre 500", "kind": "access", "provider": "fast-fibre",
+        "eligible": True, "reason_code": "", "reason": "", "technology": 50,
+        "technology_name": "Fiber", "download_kbps": 500_000, "upload_kbps": 500_000,
+        "install_days": 5, "currency": "USD", "one_off_amount": "49.000000",
+        "recurring_amount": "60.000000", "construction_fee": "0.000000",
+        "usage_terms": "1 TB included, then USD 10.00 for each started 50 GB",
+    }  # fmt: skip
+    assert offers["fibre-office"]["reason"] == "It is for businesses only."
+    stored = ServiceQualification.objects.get()
+    assert (stored.asker, stored.public_id) == ("partner_films", body["id"])
+
+
+def test_owner_reads_its_answers_and_a_stranger_does_not(client: Client, isp: SmallIsp) -> None:
+    own, other = bearer(isp.films), bearer(isp.fibre)
+    made = ask(client, own).json()
+    ask(client, own, {"address": "1 Alpine Road, Stowe, VT 05672"}, "k2")
+    qualify.qualify_address(text=OAK["address"], channel="portal", at=timezone.now())
+    assert client.get(made["href"], headers=own).json() == made
+    assert client.get(made["href"], headers=other).status_code == 404
+    listed = client.get(URL, headers=own).json()
+    assert [entry["state"] for entry in listed["items"]] == ["not_qualified", "qualified"]
+    assert "offers" not in listed["items"][0]
+    filtered = client.get(f"{URL}?state=qualified", headers=own).json()
+    assert [entry["id"] for entry in filtered["items"]] == [made["id"]]
+    assert client.get(URL, headers=other).json() == {"items": [], "next": None}
+
+
+def test_candidate_is_chosen_by_its_id(client: Client, isp: SmallIsp) -> None:
+    own = bearer(isp.films)
+    first = ask(client, own, {"address": "5 Oak Street, Barre, VT 05641"}).json()
+    assert (first["state"], first["premises"], first["offers"]) == ("choose", None, [])
+    chosen = ask(client, own, {"premises_id": first["candidates"][1]["id"]}, "k2").json()
+    assert (chosen["state"], chosen["premises"]["address"]) == (
+        "qualified", "5 Oak Street #2, Barre, VT 05641",
+    )  # fmt: skip
+
+
+def test_program_of_a_subscriber_has_answers_of_its_own(client: Client, isp: SmallIsp) -> None:
+    ada = accounts.create_login(
+        email="ada@example.com", password="lovelace-1843", name="Ada", email_is_verified=True,
+        at=timezone.now(),
+    )  # fmt: skip
+    program, _ = partners.create_api_client(
+        partner=isp.films, name="Device", scopes=BOTH, at=timezone.now()
+    )
+    body = ask(client, token_of(program, ada, *BOTH)).json()
+    assert body["channel"] == "client"
+    assert ServiceQualification.objects.get().asker == f"user_{ada.pk}"
+    assert client.get(body["href"], headers=bearer(isp.films)).status_code == 404
+
+
+def test_repeat_gives_the_first_answer_and_another_body_is_refused(
+    client: Client, isp: SmallIsp
+) -> None:
+    own = bearer(isp.films)
+    first, again = ask(client, own), ask(client, own)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again["Idempotent-Replay"] == "true"
+    assert ask(client, own, OAK | {"subscriber_kind": "business"}).status_code == 409
+    assert ServiceQualification.objects.count() == 1
+    assert client.post(
+        URL, json.dumps(OAK), content_type="application/json", headers=own
+    ).status_code == 400  # fmt: skip
+
+
+def test_nobody_and_the_wrong_scope_get_nothing(client: Client, isp: SmallIsp) -> None:
+    assert ask(client, {}).status_code == 401
+    assert ask(client, {"Authorization": "Bearer nonsense"}).status_code == 401
+    reader = bearer(isp.films, "qualification:read")
+    assert ask(client, reader).status_code == 403
+    assert client.get(URL, headers=reader).status_code == 200
+    other_area = bearer(isp.fibre, "orders:read", "orders:write")
+    assert client.get(URL, headers=other_area).status_code == 403
+    assert not ServiceQualification.objects.exists()
+
+
+def test_partner_that_was_stopped_gets_nothing(client: Client, isp: SmallIsp) -> None:
+    own = bearer(isp.films)
+    Partner.objects.filter(pk=isp.films.pk).update(active=False)
+    assert ask(client, own).status_code == 403
+    assert client.get(URL, headers=own).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+def test_answers_are_not_changed_over_rest(client: Client, isp: SmallIsp, method: str) -> None:
+    own = bearer(isp.films)
+    href = ask(client, own).json()["href"]
+    for url in (URL, href):
+        answer = getattr(client, method)(url, headers=own | {"Idempotency-Key": "k9"})
+        assert answer.status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ({"address": ""}, "address", "Enter an address"),
+        ({"address": "1 Oak Street"}, "address", "lacks the city"),
+        ({"address": "x" * 10_000}, "address", "10,000 characters"),
+        ({"address": "PO Box 1, Barre, VT 05641"}, "address", "PO box"),
+        ({"address": "улица Ленина 1"}, "address", "Latin letters"),
+        ({}, "address", "Give an address"),
+        (OAK | {"premises_id": "prm_1"}, "address", "Give an address"),
+        (OAK | {"subscriber_kind": "robot"}, "subscriber_kind", "not a valid choice"),
+        ({"address": {"street": 1}}, "address", "Not a valid string"),
+        ([1, 2], "", "Invalid data"),
+    ],
+)
+def test_bad_input_names_the_field(
+    client: Client, isp: SmallIsp, body: Any, field: str, words: str
+) -> None:
+    answer = ask(client, bearer(isp.films), body)
+    assert answer.status_code == 422, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    errors = answer.json()["errors"]
+    assert any(words in error["detail"] for error in errors), errors
+    assert not field or errors[0]["field"] == field
+    assert not ServiceQualification.objects.exists()
+
+
+def test_control_characters_are_refused_and_not_stored(client: Client, isp: SmallIsp) -> None:
+    answer = ask(client, bearer(isp.films), {"address": "1 Oak \x00 Street, Barre, VT 05641"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "address"
+
+
+def test_unknown_things_are_not_found(client: Client, isp: SmallIsp) -> None:
+    own = bearer(isp.films)
+    assert ask(client, own, {"premises_id": "prm_" + "0" * 32}).status_code == 404
+    for name in ("qlf_" + "0" * 32, "ord_" + "0" * 32, "x", "%00"):
+        assert client.get(f"{URL}/{name}", headers=own).status_code == 404
+    assert client.get(f"{URL}?state=happy", headers=own).status_code == 422
