@@ -1,105 +1,76 @@
 """How much of a line and of what it carries was used, for the subscriber's eyes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import BigIntegerField, Count, Max, QuerySet, Sum
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, Coalesce, TruncDate
+from django.db.models import Count, Max, Sum
 
-from ispops.catalog.models import OfferingPrice
-from ispops.catalog.queries import price_in_force, usage_words
+from ispops.catalog.queries import usage_words
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from ispops.portal.charts import Chart, Day, daily_bars
 from provisioning.models import Service
 from rating.accrual import period_at
 from rating.models import Usage
-
-# From this share of what is included on, the bar warns.
-WARN_PERCENT = 80
+from rating.queries import Allowance, DayUsage, allowance, usage_by_day
 
 
 @dataclass(frozen=True, slots=True)
 class LineUsage:
-    """The use of one line in one billing period, in bytes."""
+    """The use of one line in the running period, every day of it until today."""
 
-    period: Period
+    allowance: Allowance
     days: list[Day]
-    allowance: int
     terms: str
 
     @property
-    def used(self) -> int:
-        return sum(day.total for day in self.days)
-
-    @property
-    def over(self) -> int:
-        return max(self.used - self.allowance, 0)
+    def period(self) -> Period:
+        return self.allowance.period
 
     @property
     def percent(self) -> int:
-        """How much of what is included is used, never more than all of it."""
-        return min(100 * self.used // self.allowance, 100) if self.allowance else 0
+        """How full the bar is: what is included is all of it, however much is used beyond."""
+        return min(self.allowance.percent or 0, 100)
 
     @property
     def tone(self) -> str:
-        if self.over:
-            return "bad"
-        return "warn" if self.percent >= WARN_PERCENT else ""
+        """How the bar looks: it warns before what is included is used up, and after."""
+        return {80: "warn", 100: "bad"}.get(self.allowance.threshold or 0, "")
+
+    @property
+    def counted(self) -> int:
+        return sum(day.total for day in self.days)
 
     @property
     def chart(self) -> Chart:
         return daily_bars(self.days)
 
-    @property
-    def first_day(self) -> date:
-        return self.days[0].day
-
-    @property
-    def last_day(self) -> date:
-        return self.days[-1].day
-
 
 def usage_of(line: Service, subscriber: Subscriber, at: datetime) -> LineUsage:
-    """Return the use of a line from the start of the running period to today, day by day.
+    """Return the use of a line from the start of the running period to today.
 
-    All that was counted is in it, whether it has been charged for yet or not. Two queries.
+    The days hold all that was counted; the allowance what has been rated so far, which is the
+    same but for the last seconds.
     """
-    period = period_at(subscriber, at)
-    price = price_in_force(
-        line.offering, OfferingPrice.Charge.USAGE, at, subscriber.currency, "byte"
-    )
+    used = allowance(line, at)
+    counted = usage_by_day(subscriber, line, used.period)
     return LineUsage(
-        period=period,
-        days=_by_day(line, period, at),
-        allowance=price.allowance if price else 0,
-        terms=usage_words(price) if price else "",
+        allowance=used,
+        days=_until_today(counted, used.period, at),
+        terms=usage_words(used.price) if used.price else "",
     )
 
 
-def _by_day(line: Service, period: Period, at: datetime) -> list[Day]:
+def _until_today(counted: Sequence[DayUsage], period: Period, at: datetime) -> list[Day]:
+    found = {row.day: Day(row.day, row.download_bytes, row.upload_bytes) for row in counted}
+    return [found.get(day, Day(day, 0, 0)) for day in _days(period, at)]
+
+
+def _days(period: Period, at: datetime) -> Iterator[date]:
     zone = ZoneInfo(settings.BILLING_TIME_ZONE)
-    rows = (
-        _used(line, period)
-        .annotate(day=TruncDate("started_at", tzinfo=zone))
-        .values("day")
-        .annotate(total=Sum("quantity"), up=Sum(_bytes("upload_bytes")))
-        .order_by("day")
-    )
-    found = {row["day"]: Day(row["day"], row["total"] - row["up"], row["up"]) for row in rows}
-    return [found.get(day, Day(day, 0, 0)) for day in _days(period, at, zone)]
-
-
-def _bytes(name: str) -> Coalesce:
-    sent = Cast(KeyTextTransform(name, "attributes"), BigIntegerField())
-    return Coalesce(sent, 0, output_field=BigIntegerField())
-
-
-def _days(period: Period, at: datetime, zone: ZoneInfo) -> Iterator[date]:
     day, last = period.start.astimezone(zone).date(), at.astimezone(zone).date()
     while day <= last:
         yield day
@@ -108,7 +79,7 @@ def _days(period: Period, at: datetime, zone: ZoneInfo) -> Iterator[date]:
 
 @dataclass(frozen=True, slots=True)
 class ProductUsage:
-    """What was used of one product that a line carries."""
+    """What was used of one product that a line carries, as its partner reported it."""
 
     service: Service
     unit: str
@@ -118,7 +89,7 @@ class ProductUsage:
 
 
 def product_usage(line: Service, subscriber: Subscriber, at: datetime) -> list[ProductUsage]:
-    """Return what the partners reported for a line in the running period. One query."""
+    """Return what partners reported for a line in the running period. One query."""
     services = {service.pk: service for service in line.carried.all()}
     period = period_at(subscriber, at)
     rows = (
@@ -138,13 +109,3 @@ def product_usage(line: Service, subscriber: Subscriber, at: datetime) -> list[P
         )
         for row in rows
     ]
-
-
-def _used(line: Service, period: Period) -> QuerySet[Usage]:
-    return Usage.objects.filter(
-        subscriber=line.subscriber_id,
-        service=line,
-        unit="byte",
-        started_at__gte=period.start,
-        started_at__lt=period.end,
-    )

@@ -120,10 +120,3 @@ def charges_of_bill(bill: CustomerBill) -> QuerySet[Charge]:
     """Return the charges that a bill is made of, in the order of its lines."""
     charges = Charge.objects.filter(bill_line__bill=bill).select_related("offering")
     return charges.defer("explanation").order_by("bill_line__position", "pk")
-
-
-def charges_of(subscriber: Subscriber) -> QuerySet[Charge]:
-    """Return every charge of an account, with what is said of it."""
-    return Charge.objects.filter(subscriber=subscriber).select_related(
-        "offering", "bundle", "bsp", "network_provider", "bill_line__bill", "reverses", "service"
-    )

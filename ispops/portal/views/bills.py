@@ -8,8 +8,9 @@ from django.views.decorators.http import require_GET
 from ispops.parties.models import Subscriber
 from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
-from ispops.portal.why import explain
 from rating.billing import running_bill, unbilled
+from rating.models import Purchase
+from rating.queries import charges_of, why
 
 _MOST_CHARGES = 200
 
@@ -40,6 +41,12 @@ def issued_bill(request: HttpRequest, subscriber: Subscriber, bill_id: str) -> H
 @for_subscriber
 def charge(request: HttpRequest, subscriber: Subscriber, charge_id: str) -> HttpResponse:
     """Answer *why this amount*: the rule, the arithmetic, and who gets what of it."""
-    found = own(queries.charges_of(subscriber), charge_id)
-    context = {"charge": found, "why": explain(found)}
+    found = own(charges_of(subscriber).select_related("reverses"), charge_id)
+    explained = why(found)
+    is_purchase = Purchase.key_of(explained["cause_id"]) is not None
+    context = {
+        "charge": found,
+        "why": explained,
+        "purchase_id": explained["cause_id"] if is_purchase else "",
+    }
     return render(request, "portal/charge.html", context)

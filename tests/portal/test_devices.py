@@ -1,0 +1,170 @@
+"""Figure 11 for the subscriber: devices, addresses, and the device beyond the plan."""
+
+from datetime import datetime
+
+import pytest
+from django.test import Client
+
+from ipam import allocation
+from ipam.models import AddressServer, ExtraAddress, OverallocationRequest
+from ispops.catalog import publishing
+from provisioning.models import Service
+from tests import factories
+from tests.portal.pages import page
+from tests.small_isp import SmallIsp
+
+pytestmark = pytest.mark.django_db
+FIRST, SECOND = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+@pytest.fixture
+def server(db: None, now: datetime) -> AddressServer:
+    return factories.address_server(at=now)
+
+
+def connect(line: Service, server: AddressServer, device: str, now: datetime) -> str:
+    return str(
+        allocation.request_addresses(
+            service_ref=line.public_id, device=device, server=server, at=now
+        ).outcome
+    )
+
+
+@pytest.fixture
+def asked(line: Service, server: AddressServer, now: datetime) -> OverallocationRequest:
+    """The first device has the plan's address; the second one asks for more."""
+    assert connect(line, server, FIRST, now) == "granted"
+    assert connect(line, server, SECOND, now) == "walled_garden"
+    return OverallocationRequest.objects.get()
+
+
+def answer_url(asked: OverallocationRequest) -> str:
+    return f"/account/devices/requests/{asked.public_id}/"
+
+
+def test_devices_are_shown_with_their_addresses(
+    owner: Client, line: Service, server: AddressServer, now: datetime
+) -> None:
+    connect(line, server, FIRST, now)
+    found = page(owner.get("/account/devices/"))
+    assert FIRST in found.text
+    assert "100.64.0." in found.text
+    assert "2001:db8:" in found.text
+    assert "/32" not in found.text
+    assert "Your plan" in found.text
+
+
+def test_without_a_device_the_page_says_what_will_come(owner: Client, line: Service) -> None:
+    assert "No device is online" in page(owner.get("/account/devices/")).text
+
+
+@pytest.mark.parametrize("where", ["/account/", "/account/devices/"])
+def test_a_request_shows_price_start_and_end(
+    owner: Client, asked: OverallocationRequest, where: str
+) -> None:
+    found = page(owner.get(where))
+    for said in (SECOND, "USD 5.00 a month", "from the moment you accept", "until you stop it"):
+        assert said in found.text, said
+    assert {b["value"] for b in found.all("button", name="answer")} == {"accept", "decline"}
+
+
+def test_accepting_lets_the_device_in_and_can_be_stopped(
+    owner: Client,
+    line: Service,
+    server: AddressServer,
+    asked: OverallocationRequest,
+    now: datetime,
+) -> None:
+    for _ in range(2):
+        said = page(owner.post(answer_url(asked), {"answer": "accept"}, follow=True))
+        assert "gets its address as soon as it asks again" in said.text
+    extra = ExtraAddress.objects.get()
+    assert (extra.device, extra.ended_at) == (SECOND, None)
+    asked.refresh_from_db()
+    assert (asked.state, asked.decided_by) == ("granted", "subscriber")
+    assert connect(line, server, SECOND, now) == "granted"
+
+    found = page(owner.get("/account/devices/"))
+    assert "Extra address, since" in found.text
+    stop = f"/account/devices/extras/{extra.public_id}/stop/"
+    assert found.all("a", href=stop)
+    before = page(owner.get(stop))
+    assert "loses its address at once" in before.text
+    extra.refresh_from_db()
+    assert extra.ended_at is None
+    assert "has ended" in page(owner.post(stop, follow=True)).text
+    extra.refresh_from_db()
+    assert extra.ended_at is not None
+    assert "It ended" in page(owner.get(stop)).text
+
+
+def test_declining_charges_nothing(owner: Client, asked: OverallocationRequest) -> None:
+    said = page(owner.post(answer_url(asked), {"answer": "decline"}, follow=True))
+    assert "nothing is charged" in said.text
+    assert not ExtraAddress.objects.exists()
+    asked.refresh_from_db()
+    assert asked.state == "denied"
+    assert "Declined" in said.text
+
+
+def test_an_answer_that_comes_too_late_is_explained(
+    owner: Client, asked: OverallocationRequest
+) -> None:
+    owner.post(answer_url(asked), {"answer": "decline"})
+    said = page(owner.post(answer_url(asked), {"answer": "accept"}, follow=True))
+    assert said.all("div", **{"class": "note bad", "role": "status"})
+    assert not ExtraAddress.objects.exists()
+
+
+@pytest.mark.parametrize("answer", ["", "maybe"])
+def test_an_answer_is_yes_or_no(owner: Client, asked: OverallocationRequest, answer: str) -> None:
+    assert owner.post(answer_url(asked), {"answer": answer}).status_code == 404
+
+
+def test_where_customer_service_decides_there_is_nothing_to_press(
+    owner: Client, isp: SmallIsp, line: Service, server: AddressServer, now: datetime
+) -> None:
+    publishing.set_entitlement(
+        offering=isp.fast, policy="ask_csr", extra_address=isp.extra_address, at=now
+    )
+    connect(line, server, FIRST, now)
+    connect(line, server, SECOND, now)
+    found = page(owner.get("/account/devices/"))
+    assert "our customer service decides" in found.text
+    assert not found.all("button", name="answer")
+    asked = OverallocationRequest.objects.get()
+    said = page(owner.post(answer_url(asked), {"answer": "accept"}, follow=True))
+    assert "customer service decides" in said.text
+    assert not ExtraAddress.objects.exists()
+
+
+def test_freeing_a_device_makes_room(
+    owner: Client, line: Service, server: AddressServer, now: datetime
+) -> None:
+    connect(line, server, FIRST, now)
+    free = f"/account/devices/{line.public_id}/{FIRST}/free/"
+    assert "loses its address at once" in page(owner.get(free)).text
+    assert "is free for another device" in page(owner.post(free, follow=True)).text
+    assert connect(line, server, SECOND, now) == "granted"
+    assert owner.get(free).status_code == 404
+
+
+def test_devices_are_their_owners_alone(
+    client: Client,
+    stranger: Client,
+    owner: Client,
+    line: Service,
+    asked: OverallocationRequest,
+) -> None:
+    free = f"/account/devices/{line.public_id}/{FIRST}/free/"
+    for address in (free, answer_url(asked)):
+        assert stranger.post(address, {"answer": "accept"}).status_code == 404
+        assert client.post(address, {"answer": "accept"})["Location"].startswith("/accounts/login/")
+    assert not ExtraAddress.objects.exists()
+    owner.post(answer_url(asked), {"answer": "accept"})
+    stop = f"/account/devices/extras/{ExtraAddress.objects.get().public_id}/stop/"
+    for method in ("get", "post"):
+        assert getattr(stranger, method)(stop).status_code == 404
+        assert getattr(client, method)(stop).status_code == 302
+    assert ExtraAddress.objects.get().ended_at is None
+    assert SECOND not in page(stranger.get("/account/devices/")).text
