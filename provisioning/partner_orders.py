@@ -75,8 +75,8 @@ def request_entitlement(
 def _request(
     *, kind: str, service: Service, cause: str, answer_by: datetime, at: datetime
 ) -> ServiceOrder:
-    partner = service.offering.provider
-    if partner is None or not partner.active:
+    partner = Partner.objects.filter(offerings=service.offering_id, active=True).first()
+    if partner is None:
         raise PartnerNotActive(f"Nobody delivers {service.offering} at the moment.")
     order, is_new = ServiceOrder.objects.get_or_create(
         cause=cause,

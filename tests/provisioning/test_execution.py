@@ -1,4 +1,4 @@
-"""Running the steps of orders: the way through, partners, faults, lost workers, the fallout queue."""
+"""Running the steps of orders: the way through, partners, faults, lost workers, fallout."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,0 +1,313 @@
+"""The calls of FreeRADIUS, as bodies and statuses over HTTP; bodies as in `test_radius`."""
+
+import json
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from ipam.models import AddressServer, Allocation, OverallocationRequest
+from ispops.parties.models import Subscriber
+from provisioning import admission, services
+from provisioning.models import AaaCredential, AccountingRecord, Service
+from tests import factories
+from tests.provisioning import ground
+from tests.provisioning.conftest import NOON
+from tests.provisioning.test_radius import ACCOUNTING
+from tests.small_isp import SmallIsp
+
+DEVICE = "AA-BB-CC-00-11-22"
+PLAIN = "text/plain; charset=utf-8"
+
+
+@pytest.fixture(autouse=True)
+def _noon() -> Any:
+    with time_machine.travel(NOON, tick=False):
+        yield
+
+
+@pytest.fixture
+def line(isp: SmallIsp, ada: Subscriber, radius_server: AddressServer, at: datetime) -> Service:
+    return factories.live_line(isp, ada, at=at)
+
+
+def call(
+    web: Client, path: str, body: Any, name: str = "north", secret: str = factories.SECRET
+) -> Any:
+    import base64
+
+    basic = base64.b64encode(f"{name}:{secret}".encode()).decode()
+    return web.post(
+        f"/aaa/{path}",
+        body if isinstance(body, bytes) else json.dumps(body),
+        content_type="application/json",
+        headers={"Authorization": f"Basic {basic}"},
+    )
+
+
+def attributes(**values: Any) -> dict[str, Any]:
+    """Attributes in the form of `rlm_rest`."""
+    return {
+        name.replace("_", "-"): {"type": "string", "value": [value]}
+        for name, value in values.items()
+    }
+
+
+def ask(web: Client, line: Service, device: str = DEVICE, **values: Any) -> Any:
+    body = {"User_Name": line.credential.username, "Calling_Station_Id": device, **values}
+    return call(web, "authorize", attributes(**body))
+
+
+def said(response: Any) -> dict[str, Any]:
+    """The attributes of an answer, each without its wrapping."""
+    found = response.json()
+    assert all(value["do_xlat"] is False and value["op"] == ":=" for value in found.values())
+    return {name: value["value"][0] for name, value in found.items()}
+
+
+def words(response: Any, status: int = 401) -> str:
+    assert response.status_code == status, response.content
+    if status == 401:
+        found = said(response)
+        assert found.keys() == {"reply:Reply-Message"}
+        return str(found["reply:Reply-Message"])
+    assert response.headers["Content-Type"] == PLAIN
+    return str(response.content.decode())
+
+
+class TestLettingIn:
+    def test_a_live_line(self, client: Client, line: Service) -> None:
+        response = ask(client, line)
+        assert response.status_code == 200
+        found = said(response)
+        session_class = found.pop("reply:Class")
+        assert re.fullmatch(rf"{line.public_id}\.[0-9a-f]{{16}}", session_class)
+        held = {row.family: row.address for row in Allocation.objects.all()}
+        assert found == {
+            "control:Cleartext-Password": line.credential.secret,
+            "reply:Framed-IP-Address": held[4].removesuffix("/32"),
+            "reply:Delegated-IPv6-Prefix": held[6],
+            "reply:Session-Timeout": 86400,
+            "reply:Acct-Interim-Interval": 300,
+            "reply:WISPr-Bandwidth-Max-Down": 500_000_000,
+            "reply:WISPr-Bandwidth-Max-Up": 500_000_000,
+            "reply:Mikrotik-Rate-Limit": "500000k/500000k",
+        }
+
+    def test_the_speeds_are_not_mixed_up(self, isp: SmallIsp, line: Service) -> None:
+        """MikroTik reads upload/download."""
+        line.offering.download_kbps, line.offering.upload_kbps = 100_000, 20_000
+        assert admission._speed(line.offering) == {
+            "WISPr-Bandwidth-Max-Down": 100_000_000,
+            "WISPr-Bandwidth-Max-Up": 20_000_000,
+            "Mikrotik-Rate-Limit": "20000k/100000k",
+        }
+
+    @pytest.mark.parametrize(
+        ("kbps", "bits"), [(4_294_967, 4_294_967_000), (4_294_968, 2**32 - 1), (10**7, 2**32 - 1)]
+    )
+    def test_a_speed_beyond_32_bits_does_not_wrap(
+        self, line: Service, kbps: int, bits: int
+    ) -> None:
+        line.offering.download_kbps = kbps
+        assert admission._speed(line.offering)["WISPr-Bandwidth-Max-Down"] == bits
+
+    def test_each_authorisation_has_a_class_of_its_own(self, client: Client, line: Service) -> None:
+        first, second = said(ask(client, line)), said(ask(client, line))
+        assert first.pop("reply:Class") != second.pop("reply:Class")
+        assert first == second
+
+    def test_a_device_may_be_known_by_the_login_alone(self, client: Client, line: Service) -> None:
+        body = attributes(User_Name=line.credential.username)
+        assert call(client, "authorize", body).status_code == 200
+        assert {row.device for row in Allocation.objects.all()} == {line.credential.username}
+
+    @pytest.mark.parametrize("chap", [True, False])
+    def test_the_password_is_freeradius_s_business(
+        self, client: Client, line: Service, chap: bool
+    ) -> None:
+        sent = {"CHAP_Password": "0x01ab"} if chap else {"User_Password": line.credential.secret}
+        assert ask(client, line, **sent).status_code == 200
+
+    def test_the_price_in_queries(
+        self, client: Client, line: Service, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        """Server, login with its line and plan, addresses: nothing is read twice or for nothing."""
+        ask(client, line)
+        with django_assert_num_queries(3):
+            ask(client, line)
+
+    def test_no_session_and_no_cookie(self, client: Client, line: Service) -> None:
+        response = ask(client, line)
+        assert not response.cookies
+        assert "Cookie" not in response.headers.get("Vary", "")
+
+    def test_a_check_of_csrf_would_stop_every_server(self, line: Service) -> None:
+        assert ask(Client(enforce_csrf_checks=True), line).status_code == 200
+
+    def test_a_second_device_goes_to_the_walled_garden(
+        self, client: Client, line: Service, settings: Settings
+    ) -> None:
+        ask(client, line)
+        found = said(ask(client, line, device="AA-BB-CC-00-11-33"))
+        assert found["reply:Framed-IP-Address"].startswith("10.99.0.")
+        assert found["reply:Session-Timeout"] == settings.WALLED_GARDEN_LEASE.total_seconds()
+        assert "reply:Delegated-IPv6-Prefix" not in found
+        assert OverallocationRequest.objects.get().state == "pending"
+
+
+class TestTurningAway:
+    def test_a_stranger_gets_no_address(self, client: Client, line: Service) -> None:
+        before = ground.rows()
+        response = call(client, "authorize", attributes(User_Name="mallory"))
+        assert words(response) == admission.UNKNOWN
+        assert ground.rows() == before
+
+    def test_a_wrong_password_gets_no_address(self, client: Client, line: Service) -> None:
+        """And is not told that the login exists."""
+        before = ground.rows()
+        assert words(ask(client, line, User_Password="guess")) == admission.UNKNOWN
+        assert ground.rows() == before
+
+    def test_a_suspended_line(self, client: Client, line: Service, at: datetime) -> None:
+        services.suspend(service=line, reason="unpaid", at=at)
+        before = ground.rows()
+        assert words(ask(client, line)) == ("This line is suspended. Please call +1 800 555 0142.")
+        assert ground.rows() == before
+
+    def test_a_line_that_has_ended(self, client: Client, line: Service, at: datetime) -> None:
+        services.cease(service=line, at=at)
+        assert "has been ended" in words(ask(client, line))
+        assert not Allocation.objects.filter(state="active").exists()
+
+    def test_a_line_that_is_not_live_yet(
+        self, client: Client, isp: SmallIsp, ada: Subscriber, line: Service, at: datetime
+    ) -> None:
+        from provisioning import execution
+
+        order = factories.order(ada, isp.oak_1, "fibre-500", at=at)
+        execution.run_due(at=at, limit=3)
+        early = order.items.get().service
+        assert early is not None
+        assert "not switched on yet" in words(ask(client, early))
+
+    def test_a_login_that_was_switched_off(self, client: Client, line: Service) -> None:
+        AaaCredential.objects.update(enabled=False)
+        assert "not switched on" in words(ask(client, line))
+
+    def test_a_device_that_cannot_be_one(self, client: Client, line: Service) -> None:
+        assert "device cannot be served" in words(ask(client, line, device="00:00:00:00:00:00"))
+
+    def test_an_empty_pool(self, client: Client, isp: SmallIsp, line: Service) -> None:
+        """The server of the south has no pools at all."""
+        from ipam import allocation
+
+        allocation.create_server(name="south", kind="radius", secret=factories.SECRET)
+        body = attributes(User_Name=line.credential.username, Calling_Station_Id=DEVICE)
+        assert "south has no pool" in words(call(client, "authorize", body, name="south"))
+
+    @pytest.mark.parametrize(
+        "name", ["%{User-Name}", "a\x00b", "a\ud800", "x" * 10_000, "'; DROP TABLE", "Ada", " "]
+    )
+    def test_hostile_names(self, client: Client, line: Service, name: str) -> None:
+        response = call(client, "authorize", attributes(User_Name=name))
+        assert words(response) == admission.UNKNOWN
+
+    def test_a_long_refusal_fits_an_attribute(
+        self, client: Client, line: Service, settings: Settings, at: datetime
+    ) -> None:
+        settings.SUPPORT_PHONE = "ø" * 200
+        services.suspend(service=line, reason="unpaid", at=at)
+        told = words(ask(client, line))
+        assert len(told.encode()) in (252, 253)
+
+
+class TestServers:
+    @pytest.mark.parametrize("path", ["authorize", "accounting"])
+    @pytest.mark.parametrize(
+        "header",
+        ["", "Basic", "Basic !!!", "Basic bm9ydGg=", "Basic bm9ydGg6Z3Vlc3M=", "Bearer x",
+         "Basic /////w==", "Basic OA==", "Basic bgBvOm4="],
+    )  # fmt: skip
+    def test_an_unknown_server_is_not_a_rejected_subscriber(
+        self, client: Client, line: Service, path: str, header: str
+    ) -> None:
+        """401 would turn subscribers away because of a typing error in our own configuration."""
+        before = ground.rows()
+        response = client.post(
+            f"/aaa/{path}", ACCOUNTING, content_type="application/json",
+            headers={"Authorization": header},
+        )  # fmt: skip
+        assert words(response, 403) == "The address server's name or secret is wrong."
+        assert ground.rows() == before
+
+    def test_a_server_that_was_switched_off(
+        self, client: Client, line: Service, radius_server: AddressServer
+    ) -> None:
+        AddressServer.objects.update(active=False)
+        assert ask(client, line).status_code == 403
+
+    @pytest.mark.parametrize("path", ["authorize", "accounting"])
+    @pytest.mark.parametrize("method", ["get", "put", "delete", "head"])
+    def test_only_post(self, client: Client, path: str, method: str) -> None:
+        assert getattr(client, method)(f"/aaa/{path}").status_code == 405
+
+    @pytest.mark.parametrize("path", ["authorize", "accounting"])
+    @pytest.mark.parametrize(
+        "body", [b"", b"{", b"[]", b"\xff", b"[" * 60_000, b'{"User-Name": {}}', b"{}",
+                 b'{"User-Name": 1.5}', b'{"User-Name": [{"a": 1}]}']
+    )  # fmt: skip
+    def test_hostile_bodies(self, client: Client, line: Service, path: str, body: bytes) -> None:
+        before = ground.rows()
+        assert words(call(client, path, body), 400).endswith(".")
+        assert ground.rows() == before
+
+    @pytest.mark.parametrize("path", ["authorize", "accounting"])
+    def test_a_body_that_is_too_large(self, client: Client, line: Service, path: str) -> None:
+        fits = json.dumps({"User-Name": "a", "X": ""})
+        for size, status in ((64 * 1024, {401, 400}), (64 * 1024 + 1, {413})):
+            body = fits[:-2] + "x" * (size - len(fits)) + fits[-2:]
+            assert call(client, path, body.encode()).status_code in status
+
+    def test_our_own_fault_is_no_reject(
+        self, client: Client, line: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def ill(**_: Any) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(admission, "admit", ill)
+        client.raise_request_exception = False
+        assert ask(client, line).status_code == 500
+
+
+class TestAccounting:
+    def test_a_message_is_kept_and_then_acknowledged(self, client: Client, line: Service) -> None:
+        response = call(client, "accounting", ACCOUNTING)
+        assert (response.status_code, response.content) == (204, b"")
+        kept = AccountingRecord.objects.get()
+        assert kept.received_at == timezone.now()
+        assert (kept.username, kept.server.name) == ("alice", "north")
+
+    def test_a_message_that_comes_twice_is_kept_twice(self, client: Client, line: Service) -> None:
+        for _ in range(2):
+            assert call(client, "accounting", ACCOUNTING).status_code == 204
+        first, second = AccountingRecord.objects.order_by("id").values()
+        assert first.pop("id") < second.pop("id")
+        assert first == second
+
+    def test_the_price_in_queries(
+        self, client: Client, line: Service, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        with django_assert_num_queries(2):
+            call(client, "accounting", ACCOUNTING)
+
+    def test_an_ended_line_is_still_accounted(
+        self, client: Client, line: Service, at: datetime
+    ) -> None:
+        services.cease(service=line, at=at + timedelta(seconds=1))
+        assert call(client, "accounting", ACCOUNTING).status_code == 204
