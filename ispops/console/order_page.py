@@ -1,6 +1,7 @@
 """Everything of one order: what was ordered, the work it causes, who waits for whom, and why."""
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from django.db.models import Prefetch, QuerySet
 
@@ -8,19 +9,65 @@ from ispops.console import graph, tones
 from provisioning import queries as provisioning_queries
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, ServiceOrder, TaskAttempt
 
-# What fits into a box of the drawing; the list beside it says the same in full.
+# What fits into a box of the drawing; the state's full name is on hover.
 _BRIEF = {"pending": "Not begun", "awaiting": "At the partner"}
 
 
-def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
-    """Read orders with their items, tasks, dependencies and attempts: five queries for any number.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One task of an order with its attempts, and how its state is shown."""
 
-    Every task's `tries` are in order and its `waits_for` are the keys of the tasks before it.
-    """
-    tasks = OrderTask.objects.order_by("position").select_related("service_order__partner")
-    tasks = tasks.prefetch_related(
-        Prefetch("tries", TaskAttempt.objects.order_by("number")),
-        Prefetch("depends_on", OrderTask.objects.only("id"), to_attr="before"),
+    task: OrderTask
+    attempts: list[TaskAttempt]
+    item: ProductOrderItem | None = None
+    # What is done, in plain words.
+    words: str = ""
+
+    @property
+    def tone(self) -> str:
+        return tones.task_tone(self.task.state)
+
+    @property
+    def shape(self) -> str:
+        return tones.SHAPES[self.tone]
+
+    @property
+    def brief(self) -> str:
+        return _BRIEF.get(self.task.state, self.task.get_state_display())
+
+    @property
+    def last(self) -> TaskAttempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order as it is shown: its items, its steps in order, and the drawing of them."""
+
+    row: ProductOrder
+    items: list[ProductOrderItem]
+    steps: list[Step]
+    drawing: graph.Drawing
+
+    @property
+    def done(self) -> int:
+        return sum(step.task.state in ("completed", "skipped") for step in self.steps)
+
+    @property
+    def boxes(self) -> Iterator[tuple[graph.Box, Step]]:
+        by_key = {step.task.pk: step for step in self.steps}
+        return ((box, by_key[box.key]) for box in self.drawing.boxes)
+
+
+def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
+    """Read orders with items, tasks, dependencies and attempts: five queries for any number."""
+    tasks = (
+        OrderTask.objects.order_by("position")
+        .select_related("service_order__partner")
+        .prefetch_related(
+            Prefetch("tries", TaskAttempt.objects.order_by("number")),
+            Prefetch("depends_on", OrderTask.objects.only("id")),
+        )
     )
     items = ProductOrderItem.objects.select_related("offering__provider", "bundle", "service")
     return list(
@@ -30,29 +77,20 @@ def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
     )
 
 
-def describe(order: ProductOrder) -> dict[str, Any]:
-    """Return an order from `with_work` with its tasks named in plain words and drawn."""
+def describe(order: ProductOrder) -> OrderView:
+    """Return an order from `with_work` with its tasks in plain words and drawn; costs no query."""
     tasks = list(order.tasks.all())
-    drawing = graph.draw({task.pk: [before.pk for before in task.before] for task in tasks})
-    by_key = {task.pk: task for task in tasks}
     items = {item.pk: item for item in order.items.all()}
-    steps = iter(provisioning_queries.order_progress(order))
+    progress = iter(provisioning_queries.order_progress(order))
+    steps = []
     for task in tasks:
-        task.item = items.get(task.item_id)
-        task.words = next(steps).words if task.item else ""
-        task.attempts_made = list(task.tries.all())
-        task.last_try = task.attempts_made[-1] if task.attempts_made else None
-        task.tone = tones.task_tone(task.state)
-        task.brief = _BRIEF.get(task.state, task.get_state_display())
-        task.shape = tones.SHAPES[task.tone]
-    return {
-        "row": order,
-        "items": list(items.values()),
-        "tasks": tasks,
-        "done": sum(task.state in ("completed", "skipped") for task in tasks),
-        "drawing": drawing,
-        "boxes": [(box, by_key[box.key]) for box in drawing.boxes],
-    }
+        item = items[task.item_id] if task.item_id is not None else None
+        words = next(progress).words if item else ""
+        steps.append(Step(task, list(task.tries.all()), item, words))
+    drawing = graph.draw(
+        {task.pk: [before.pk for before in task.depends_on.all()] for task in tasks}
+    )
+    return OrderView(order, list(items.values()), steps, drawing)
 
 
 def partner_requests(order: ProductOrder) -> list[ServiceOrder]:

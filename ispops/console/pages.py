@@ -16,7 +16,7 @@ def show(
     request: HttpRequest, template: str, title: str, *, status: int = 200, **context: Any
 ) -> TemplateResponse:
     """Answer with a page in the console's frame: sidebar, search, messages."""
-    request.current_app = admin.site.name  # type: ignore[attr-defined]
+    request.current_app = admin.site.name
     filters = request.GET.copy()
     filters.pop("page", None)
     frame = admin.site.each_context(request) | {

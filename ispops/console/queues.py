@@ -128,7 +128,8 @@ def _count(user: User, queues: Iterable[Queue]) -> dict[str, int]:
     if not asked:
         return {}
     # The user's own row is the one row that every such query needs to hang on.
-    return dict(User.objects.filter(pk=user.pk).values(**asked).get())
+    counted: Any = User.objects.filter(pk=user.pk).values(**asked).get()
+    return dict(counted)
 
 
 def shown(count: int) -> str:

@@ -54,11 +54,10 @@ def find(text: str) -> list[Hit] | Page:
 
 
 def _by_public_id(text: str) -> "list[Hit] | Page | None":
-    if ProductOrder.key_of(text) and ProductOrder.objects.filter(pk=ProductOrder.key_of(text)):
-        return Page("admin:console_order", text)
-    key = ServiceQualification.key_of(text)
-    if key and ServiceQualification.objects.filter(pk=key):
-        return Page("admin:console_qualification", text)
+    for model, address in _WITH_PAGES:
+        key = model.key_of(text)
+        if key is not None and model._default_manager.filter(pk=key).exists():
+            return Page(address, text)
     for model, path in _OWNED:
         if (key := model.key_of(text)) is not None:
             rows = _rows(model, path).filter(pk=key)
@@ -66,6 +65,10 @@ def _by_public_id(text: str) -> "list[Hit] | Page | None":
     return None
 
 
+_WITH_PAGES: tuple[tuple[type[PublicIdModel], str], ...] = (
+    (ProductOrder, "admin:console_order"),
+    (ServiceQualification, "admin:console_qualification"),
+)
 # What belongs to a subscriber, and how the subscriber is reached from it.
 _OWNED: tuple[tuple[type[PublicIdModel], str], ...] = (
     (Subscriber, ""),
@@ -87,7 +90,7 @@ def _rows(model: type[Model], path: str) -> Any:
 def _owner(row: Any, path: str) -> Subscriber:
     for step in filter(None, path.split("__")):
         row = getattr(row, step)
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 def _network(text: str) -> str:

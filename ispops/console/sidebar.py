@@ -218,7 +218,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             _item(request, entry, waiting)
             for entry in entries
             if _is_there(entry)
-            and (not entry.permission or request.user.has_perm(entry.permission))  # type: ignore[union-attr]
+            and (not entry.permission or request.user.has_perm(entry.permission))
         ]
         if items:
             groups.append({"title": title, "separator": bool(title), "items": items})

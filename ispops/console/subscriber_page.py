@@ -41,7 +41,7 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
         page["references"] = list(
             PartnerSubscriber.objects.filter(subscriber=subscriber).select_related("partner")
         )
-        ids += [order["row"].public_id for order in page["orders"]]
+        ids += [order.row.public_id for order in page["orders"]]
         ids += [order.public_id for order in page["service_orders"]]
     if user.has_perm("ipam.view_overallocationrequest"):
         page["requests"] = _requests(subscriber)
@@ -92,7 +92,7 @@ def _lines(lines: list[Service], services: list[Service], at: datetime) -> list[
     ]
 
 
-def _orders(subscriber: Subscriber) -> list[dict[str, Any]]:
+def _orders(subscriber: Subscriber) -> list[order_page.OrderView]:
     orders = order_page.with_work(
         ProductOrder.objects.filter(subscriber=subscriber).order_by("-placed_at")[:MOST]
     )
@@ -174,10 +174,10 @@ def _waiting(page: dict[str, Any]) -> dict[str, Any]:
     return {
         "requests": [row for row in page.get("requests", []) if row.state == "pending"],
         "fallout": [
-            {"order": order["row"], "task": task}
+            {"order": order.row, "task": step.task}
             for order in page.get("orders", [])
-            for task in order["tasks"]
-            if task.state == "fallout"
+            for step in order.steps
+            if step.task.state == "fallout"
         ],
         "webhooks": [row for row in page.get("webhooks", []) if row.state == "parked"],
     }

@@ -1,10 +1,11 @@
 """The queues of orders and of work that needs a person, and the page of one order."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count, Prefetch, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ispops.console import actions, order_page, pages, queues, timeline
 from provisioning import execution
 from provisioning import orders as order_verbs
-from provisioning.models import OrderTask, ProductOrder
+from provisioning.models import OrderTask, ProductOrder, TaskAttempt
 from provisioning.plan import MAY_BE_SKIPPED
 
 PER_PAGE = 50
@@ -37,8 +38,6 @@ def listing(request: HttpRequest) -> HttpResponse:
         rows = rows.filter(expected_at__lt=now, state__in=queues.OPEN_ORDERS)
     counted = queues.by_state(ProductOrder.objects.all())
     shown = Paginator(rows.order_by("-placed_at"), PER_PAGE).get_page(request.GET.get("page"))
-    for order in shown:
-        order.is_late = order.state in queues.OPEN_ORDERS and order.expected_at < now
     return pages.show(
         request,
         "console/orders.html",
@@ -47,7 +46,12 @@ def listing(request: HttpRequest) -> HttpResponse:
         filters=_filters(counted),
         asked=asked,
         late=late,
+        late_keys={row.pk for row in shown if _is_late(row, now)},
     )
+
+
+def _is_late(order: ProductOrder, now: datetime) -> bool:
+    return order.state in queues.OPEN_ORDERS and order.expected_at < now
 
 
 def _filters(counted: dict[str, int]) -> list[tuple[str, str, int]]:
@@ -68,18 +72,17 @@ def fallout(request: HttpRequest) -> HttpResponse:
     rows = (
         OrderTask.objects.filter(state=OrderTask.State.FALLOUT)
         .select_related("order__subscriber", "item__offering__provider")
-        .prefetch_related("tries")
+        .prefetch_related(Prefetch("tries", TaskAttempt.objects.order_by("number")))
         .order_by("order__placed_at", "position")
     )
     shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-    for task in shown:
-        task.last_try = max(task.tries.all(), key=lambda attempt: attempt.number, default=None)
     return pages.show(
         request,
         "console/fallout.html",
         "Fallout",
         rows=shown,
-        may_work=request.user.has_perm("provisioning.work_fallout"),  # type: ignore[union-attr]
+        steps=[order_page.Step(task, list(task.tries.all())) for task in shown],
+        may_work=request.user.has_perm("provisioning.work_fallout"),
         may_be_skipped=MAY_BE_SKIPPED,
     )
 
@@ -100,9 +103,9 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         requests=requests,
         timeline=timeline.of(
             ids,
-            may_see_audit=request.user.has_perm("parties.view_auditentry"),  # type: ignore[union-attr]
+            may_see_audit=request.user.has_perm("parties.view_auditentry"),
         ),
-        may_work=request.user.has_perm("provisioning.work_fallout"),  # type: ignore[union-attr]
+        may_work=request.user.has_perm("provisioning.work_fallout"),
         may_be_skipped=MAY_BE_SKIPPED,
         can_be_cancelled=order.state in queues.OPEN_ORDERS,
     )

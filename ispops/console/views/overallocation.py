@@ -9,6 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ipam import overallocation as verbs
 from ipam.models import OverallocationRequest
 from ispops.catalog import queries as catalog_queries
+from ispops.catalog.models import OfferingPrice
 from ispops.console import actions, pages, queues
 
 PER_PAGE = 50
@@ -28,33 +29,33 @@ def queue(request: HttpRequest) -> HttpResponse:
     rows = rows.order_by("answer_by") if asked == "pending" else rows.order_by("-decided_at")
     counted = queues.by_state(OverallocationRequest.objects.all())
     shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-    _add_prices(list(shown))
     return pages.show(
         request,
         "console/overallocation.html",
         "Address requests",
         rows=shown,
+        asks=_with_prices(list(shown)),
         filters=[
             (value, label, counted.get(value, 0))
             for value, label in OverallocationRequest.State.choices
         ],
         asked=asked,
-        may_decide=request.user.has_perm("ipam.change_overallocationrequest"),  # type: ignore[union-attr]
+        may_decide=request.user.has_perm("ipam.change_overallocationrequest"),
     )
 
 
-def _add_prices(rows: list[OverallocationRequest]) -> None:
-    """Say beside each request what accepting it will cost; few add-ons serve many requests."""
+def _with_prices(
+    rows: list[OverallocationRequest],
+) -> list[tuple[OverallocationRequest, OfferingPrice | None]]:
+    """Pair each request with what accepting it will cost; few add-ons serve many requests."""
     now = timezone.now()
-    prices: dict[tuple[int, str], object] = {}
+    prices: dict[tuple[int, str], OfferingPrice | None] = {}
     for row in rows:
-        row.price = None
-        if row.addon is None:
-            continue
-        key = (row.addon.pk, row.holder.subscriber.currency)
-        if key not in prices:
-            prices[key] = catalog_queries.price_in_force(row.addon, "recurring", now, key[1])
-        row.price = prices[key]
+        if row.addon is not None:
+            key = (row.addon.pk, row.holder.subscriber.currency)
+            if key not in prices:
+                prices[key] = catalog_queries.price_in_force(row.addon, "recurring", now, key[1])
+    return [(row, prices.get((row.addon_id or 0, row.holder.subscriber.currency))) for row in rows]
 
 
 @require_POST

@@ -142,4 +142,4 @@ def _networks(answer: ServiceQualification) -> list[dict[str, Any]]:
         .values("node")
         .annotate(total=Count("pk"), free=Count("pk", filter=Q(service_ref__isnull=True)))
     }
-    return [{"area": area, "ports": ports.get(area.node_id)} for area in areas]
+    return [{"area": area, "ports": ports.get(area.node_id or 0)} for area in areas]
