@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install chromium run test check bench clean
+.PHONY: help install chromium run test check openapi bench clean
 
 # 3.12 and 3.11 first, because the wheel that carries Redis ends there.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python3.14 python; do \
@@ -55,6 +55,9 @@ check: install  ## Format, lint, types, layers, migrations, deployment settings
 	@$(BIN)/lint-imports --no-logo
 	@$(PLAIN) $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+openapi: install  ## Write the API's contract to ispops/openapi.yaml, after a change that is meant
+	@$(PLAIN) $(BIN)/python manage.py spectacular --file ispops/openapi.yaml --validate --fail-on-warn
 
 bench: install  ## Measure (ONLY=name QUICK=1 JSON=1)
 	@$(BIN)/python -m ispops.bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(JSON),--json)

@@ -263,8 +263,17 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "ISP Ops API",
     "VERSION": "1.0.0",
-    "DESCRIPTION": "For partners, client software and network elements.",
+    "DESCRIPTION": (
+        "For partners, client software and network elements. Times are ISO 8601 in UTC, amounts "
+        "are strings beside a currency, ids are opaque. Lists come in pages: follow `next` until "
+        "it is null. Whatever is refused is an RFC 9457 problem."
+    ),
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "Channel": "qualification.models.ServiceQualification.Channel",
+        "QualificationState": "qualification.models.ServiceQualification.State",
+    },
 }
 
 # --- Time limits of the business --------------------------------------------------------------

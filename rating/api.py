@@ -165,7 +165,7 @@ class UsageReports(generics.ListAPIView[Usage]):
             "be repeated without an `Idempotency-Key`; with one, its first answer is repeated."
         ),
         request=PolymorphicProxySerializer(
-            component_name="UsageReport",
+            component_name="EventOrReport",
             serializers=[UsageEventIn, UsageReportIn],
             resource_type_field_name=None,
         ),

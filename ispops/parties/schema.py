@@ -1,5 +1,6 @@
 """How the API describes itself: scopes, problems and repeated writes, for every call alike."""
 
+from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -61,10 +62,22 @@ class ApiSchema(AutoSchema):
         if operation is None:
             return None
         if self._is_idempotent():
-            operation.setdefault("parameters", []).insert(0, IDEMPOTENCY_KEY)
+            operation["parameters"] = [IDEMPOTENCY_KEY, *operation.get("parameters", [])]
+        responses = operation["responses"]
+        for code, response in responses.items():
+            response["description"] = response["description"] or HTTPStatus(int(code)).phrase
         for code, words in self._problems():
-            operation["responses"].setdefault(code, self._problem(words))
-        return operation
+            responses.setdefault(code, self._problem(words))
+        order = ("operationId", "summary", "description", "tags", "security", "parameters")
+        first = {name: operation.pop(name) for name in order if name in operation}
+        return first | operation
+
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+        """Name objects as callers know them: `ProductOrderOut` is a ProductOrder to them."""
+        name: str = super().get_serializer_name(serializer, direction)
+        if name.endswith("Out"):
+            return name.removesuffix("Out")
+        return f"{name.removesuffix('In')}Request" if name.endswith("In") else name
 
     def _is_idempotent(self) -> bool:
         name = getattr(self.view, "action", None) or self.method.lower()
