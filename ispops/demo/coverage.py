@@ -1,96 +1,124 @@
 """Where the demo ISP's three networks reach: different by area, and with ports that run out.
 
-Like a real footprint it has a network of the ISP's own in some cities, a cable network in others,
-copper nearly everywhere, and places that nobody reaches. All of it is by H3 cell; a stable hash of
-the cell stands for what a survey would have found there.
+Like a real footprint it has the ISP's own fiber in some states, a cable network in others, copper
+nearly everywhere, and states that nobody reaches. Most of it is by H3 cell, where a stable hash of
+the cell stands for what a survey would have found; fiber outside its home states, and the houses
+that it passes by, are by premises.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from ispops.catalog.models import Technology
 from ispops.parties.models import Partner
-from qualification import coverage
-from qualification.models import Premises
+from qualification import coverage, ports
+from qualification.models import CoverageArea, Premises
 
-FIBER_REGIONS = frozenset({"CT", "MA", "VT", "MD", "DC", "VA", "PA"})
-CABLE_REGIONS = frozenset({"CT", "MA", "MD", "DC", "TN", "KY", "GA", "FL", "AL", "OK", "IN"})
-DSL_REGIONS = CABLE_REGIONS | frozenset({"VT", "AR", "NC", "SC", "LA", "OH", "NM"})
-# Cities whose only fiber node is small or full, so that a port can be the last one or missing.
-SMALL_NODES = {"Annapolis": 2, "Glen Burnie": 0}
-PORTS_A_CITY = 400
+FIBER, CABLE, DSL = "harbor-fiber", "tidewater-cable", "copperline"
+FIBER_STATES = frozenset({"CT", "DC", "MA", "MD", "PA", "VA", "VT"})
+CABLE_STATES = frozenset({"AL", "CT", "DC", "FL", "GA", "KY", "MA", "MD", "NC", "OK", "SC", "TN"})
+DSL_STATES = frozenset(
+    {"AL", "AR", "CA", "CO", "CT", "GA", "IL", "IN", "KY", "LA", "MD", "OH", "OK", "TN", "VT"}
+)
+# Nobody reaches AK, AZ, ID, MN, NM, OR and TX. In these cities fiber goes to some buildings only.
+FIBER_BUILDINGS = frozenset({("IN", "Bloomington"), ("OH", "Dublin")})
+PORTS_OF_A_NODE = 48
+SMALL_NODE = ("MD", "Annapolis", 2)
+FULL_NODE = ("MD", "Glen Burnie", 4)
 
-Cell = tuple[str, str, str]
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """An H3 cell with places in it, and the first city that has it."""
+
+    index: str
+    region: str
+    city: str
+
+    @property
+    def chance(self) -> int:
+        return zlib.crc32(self.index.encode())
+
+    @property
+    def node(self) -> str:
+        return f"{self.region} {self.city}"
 
 
 def load(*, at: datetime) -> None:
-    """Import nodes, ports and coverage as each provider would send them."""
+    """Import nodes, ports and coverage as each network would send them; once."""
+    if CoverageArea.objects.exists():
+        return
+    cells = _cells()
+    _load_cells(FIBER, Technology.FIBRE, FIBER_STATES, cells, at)
+    _load_cells(CABLE, Technology.CABLE, CABLE_STATES, cells, at)
+    _load_cells(DSL, Technology.COPPER, DSL_STATES, cells, at)
+    fiber = Partner.objects.get(code=FIBER)
+    coverage.import_coverage(rows=_fiber_by_premises(), provider=fiber, at=at)
+    _fill_node(fiber, at)
+
+
+def _cells() -> list[_Cell]:
     places = Premises.objects.exclude(h3_res8="").order_by("region", "city", "h3_res8")
-    cells = list(places.values_list("h3_res8", "region", "city").distinct())
-    _load("harbor-fiber", Technology.FIBRE, FIBER_REGIONS, cells, _fiber, at)
-    _load("tidewater-cable", Technology.CABLE, CABLE_REGIONS, cells, _cable, at)
-    _load("copperline", Technology.COPPER, DSL_REGIONS, cells, _dsl, at)
+    first: dict[str, _Cell] = {}
+    for index, region, city in places.values_list("h3_res8", "region", "city").distinct():
+        first.setdefault(index, _Cell(index, region, city))
+    return list(first.values())
 
 
-def _load(
-    code: str,
-    technology: int,
-    regions: frozenset[str],
-    cells: Iterable[Cell],
-    facts: Any,
-    at: datetime,
+def _load_cells(
+    code: str, technology: int, states: frozenset[str], cells: list[_Cell], at: datetime
 ) -> None:
     provider = Partner.objects.get(code=code)
-    reached: dict[str, Cell] = {}
-    for cell in cells:
-        # A cell on a city's border is listed once, for the first city that it is found in.
-        if cell[1] in regions:
-            reached.setdefault(cell[0], cell)
-    for name, city in sorted({(_node(cell), cell[2]) for cell in reached.values()}):
-        ports = SMALL_NODES.get(city, PORTS_A_CITY) if code == "harbor-fiber" else PORTS_A_CITY
-        coverage.create_node(
-            provider=provider, name=name, technology=technology, ports=ports, at=at
-        )
-    rows = _rows(technology, reached.values(), facts)
+    reached = [cell for cell in cells if cell.region in states and _facts(technology, cell)]
+    # Only the ISP's own network tells how many ports it has; the others are asked by order.
+    if code == FIBER:
+        for name in sorted({cell.node for cell in reached}):
+            coverage.create_node(
+                provider=provider, name=name, technology=technology, ports=_ports(name), at=at
+            )
+    rows = (
+        {"technology": technology, "h3_res8": cell.index, **(_facts(technology, cell) or {})}
+        | ({"node": cell.node} if code == FIBER else {})
+        for cell in reached
+    )
     coverage.import_coverage(rows=rows, provider=provider, at=at)
 
 
-def _rows(technology: int, cells: Iterable[Cell], facts: Any) -> Iterator[dict[str, Any]]:
-    for cell in cells:
-        yield {
-            "technology": technology,
-            "h3_res8": cell[0],
-            "node": _node(cell),
-            **facts(zlib.crc32(cell[0].encode())),
-        }
+def _ports(node: str) -> int:
+    for region, city, count in (SMALL_NODE, FULL_NODE):
+        if node == f"{region} {city}":
+            return count
+    return PORTS_OF_A_NODE
 
 
-def _node(cell: Cell) -> str:
-    return f"{cell[1]} {cell[2]} 1"
+def _facts(technology: int, cell: _Cell) -> dict[str, Any] | None:
+    """Return what a survey found in a cell; None where the network does not reach it."""
+    return {Technology.FIBRE: _fiber, Technology.CABLE: _cable}.get(technology, _dsl)(cell.chance)
 
 
-def _fiber(chance: int) -> dict[str, Any]:
-    facts = {
-        "max_download_kbps": 2_000_000,
-        "max_upload_kbps": 2_000_000,
-        "low_latency": True,
-        "install_days": 5,
-    }
-    if chance % 7 == 0:
+def _fiber(chance: int) -> dict[str, Any] | None:
+    if chance % 10 < 2:
+        return None
+    facts: dict[str, Any] = {
+        "max_download_kbps": 2_000_000, "max_upload_kbps": 2_000_000, "install_days": 5,
+    }  # fmt: skip
+    if chance % 10 == 2:
         facts |= {"construction_fee": Decimal(350), "construction_days": 45}
     return facts
 
 
-def _cable(chance: int) -> dict[str, Any]:
-    fast = chance % 5 != 0
+def _cable(chance: int) -> dict[str, Any] | None:
+    if chance % 7 == 0:
+        return None
+    fast = chance % 4 != 0
     return {
         "max_download_kbps": 1_200_000 if fast else 300_000,
         "max_upload_kbps": 35_000 if fast else 10_000,
-        "low_latency": True,
-        "install_days": 3,
+        "install_days": 7,
     }
 
 
@@ -98,7 +126,32 @@ def _dsl(chance: int) -> dict[str, Any]:
     return {
         "max_download_kbps": 100_000,
         "max_upload_kbps": 40_000,
-        "low_latency": True,
-        "install_days": 8,
-        "loop_length_m": 250 + chance % 5_000,
+        "install_days": 10,
+        "loop_length_m": 250 + chance % 4_500,
     }
+
+
+def _fiber_by_premises() -> Iterator[dict[str, Any]]:
+    """Yield the buildings away from home that have fiber, and houses at home that have none."""
+    fiber = {"technology": Technology.FIBRE, "install_days": 5}
+    gigabit = fiber | {"max_download_kbps": 1_000_000, "max_upload_kbps": 1_000_000}
+    passed_by = fiber | {"max_download_kbps": 0, "max_upload_kbps": 0}
+    for place in Premises.objects.filter(source=Premises.Source.IMPORTED).order_by("match_key"):
+        if (place.region, place.city) in FIBER_BUILDINGS and place.unit:
+            yield gigabit | {"premises": place}
+        elif place.region == "VT" and zlib.crc32(place.match_key.encode()) % 9 == 0:
+            yield passed_by | {"premises": place}
+
+
+def _fill_node(fiber: Partner, at: datetime) -> None:
+    """Take all ports of one node for lines that were there before this system was."""
+    region, city, count = FULL_NODE
+    area = CoverageArea.objects.filter(provider=fiber, node__name=f"{region} {city}").first()
+    place = Premises.objects.filter(h3_res8=area.h3_res8).first() if area else None
+    if place is None:
+        return
+    for number in range(1, count + 1):
+        ports.reserve_port(
+            premises=place, provider=fiber, technology=Technology.FIBRE, at=at,
+            service_ref=f"before-{number}",
+        )  # fmt: skip

