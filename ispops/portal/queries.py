@@ -104,6 +104,12 @@ def charges_of_purchase(purchase: Purchase) -> list[Charge]:
     return list(posted.select_related("offering").order_by("charged_at", "pk"))
 
 
+def orders_of(subscriber: Subscriber) -> QuerySet[ProductOrder]:
+    """Return the orders of an account, latest first, with what was ordered."""
+    orders = ProductOrder.objects.filter(subscriber=subscriber).order_by("-placed_at", "-pk")
+    return orders.prefetch_related("items__offering", "items__bundle")
+
+
 def has_open_order(subscriber: Subscriber) -> bool:
     """Say whether a line is on its way."""
     orders = ProductOrder.objects.filter(subscriber=subscriber)

@@ -5,7 +5,7 @@ Imports of the product are inside: this file is read before Django knows its set
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +35,12 @@ def now() -> datetime:
 
 
 @pytest.fixture
+def before(now: datetime) -> datetime:
+    """When Ada came: so long ago that her first billing period is over."""
+    return now - timedelta(days=40)
+
+
+@pytest.fixture
 def isp(db: None) -> SmallIsp:
     from tests.small_isp import make_small_isp
 
@@ -47,17 +53,17 @@ def house(isp: SmallIsp) -> Premises:
 
 
 @pytest.fixture
-def ada(db: None, now: datetime) -> Subscriber:
+def ada(db: None, before: datetime) -> Subscriber:
     from tests import factories
 
-    return factories.subscriber(at=now)
+    return factories.subscriber(at=before)
 
 
 @pytest.fixture
-def line(isp: SmallIsp, ada: Subscriber, now: datetime) -> Service:
+def line(isp: SmallIsp, ada: Subscriber, before: datetime) -> Service:
     from tests import factories
 
-    return factories.live_line(isp, ada, at=now)
+    return factories.live_line(isp, ada, at=before)
 
 
 @pytest.fixture

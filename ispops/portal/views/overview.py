@@ -8,11 +8,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from ispops.parties.models import Subscriber
-from ispops.portal import consumption
+from ispops.portal import consumption, queries
 from ispops.portal.access import for_subscriber, subscriber_of
 from ispops.portal.views.devices import open_questions
 from provisioning.models import Service
-from provisioning.queries import lines_of, orders_of_user
+from provisioning.queries import lines_of
 from rating.billing import running_bill
 
 
@@ -21,16 +21,15 @@ from rating.billing import running_bill
 def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show the account on one page, what waits for an answer first."""
     now = timezone.now()
-    lines = list(lines_of(subscriber))
+    lines = list(lines_of(subscriber).select_related("subscriber"))
     first = next((line for line in lines if line.state == Service.State.ACTIVE), None)
-    orders = orders_of_user(request.user)  # type: ignore[arg-type]
     context = {
         "subscriber": subscriber,
         "waiting": open_questions(subscriber, now),
         "lines": lines,
         "usage": consumption.usage_of(first, subscriber, now) if first else None,
         "bill": running_bill(subscriber=subscriber, at=now),
-        "orders": orders.filter(subscriber=subscriber).order_by("-placed_at")[:5],
+        "orders": queries.orders_of(subscriber)[:5],
     }
     return render(request, "portal/overview.html", context)
 
