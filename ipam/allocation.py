@@ -15,7 +15,7 @@ from functools import cached_property
 from django.conf import settings
 from django.db import transaction
 
-from ipam import asking, extents, leases, overallocation, selection
+from ipam import asking, extents, leases, overallocation, selection, statements
 from ipam.models import (
     AddressHolder,
     AddressServer,
@@ -24,6 +24,7 @@ from ipam.models import (
     OverallocationRequest,
     Pool,
 )
+from ipam.statements import Held
 from ispops import db
 from ispops.catalog.models import AddressEntitlement, ProductOffering
 from ispops.errors import InvalidInput, Refusal
@@ -112,9 +113,10 @@ def open_holder(
 def close_holder(*, service_ref: str, at: datetime) -> None:
     """End all that a service holds: addresses, extras and open questions. Safe to repeat."""
     with transaction.atomic():
-        holder = _lock_holder(service_ref)
-        if holder is None or holder.ended_at is not None:
+        found = statements.lock_holder(service_ref)
+        if found is None or found[0].ended_at is not None:
             return
+        holder = found[0]
         held = leases.lock_allocations(holder, at=at)
         because = leases.Because.SERVICE_CEASED
         overallocation.end_all(holder=holder, held=held, because=because, at=at)
@@ -136,10 +138,10 @@ def release_address(*, service_ref: str, device: str, at: datetime, because: str
     except selection.UnusableDevice:
         return 0
     with transaction.atomic():
-        holder = _lock_holder(service_ref)
-        if holder is None:
+        found = statements.lock_holder(service_ref)
+        if found is None:
             return 0
-        rows = leases.lock_allocations(holder, at=at)
+        rows = leases.lock_allocations(found[0], at=at)
         mine = [row for row in rows if row.device == name and row.state == leases.ACTIVE]
         leases.let_go(mine, because=because, at=at)
     return len(mine)
@@ -177,56 +179,24 @@ def request_addresses(
         name = selection.normalise_device(device)
     except selection.UnusableDevice as unusable:
         return Answer(Outcome.DENIED, reason=f"The device cannot be served: {unusable}.")
-    if held := _held_and_fresh(service_ref, name, server, at):
+    # What was complete when it was given is not looked at again in the first half of its lease.
+    if held := statements.held_until(
+        service_ref=service_ref,
+        device=name,
+        server=server,
+        until=at + settings.ADDRESS_LEASE / 2,
+    ):
         return _granted(held, at)
     try:
         with transaction.atomic():
-            holder = _lock_holder(service_ref)
-            if holder is None:
+            found = statements.lock_holder(service_ref)
+            if found is None:
                 return Answer(Outcome.DENIED, reason="The service is not known here.")
-            if holder.ended_at is not None:
+            if found[0].ended_at is not None:
                 return Answer(Outcome.DENIED, reason="The service has ended.")
-            return _Request(holder, name, server, at).answer()
+            return _Request(*found, name, server, at).answer()
     except extents.AddressPoolExhausted as exhausted:
         return Answer(Outcome.DENIED, reason=exhausted.detail)
-
-
-def _lock_holder(service_ref: str) -> AddressHolder | None:
-    return (
-        AddressHolder.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("subscriber", "plan__address_entitlement")
-        .filter(service_ref=service_ref)
-        .first()
-    )
-
-
-def _held_and_fresh(
-    service_ref: str, device: str, server: AddressServer, at: datetime
-) -> Sequence[Allocation]:
-    """What the device holds, if it is all it can get and half its lease is still to come.
-
-    One query and no lock: this is the answer to almost every request.
-    """
-    rows = list(
-        Allocation.objects.filter(
-            holder__service_ref=service_ref,
-            holder__ended_at__isnull=True,
-            device=device,
-            state=leases.ACTIVE,
-            counts=True,
-            pool__server=server,
-            expires_at__gt=at + settings.ADDRESS_LEASE / 2,
-        ).select_related("holder__plan__address_entitlement")
-    )
-    if not rows:
-        return ()
-    included = _included(overallocation.entitlement_of(rows[0].holder))
-    return rows if {row.family for row in rows} >= included else ()
-
-
-def _included(entitlement: AddressEntitlement) -> set[int]:
-    """The families of which the plan includes anything."""
-    return {family for family in PURPOSES if _allowance(entitlement, family)}
 
 
 def _allowance(entitlement: AddressEntitlement, family: int) -> int:
@@ -235,7 +205,7 @@ def _allowance(entitlement: AddressEntitlement, family: int) -> int:
     return entitlement.ipv6_prefixes
 
 
-def _granted(rows: Sequence[Allocation], at: datetime) -> Answer:
+def _granted(rows: Sequence[Held], at: datetime) -> Answer:
     by_family = {row.family: row.address for row in rows}
     return Answer(
         Outcome.GRANTED,
@@ -250,7 +220,7 @@ def _plain(address: str | None) -> str | None:
     return address.removesuffix("/32") if address else None
 
 
-def _seconds_left(rows: Sequence[Allocation], at: datetime) -> int:
+def _seconds_left(rows: Sequence[Held], at: datetime) -> int:
     return int(min((row.expires_at - at).total_seconds() for row in rows))
 
 
@@ -258,16 +228,24 @@ class _Request:
     """One request while its transaction runs: the holder is locked, all it holds is read."""
 
     def __init__(
-        self, holder: AddressHolder, device: str, server: AddressServer, at: datetime
+        self,
+        holder: AddressHolder,
+        entitlement: AddressEntitlement,
+        device: str,
+        server: AddressServer,
+        at: datetime,
     ) -> None:
-        self.holder, self.device, self.server, self.at = holder, device, server, at
-        self.entitlement = overallocation.entitlement_of(holder)
+        self.holder, self.entitlement = holder, entitlement
+        self.device, self.server, self.at = device, server, at
         self.rows = leases.lock_allocations(holder, at=at)
-        self.pools = list(Pool.objects.filter(server=server).select_related("block").order_by("pk"))
+        self.pools = statements.pools_of(server)
 
     def answer(self) -> Answer:
-        included = _included(self.entitlement)
-        offered = {family: pools for family in included if (pools := self._pools_for(family))}
+        offered = {
+            family: pools
+            for family in PURPOSES
+            if _allowance(self.entitlement, family) and (pools := self._pools_for(family))
+        }
         if not offered:
             return Answer(
                 Outcome.DENIED, reason=f"{self.server.name} has no pool for what the plan includes."
@@ -281,6 +259,7 @@ class _Request:
                 entitlement=self.entitlement,
                 device=self.device,
                 server=self.server,
+                open_extras=len(self._devices_with_extra),
                 at=self.at,
             )
             if not verdict.granted:
@@ -298,7 +277,8 @@ class _Request:
 
     def _leave_other_servers(self) -> None:
         """A device that has moved cannot use an address that is routed to another server."""
-        elsewhere = [row for row in self._mine() if row.pool.server_id != self.server.pk]
+        here = {pool.pk for pool in self.pools}
+        elsewhere = [row for row in self._mine() if row.pool_id not in here]
         leases.let_go(elsewhere, because=leases.Because.OTHER_SERVER, at=self.at)
 
     def _is_beyond(self, family: int) -> bool:
@@ -337,7 +317,7 @@ class _Request:
             lease=settings.ADDRESS_LEASE,
             at=self.at,
         )
-        return _granted([*kept, *given], self.at)
+        return _granted([*map(leases.held_by, kept), *given], self.at)
 
     def _leave_walled_garden(self) -> None:
         stays = [row for row in self._mine() if not row.counts]
@@ -363,7 +343,7 @@ class _Request:
             reason=verdict.reason,
         )
 
-    def _stay_in_walled_garden(self) -> list[Allocation]:
+    def _stay_in_walled_garden(self) -> list[Held]:
         """Give a short lease, or let the one that runs go on.
 
         Raises:
@@ -372,7 +352,7 @@ class _Request:
         stay = [row for row in self._mine() if not row.counts]
         if stay:
             leases.renew(stay, lease=settings.WALLED_GARDEN_LEASE, at=self.at)
-            return stay
+            return [leases.held_by(row) for row in stay]
         garden = [
             pool
             for pool in self.pools

@@ -47,15 +47,17 @@ def decide(
     entitlement: AddressEntitlement,
     device: str,
     server: AddressServer,
+    open_extras: int,
     at: datetime,
 ) -> Verdict:
     """Say what becomes of a device for which the plan includes no address (any more).
 
-    Called with the holder locked. A repeated question gets the same request again. Beyond the
-    hourly limit a device is denied and only counted, so that a flood of devices fills no table.
+    Called with the holder locked and its extra addresses counted. A repeated question gets the
+    same request again. Beyond the hourly limit a device is denied and only counted, so that a
+    flood of devices fills no table.
     """
     known = _recent_requests(holder, at)
-    refusal = _refusal(holder, entitlement, known)
+    refusal = _refusal(holder, entitlement, open_extras, known)
     request = next((each for each in known if each.device == device), None)
     if request is not None and _still_answers(request, refusal, at):
         request.last_asked_at = at
@@ -116,6 +118,7 @@ def _refuse_by_limit(
 def _refusal(
     holder: AddressHolder,
     entitlement: AddressEntitlement,
+    open_extras: int,
     known: list[OverallocationRequest],
 ) -> str:
     """Why the policy says no at once, or nothing."""
@@ -124,7 +127,7 @@ def _refusal(
     if holder.subscriber.standing != Subscriber.Standing.GOOD:
         return "The account is not in good standing."
     waiting = sum(1 for request in known if request.state == State.PENDING)
-    if overallocation.open_extras(holder) + waiting >= entitlement.most_extra_addresses:
+    if open_extras + waiting >= entitlement.most_extra_addresses:
         return (
             f"All {entitlement.most_extra_addresses} extra addresses that the plan can have "
             "are in use or being asked for."

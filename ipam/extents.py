@@ -59,6 +59,10 @@ class Slot(NamedTuple):
     pool: Pool
     number: int
 
+    @property
+    def address(self) -> str:
+        return selection.address_of(self.pool.block.network, self.pool.unit_length, self.number)
+
 
 def take(pools: Sequence[Pool], *, asker: str, wishes: Mapping[int, int], at: datetime) -> Slot:
     """Take one free slot out of the first of these pools that has one.
@@ -104,12 +108,15 @@ def _take_from(pool: Pool, statement: str, asker: str, wish: int | None = None) 
 
 def _write_without(pool: Pool, extent: Extent, number: int) -> None:
     """Write what is left of a locked extent; the smaller extent goes first, so none overlap."""
-    row = FreeExtent.objects.filter(pk=extent.key)
     remaining = selection.cut(extent, number)
-    if not remaining:
-        row.delete()
-        return
-    row.update(first=remaining[0].first, last=remaining[0].last)
+    with connection.cursor() as cursor:
+        if not remaining:
+            cursor.execute("DELETE FROM ipam_freeextent WHERE id = %s", [extent.key])
+            return
+        cursor.execute(
+            "UPDATE ipam_freeextent SET first = %s, last = %s WHERE id = %s",
+            [remaining[0].first, remaining[0].last, extent.key],
+        )
     for part in remaining[1:]:
         FreeExtent.objects.create(pool=pool, first=part.first, last=part.last)
 

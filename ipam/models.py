@@ -195,7 +195,11 @@ class AllocationHistory(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(held_to__isnull=True, ended_because__isnull=True)
-                | Q(held_to__gte=F("held_from"), ended_because__isnull=False),
+                | Q(
+                    held_to__isnull=False,
+                    held_to__gte=F("held_from"),
+                    ended_because__isnull=False,
+                ),
                 name="ended_stay_says_why",
             )
         ]

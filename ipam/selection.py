@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 IPv4, IPv6 = 4, 6
 BITS = {IPv4: 32, IPv6: 128}
@@ -88,6 +89,7 @@ def _from_digits(digits: str) -> str:
 # --- Slots --------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)
 def parse_network(text: str) -> Network:
     """Read a network such as 100.64.0.0/10.
 

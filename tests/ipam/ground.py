@@ -26,7 +26,7 @@ def mac(number: int) -> str:
 
 
 def a_user(email: str = "ada@example.com", **fields: Any) -> User:
-    return User.objects.create_user(email, "a long pass phrase", **fields)
+    return User.objects.create_user(email, **fields)
 
 
 def a_subscriber(*users: User, **fields: Any) -> Subscriber:

@@ -34,7 +34,9 @@ def test_a_tree_goes_from_the_registry_to_the_pool() -> None:
     assert stored.created_at == NOON
 
 
-@pytest.mark.parametrize("network", ["192.0.2.1/24", "192.0.2.0/33", "everything", "", "2001::/200"])
+@pytest.mark.parametrize(
+    "network", ["192.0.2.1/24", "192.0.2.0/33", "everything", "", "2001::/200"]
+)
 def test_what_is_no_network_is_refused(network: str) -> None:
     with pytest.raises(blocks.BadNetwork) as refused:
         create(network)

@@ -69,7 +69,7 @@ def test_other_identifiers_are_kept_as_text(text: str, name: str) -> None:
         "02:42:ac:11:00:02\0",
         "a\x1b[31mb",
         "line one\nline two",
-        "０２:42:ac:11:00:02",
+        "\uff10\uff12:42:ac:11:00:02",
         "caf\u00e9",
         "x" * 254,
         LONGEST_DUID + "00",
@@ -88,7 +88,8 @@ def test_any_text_is_refused_or_gets_a_name_that_stays(text: str) -> None:
         return
     assert normalise_device(name) == name
     assert 0 < len(name) <= selection.DEVICE_MAX_LENGTH
-    assert name.isascii() and name.isprintable()
+    assert name.isascii()
+    assert name.isprintable()
 
 
 # --- Slots --------------------------------------------------------------------------------------

@@ -1,0 +1,210 @@
+"""The SQL of the call path, written by hand.
+
+A new address is some ten statements. Building them anew from Django's expressions costs several
+times what PostgreSQL needs to run them, and this is the call that every device waits for. Rows
+come back as model instances, and every other path uses Django's own queries.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import connection, models
+
+from ipam.models import AddressHolder, AddressServer, Allocation, Block, Pool
+from ispops.catalog.models import AddressEntitlement
+
+M = TypeVar("M", bound=models.Model)
+
+
+class Held(NamedTuple):
+    """An address or prefix that a device holds, as far as an answer needs it."""
+
+    family: int
+    address: str
+    expires_at: datetime
+
+
+def _columns(model: type[models.Model], alias: str) -> str:
+    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
+
+
+def _made(model: type[M], row: Sequence[Any]) -> M:
+    names = [field.attname for field in model._meta.concrete_fields]
+    return model.from_db("default", names, row)
+
+
+def _fetch(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
+_HELD = """
+SELECT held.family, held.address, held.expires_at
+FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
+WHERE held.holder_id = (SELECT id FROM ipam_addressholder WHERE service_ref = %(service_ref)s)
+AND held.device = %(device)s AND held.state = 'active' AND held.counts
+AND held.expires_at > %(until)s AND pool.server_id = %(server)s
+"""
+
+
+def held_until(
+    *, service_ref: str, device: str, server: AddressServer, until: datetime
+) -> list[Held]:
+    """Return what a device holds from a server for longer than until then; takes no lock."""
+    parameters = {
+        "service_ref": service_ref,
+        "device": device,
+        "server": server.pk,
+        "until": until,
+    }
+    return [Held(*row) for row in _fetch(_HELD, parameters)]
+
+
+_LOCK_HOLDER = f"""
+SELECT {_columns(AddressHolder, "holder")}, {_columns(AddressEntitlement, "entitlement")}
+FROM ipam_addressholder holder
+LEFT JOIN catalog_addressentitlement entitlement ON entitlement.offering_id = holder.plan_id
+WHERE holder.service_ref = %(service_ref)s FOR NO KEY UPDATE OF holder
+"""  # noqa: S608
+
+
+def lock_holder(service_ref: str) -> tuple[AddressHolder, AddressEntitlement] | None:
+    """Lock a holder and read what its plan includes; None when there is no such holder.
+
+    A plan that says nothing about addresses includes one of each kind, and no more.
+    """
+    found = _fetch(_LOCK_HOLDER, {"service_ref": service_ref})
+    if not found:
+        return None
+    width = len(AddressHolder._meta.concrete_fields)
+    holder, entitlement = found[0][:width], found[0][width:]
+    if entitlement[0] is not None:
+        return _made(AddressHolder, holder), _made(AddressEntitlement, entitlement)
+    nothing = AddressEntitlement(policy=AddressEntitlement.Policy.DENY, most_extra_addresses=0)
+    return _made(AddressHolder, holder), nothing
+
+
+_LOCK_ALLOCATIONS = f"""
+SELECT {_columns(Allocation, "allocation")} FROM ipam_allocation allocation
+WHERE allocation.holder_id = %(holder)s ORDER BY allocation.id FOR UPDATE
+"""  # noqa: S608
+
+
+def lock_allocations(holder: AddressHolder) -> list[Allocation]:
+    """Lock and read all that a holder holds or has resting."""
+    rows = _fetch(_LOCK_ALLOCATIONS, {"holder": holder.pk})
+    return [_made(Allocation, row) for row in rows]
+
+
+_POOLS = f"""
+SELECT {_columns(Pool, "pool")}, {_columns(Block, "block")}
+FROM ipam_pool pool JOIN ipam_block block ON block.id = pool.block_id
+WHERE pool.server_id = %(server)s ORDER BY pool.id
+"""  # noqa: S608
+
+
+def pools_of(server: AddressServer) -> list[Pool]:
+    """Return the pools of a server with their blocks, oldest first."""
+    width = len(Pool._meta.concrete_fields)
+    pools = []
+    for row in _fetch(_POOLS, {"server": server.pk}):
+        pool = _made(Pool, row[:width])
+        pool.block = _made(Block, row[width:])
+        pools.append(pool)
+    return pools
+
+
+_LAST_STAYS = """
+SELECT pool_id, address FROM ipam_allocationhistory
+WHERE service_ref = %(service_ref)s AND device = %(device)s AND pool_id = ANY(%(pools)s)
+ORDER BY held_from DESC LIMIT %(most)s
+"""
+
+
+def last_stays(
+    *, holder: AddressHolder, device: str, pools: Iterable[Pool]
+) -> list[tuple[int, str]]:
+    """Return the last few addresses that a device had in these pools, the newest first."""
+    ids = [pool.pk for pool in pools]
+    return _fetch(  # type: ignore[return-value]
+        _LAST_STAYS,
+        {
+            "service_ref": holder.service_ref,
+            "device": device,
+            "pools": ids,
+            "most": 2 * len(ids),
+        },
+    )
+
+
+_STAY = (
+    "vrf, address, pool_id, service_ref, subscriber_id, device, held_from",
+    "(%s, %s, %s, %s, %s, %s, %s)",
+)
+_ALLOCATION = (
+    "pool_id, slot, address, holder_id, device, family, counts, state, stay_id, allocated_at, "
+    "expires_at",
+    "(%s, %s, %s, %s, %s, %s, %s, 'active', %s, %s, %s)",
+)
+
+
+def open_stays(
+    *,
+    slots: Sequence[tuple[Pool, int, str]],
+    holder: AddressHolder,
+    device: str,
+    counts: bool,
+    expires_at: datetime,
+    at: datetime,
+) -> list[Held]:
+    """Write the history and the allocation of slots just taken: pool, number and address each."""
+    stays = [
+        (pool.block.vrf, address, pool.pk, holder.service_ref, holder.subscriber_id, device, at)
+        for pool, _, address in slots
+    ]
+    ids = _insert("ipam_allocationhistory", _STAY, stays)
+    allocations = [
+        (pool.pk, number, address, holder.pk, device, pool.family, counts, stay, at, expires_at)
+        for (pool, number, address), stay in zip(slots, ids, strict=True)
+    ]
+    _insert("ipam_allocation", _ALLOCATION, allocations)
+    return [Held(pool.family, address, expires_at) for pool, _, address in slots]
+
+
+def _insert(table: str, shape: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> list[int]:
+    """Insert rows in one statement; the new ids come back in their order."""
+    columns, row = shape
+    values = ", ".join([row] * len(rows))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({columns}) VALUES {values} RETURNING id",  # noqa: S608
+            [value for row in rows for value in row],
+        )
+        return [found for (found,) in cursor.fetchall()]
+
+
+_END_STAYS = """
+WITH ended AS (
+    UPDATE ipam_allocationhistory
+    SET held_to = greatest(held_from, %(at)s), ended_because = %(because)s
+    WHERE id = ANY(%(stays)s)
+)
+UPDATE ipam_allocation SET state = 'quarantined', expires_at = %(at)s + pool.quarantine
+FROM ipam_pool pool WHERE pool.id = ipam_allocation.pool_id AND ipam_allocation.id = ANY(%(ids)s)
+"""
+
+
+def end_stays(rows: Sequence[Allocation], *, because: str, at: datetime) -> None:
+    """End the stays of locked, active allocations and begin their quarantine."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _END_STAYS,
+            {
+                "ids": [row.pk for row in rows],
+                "stays": [row.stay_id for row in rows],
+                "because": because,
+                "at": at,
+            },
+        )
