@@ -35,7 +35,7 @@ def for_subscriber(
             return redirect("portal:no_account")
         return view(request, subscriber, *args, **kwargs)
 
-    return login_required(wrapped)  # type: ignore[return-value]
+    return login_required(wrapped)
 
 
 def own(rows: "QuerySet[M]", public_id: str) -> M:

@@ -51,7 +51,7 @@ def _monthly(request: OverallocationRequest, currency: str, at: datetime) -> Dec
     if request.addon is None:
         return None
     price = price_in_force(request.addon, OfferingPrice.Charge.RECURRING, at, currency)
-    return price.amount if price else None
+    return Decimal(price.amount) if price else None
 
 
 def _current_extras(subscriber: Subscriber, at: datetime) -> list[ExtraAddress]:
