@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,7 +187,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "MINIMUM_FREE_BYTES", 2**62)
+    monkeypatch.setattr(embedded.host, "MINIMUM_FREE_BYTES", 2**62)
     with pytest.raises(embedded.CannotStart) as error, embedded.servers(tmp_path):
         pass
     assert "is full" in one_line(error)
@@ -215,8 +217,8 @@ def test_a_server_that_gives_up_is_quoted(cluster: Path) -> None:
 def test_a_machine_without_redis_hears_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded.shutil, "which", lambda _: None)
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(embedded.CannotStart) as error:
         embedded.Redis(tmp_path)
     assert "redis-server or valkey-server" in one_line(error)

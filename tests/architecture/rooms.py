@@ -1,0 +1,97 @@
+"""The register of rooms: which file of an app does what. A new file is entered here first.
+
+The tests of this folder hold each file to its kind: a pure module knows no Django, no clock and no
+outside; only a verb writes rows; and only an interface file may be missing from the register.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+INTERFACE = {"__init__", "admin", "api", "apps", "handlers", "models", "queries", "tasks", "urls"}
+"""Files that every app may have, with the same name and the same duty."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """An app. `reads` are reading modules that one queries.py could not hold; `web` speaks HTTP."""
+
+    stage: int
+    pure: frozenset[str] = frozenset()
+    verbs: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
+    web: frozenset[str] = frozenset()
+
+    @property
+    def files(self) -> set[str]:
+        return INTERFACE | self.pure | self.verbs | self.reads | self.web
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ROOMS = {
+    "ispops.parties": Room(
+        stage=1,
+        pure=_names("scopes"),
+        verbs=_names("accounts audit outbox partners roles webhooks"),
+        web=_names("adapter docs problems rest schema"),
+    ),
+    "ispops.catalog": Room(stage=2, verbs=_names("publishing")),
+    "qualification": Room(
+        stage=3,
+        pure=_names("addresses eligibility"),
+        verbs=_names("coverage ports qualify"),
+    ),
+    "ipam": Room(
+        stage=3,
+        pure=_names("selection transitions"),
+        verbs=_names("allocation asking blocks extents leases overallocation"),
+    ),
+    "provisioning": Room(
+        stage=4,
+        pure=_names("plan radius transitions"),
+        verbs=_names("accounting execution orders partner_orders services steps"),
+        reads=_names("admission"),
+        web=_names("aaa aaa_urls"),
+    ),
+    "rating": Room(
+        stage=5,
+        pure=_names("metering pricing usage_events"),
+        verbs=_names("batch billing bulk charges ledger purchases sessions settlement usage"),
+        reads=_names("accrual carriage guiding tariff"),
+    ),
+}
+SHARED_PURE = {"ispops.errors", "ispops.periods"}
+SHARED_VERBS = {"ispops.events", "ispops.health", "ispops.jobs"}
+FACES = {"ispops.portal": 6, "ispops.console": 6}
+
+
+def path_of(module: str) -> Path:
+    return REPOSITORY / f"{module.replace('.', '/')}.py"
+
+
+def modules(kind: str) -> set[str]:
+    """The full names of all pure modules, or of all verbs."""
+    shared = {"pure": SHARED_PURE, "verbs": SHARED_VERBS}[kind]
+    return shared | {f"{app}.{name}" for app, room in ROOMS.items() for name in getattr(room, kind)}
+
+
+def sources() -> list[Path]:
+    """Every Python file of the product."""
+    found = [
+        path
+        for top in ("ispops", "qualification", "ipam", "provisioning", "rating")
+        for path in (REPOSITORY / top).rglob("*.py")
+        if "migrations" not in path.parts
+    ]
+    assert len(found) > 50
+    return sorted(found)
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
