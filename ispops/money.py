@@ -6,9 +6,12 @@ only a bill line is rounded to what people pay in, by `round_to_minor_unit`.
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
+
+if TYPE_CHECKING:
+    from django.db.models.expressions import Combinable
 
 MICROS_PER_UNIT = 1_000_000
 MICRO = Decimal("0.000001")
@@ -69,6 +72,11 @@ class AmountField(models.BigIntegerField):
     """An exact amount of money: Decimal in Python, whole micro-units as bigint in PostgreSQL."""
 
     description = "An amount of money in whole micro-units"
+
+    if TYPE_CHECKING:  # what django-stubs reads the types of a field from
+        _pyi_private_set_type: Decimal | int | Combinable  # type: ignore[assignment]
+        _pyi_private_get_type: Decimal  # type: ignore[assignment]
+        _pyi_lookup_exact_type: Decimal | int  # type: ignore[assignment]
 
     def from_db_value(self, value: int | None, *_: object) -> Decimal | None:
         return None if value is None else from_micros(int(value))
