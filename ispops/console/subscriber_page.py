@@ -34,34 +34,36 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
         "logins": list(subscriber.users.order_by("email")),
         "lines": _lines(lines, services, at),
     }
-    ids = [subscriber.public_id, *(service.public_id for service in services)]
+    names = {subscriber.public_id: ""}
+    names |= {service.public_id: service.offering.name for service in services}
     if user.has_perm("provisioning.view_productorder"):
         page["orders"] = _orders(subscriber)
         page["service_orders"] = _service_orders(subscriber)
         page["references"] = list(
             PartnerSubscriber.objects.filter(subscriber=subscriber).select_related("partner")
         )
-        ids += [order.row.public_id for order in page["orders"]]
-        ids += [order.public_id for order in page["service_orders"]]
+        names |= {order.row.public_id: "" for order in page["orders"]}
+        names |= {
+            asked.public_id: f"{asked.partner}: {asked.offering}"
+            for asked in page["service_orders"]
+        }
     if user.has_perm("ipam.view_overallocationrequest"):
         page["requests"] = _requests(subscriber)
         page["addresses"] = _addresses(subscriber)
         page["extras"] = _extras(subscriber)
-        ids += [row.public_id for row in [*page["requests"], *page["extras"]]]
+        names |= {row.public_id: row.device for row in [*page["requests"], *page["extras"]]}
     if user.has_perm("rating.view_charge"):
         page |= _money(subscriber, lines, at)
-        ids += [row.public_id for row in page["purchases"]]
-        ids += [row["row"].public_id for row in page["charges"]]
-        ids += [row.public_id for row in page["bills"]]
+        names |= {row.public_id: row.offering.name for row in page["purchases"]}
+        names |= {charge["row"].public_id: "" for charge in page["charges"]}
+        names |= {bill.public_id: f"Bill {bill.number}" for bill in page["bills"]}
     if user.has_perm("parties.view_webhookdelivery"):
-        page["webhooks"] = _webhooks(ids)
-    page["timeline"] = timeline.of(ids, subscriber, may_see_audit=_may_see_audit(user))
+        page["webhooks"] = _webhooks(names)
+    page["timeline"] = timeline.of(
+        names, subscriber, may_see_audit=user.has_perm("parties.view_auditentry")
+    )
     page["waiting"] = _waiting(page)
     return page
-
-
-def _may_see_audit(user: User) -> bool:
-    return user.has_perm("parties.view_auditentry")
 
 
 def _services(subscriber: Subscriber) -> list[Service]:

@@ -1,6 +1,6 @@
 """What happened to a thing: business events and people's actions in one list, newest first."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,31 +18,46 @@ class Moment:
     at: datetime
     kind: str
     subject: str
+    # What the subject is called, where the page knows it: "Fibre 500".
+    name: str
     who: str
     reason: str
     detail: dict[str, Any]
 
 
 def of(
-    ids: Iterable[str], subscriber: Subscriber | None = None, *, may_see_audit: bool
+    names: Mapping[str, str], subscriber: Subscriber | None = None, *, may_see_audit: bool
 ) -> list[Moment]:
-    """Return the newest `MOST` moments of the things with these public ids.
+    """Return the newest `MOST` moments of things, given as their public ids and names.
 
     With `subscriber`, every audit entry about that subscriber belongs to it too.
     """
-    ids = list(ids)
-    events = Event.objects.filter(subject__in=ids).order_by("-pk")[:MOST]
+    events = Event.objects.filter(subject__in=list(names)).order_by("-pk")[:MOST]
     moments = [
-        Moment(event.occurred_at, event.kind, event.subject, "", "", event.payload)
+        Moment(
+            event.occurred_at,
+            event.kind,
+            event.subject,
+            names[event.subject],
+            "",
+            "",
+            event.payload,
+        )
         for event in events
     ]
     if may_see_audit:
-        entries = AuditEntry.objects.filter(subject__in=ids)
+        entries = AuditEntry.objects.filter(subject__in=list(names))
         if subscriber is not None:
             entries = AuditEntry.objects.filter(subscriber=subscriber)
         moments += [
             Moment(
-                entry.at, entry.action, entry.subject, entry.actor_name, entry.reason, entry.detail
+                entry.at,
+                entry.action,
+                entry.subject,
+                names.get(entry.subject, ""),
+                entry.actor_name,
+                entry.reason,
+                entry.detail,
             )
             for entry in entries.order_by("-at")[:MOST]
         ]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ispops.console.sites import ConsoleSite
 
 SEE_SUBSCRIBERS = "parties.view_subscriber"
+SET_STANDING = "parties.change_subscriber"
 SEE_ORDERS = "provisioning.view_productorder"
 WORK_FALLOUT = "provisioning.work_fallout"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
@@ -23,6 +24,12 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("find/", subscribers.find, "console_search", SEE_SUBSCRIBERS),
     ("subscribers/", subscribers.listing, "console_subscribers", SEE_SUBSCRIBERS),
     ("subscribers/<str:ref>/", subscribers.page, "console_subscriber", SEE_SUBSCRIBERS),
+    (
+        "subscribers/<str:ref>/standing/",
+        subscribers.set_standing,
+        "console_set_standing",
+        SET_STANDING,
+    ),
     ("orders/", orders.listing, "console_orders", SEE_ORDERS),
     ("orders/<str:ref>/", orders.page, "console_order", SEE_ORDERS),
     ("orders/<str:ref>/cancel/", orders.cancel, "console_cancel_order", WORK_FALLOUT),

@@ -19,6 +19,7 @@ MAY_OPEN = {
     "console_search": EVERY_DESK,
     "console_subscribers": EVERY_DESK,
     "console_subscriber": EVERY_DESK,
+    "console_set_standing": {roles.CSR},
     "console_orders": EVERY_DESK,
     "console_order": EVERY_DESK,
     "console_cancel_order": NETWORK_DESK,
@@ -34,6 +35,7 @@ MAY_OPEN = {
     "console_replay": {roles.OPERATIONS},
 }
 POSTS = {
+    "console_set_standing",
     "console_cancel_order",
     "console_retry_task",
     "console_skip_task",
@@ -48,6 +50,7 @@ def address_of(name: str, world: World) -> str:
     """Build the address of a page about something of the world's."""
     refs = {
         "console_subscriber": [world.ada.public_id],
+        "console_set_standing": [world.ada.public_id],
         "console_order": [world.stuck.public_id],
         "console_cancel_order": [world.stuck.public_id],
         "console_retry_task": [world.stuck.public_id, stuck_position(world)],

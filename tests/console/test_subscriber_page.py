@@ -191,6 +191,25 @@ def test_a_parked_webhook_can_be_sent_again(
     assert AuditEntry.objects.filter(subject=message.public_id, actor=boss).exists()
 
 
+def test_an_account_is_restricted_and_released_with_a_reason(world: World, csr: Client) -> None:
+    address = reverse("admin:console_set_standing", args=[world.ada.public_id])
+
+    csr.post(address, {"standing": "restricted", "reason": " "})
+    world.ada.refresh_from_db()
+    assert world.ada.standing == "good"
+
+    for standing in ("restricted", "good"):
+        csr.post(address, {"standing": standing, "reason": f"Now {standing}"})
+        world.ada.refresh_from_db()
+        entry = AuditEntry.objects.filter(action="subscriber.standing_set").latest("pk")
+        assert world.ada.standing == standing
+        assert (entry.subscriber, entry.reason) == (world.ada, f"Now {standing}")
+
+    csr.post(address, {"standing": "closed", "reason": "x"})
+    world.ada.refresh_from_db()
+    assert world.ada.standing == "good"
+
+
 def test_a_row_of_the_plain_list_leads_to_the_page(world: World, csr: Client) -> None:
     answer = csr.get(reverse("admin:parties_subscriber_change", args=[world.ada.pk]))
 

@@ -94,7 +94,8 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
     order = order_page.with_work(ProductOrder.objects.filter(pk=row.pk))[0]
     described = order_page.describe(order)
     requests = order_page.partner_requests(order)
-    ids = [order.public_id, *(asked.public_id for asked in requests)]
+    names = {order.public_id: ""}
+    names |= {asked.public_id: f"{asked.partner}: {asked.offering}" for asked in requests}
     return pages.show(
         request,
         "console/order.html",
@@ -102,7 +103,7 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         order=described,
         requests=requests,
         timeline=timeline.of(
-            ids,
+            names,
             may_see_audit=request.user.has_perm("parties.view_auditentry"),
         ),
         may_work=request.user.has_perm("provisioning.work_fallout"),

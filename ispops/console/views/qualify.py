@@ -65,22 +65,26 @@ def ask(request: HttpRequest) -> HttpResponse:
 @require_safe
 def result(request: HttpRequest, ref: str) -> HttpResponse:
     """Show a stored answer with what only staff may know."""
-    offers = QualifiedOffer.objects.select_related(
+    promises = QualifiedOffer.objects.select_related(
         "offering", "provider", "coverage__node"
     ).order_by("-eligible", "offering__kind", "recurring_amount", "pk")
     answer = pages.get(
         ServiceQualification.objects.select_related("premises").prefetch_related(
-            Prefetch("offers", offers)
+            Prefetch("offers", promises)
         ),
         ServiceQualification,
         ref,
     )
+    offers = list(answer.offers.all())
     return pages.show(
         request,
         "console/qualification.html",
         "Qualification",
         answer=answer,
-        offers=list(answer.offers.all()),
+        offers=offers,
+        can_be_ordered=any(
+            offer.eligible and offer.offering.kind in ("access", "bundle") for offer in offers
+        ),
         networks=_networks(answer),
         has_expired=answer.expires_at <= timezone.now(),
         subscriber=_subscriber(request.GET.get("subscriber", "")),

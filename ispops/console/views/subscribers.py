@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, pages, search, subscriber_page
-from ispops.parties import webhooks
+from ispops.parties import accounts, webhooks
 from ispops.parties.models import Subscriber, WebhookDelivery
 
 PER_PAGE = 50
@@ -69,6 +69,20 @@ def from_list(request: HttpRequest, key: uuid.UUID) -> HttpResponse:
     if subscriber is None:
         raise Http404("There is no such subscriber.")
     return redirect("admin:console_subscriber", subscriber.public_id)
+
+
+@require_POST
+def set_standing(request: HttpRequest, ref: str) -> HttpResponse:
+    """Restrict an account, or put it in good standing again."""
+    subscriber = pages.get(Subscriber.objects.all(), Subscriber, ref)
+    actions.attempt_with_reason(
+        request,
+        accounts.set_standing,
+        done="The standing is set. It counts for whatever is asked from now on.",
+        subscriber_id=subscriber.pk,
+        standing=request.POST.get("standing", ""),
+    )
+    return redirect("admin:console_subscriber", ref)
 
 
 @require_POST

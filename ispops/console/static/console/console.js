@@ -5,8 +5,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const typing = (element) =>
     element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName);
 
+  const ROWS = "[data-rows] > tr, #result_list > tbody > tr";
+
   // Rows of a queue are walked with j and k and opened with Enter, as in a mail program.
-  const rows = () => Array.from(document.querySelectorAll("[data-rows] > tr"));
+  const rows = () => Array.from(document.querySelectorAll(ROWS));
   const choose = (step) => {
     const all = rows();
     if (!all.length) return;
@@ -33,7 +35,7 @@ document.addEventListener("DOMContentLoaded", () => {
     } else if (event.key === "j" || event.key === "k") {
       choose(event.key === "j" ? 1 : -1);
     } else if (event.key === "Enter" && event.target === document.body) {
-      const chosen = document.querySelector("[data-rows] > tr.c-chosen a");
+      const chosen = document.querySelector("tr.c-chosen a");
       if (chosen) chosen.click();
     }
   });
