@@ -8,10 +8,13 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help install chromium run test check openapi bench clean
 
 # 3.12 and 3.11 first, because the wheel that carries Redis ends there.
-PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python3.14 python; do \
+ifndef PYTHON
+PYTHON := $(shell for python in python3.12 python3.11 python3 python3.13 python3.14 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$python"; break; }; done)
+endif
 BIN := .venv/bin
+PIP_INSTALL := install -q --disable-pip-version-check -r requirements.txt
 
 # Production settings, as `check --deploy` should see them; nothing here is a real secret.
 PRODUCTION := env -u DEBUG -u ISPOPS_DEMO -u SECURE_COOKIES ALLOWED_HOSTS=isp.example \
@@ -23,21 +26,19 @@ help:  ## List the commands
 		while IFS='|' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
 install:  ## Make .venv with the pinned packages, when requirements.txt changed
-	@if [ -z "$(PYTHON)" ]; then \
+	@if cmp -s requirements.txt .venv/requirements.txt && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
+	if [ -z "$(PYTHON)" ]; then \
 		echo "Python 3.11 or later is missing: install it (for example: apt install python3 python3-pip)." >&2; \
-		exit 1; fi
-	@if ! cmp -s requirements.txt .venv/requirements.txt || ! $(BIN)/python -c '' 2>/dev/null; then \
-		echo "Installing the pinned packages into .venv (about a minute, the first time only) ..."; \
-		$(BIN)/python -c '' 2>/dev/null || rm -rf .venv; \
-		if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
-			$(PYTHON) -m venv .venv && \
-			$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt; \
-		elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-			$(PYTHON) -m venv --without-pip .venv && \
-			$(PYTHON) -m pip --python $(BIN)/python install -q --disable-pip-version-check -r requirements.txt; \
-		else \
-			echo "pip is missing for $(PYTHON): install it (for example: apt install python3-pip)." >&2; false; \
-		fi && cp requirements.txt .venv/requirements.txt || exit 1; fi
+		exit 1; fi; \
+	echo "Installing the pinned packages into .venv (about a minute, the first time only) ..."; \
+	$(BIN)/python -c '' 2>/dev/null || rm -rf .venv; \
+	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv .venv && $(BIN)/python -m pip $(PIP_INSTALL); \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+		$(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python $(PIP_INSTALL); \
+	else \
+		echo "pip is missing for $(PYTHON): install it (for example: apt install python3-pip)." >&2; false; \
+	fi && cp requirements.txt .venv/requirements.txt
 
 chromium: install
 	@$(BIN)/python tests/chromium.py
@@ -53,7 +54,7 @@ check: install  ## Format, lint, types, layers, migrations, deployment settings
 	@$(BIN)/ruff check --quiet .
 	@$(PLAIN) $(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(PLAIN) $(BIN)/python manage.py makemigrations --check --dry-run
+	@$(PLAIN) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 	@$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 openapi: install  ## Write the API's contract to ispops/openapi.yaml, after a change that is meant
