@@ -41,6 +41,7 @@ SHORT_WORDS = (
 )
 STREET_TYPES = frozenset(STREET_TYPE_ABBREVIATIONS) | frozenset(STREET_TYPE_ABBREVIATIONS.values())
 DIRECTIONS = frozenset(DIRECTIONAL_REPLACEMENTS.values())
+_STREET_ENDS = STREET_TYPES | DIRECTIONS
 # A number after one of these is the name of the road, not a flat in it.
 _NUMBERED_ROADS = frozenset({"HWY", "HIGHWAY", "RTE", "ROUTE", "RD", "ROAD", "LOOP", "TRL"})
 # Words for a part of a building that say nothing but that a number follows.
@@ -351,6 +352,8 @@ def _take_unit(line: str) -> tuple[str, str]:
 
 def _unit_by_parser(line: str) -> tuple[str, str]:
     """Take an unmarked unit (`4000 Carman Dr C47`) off a street line, if the parser sees one."""
+    if SHORT_WORDS.get(line.split()[-1], "") in _STREET_ENDS:
+        return line, ""  # The line ends as a street does, so there is nothing to take off.
     street, unit, city = _split_by_parser(f"{line}, AUSTIN", "TX", "78701")
     return (street, unit) if city == "AUSTIN" else (line, "")
 

@@ -335,7 +335,7 @@ def _product(sold: SoldOffering) -> eligibility.Product:
         upload_kbps=offering.upload_kbps or 0,
         needs_download_kbps=offering.needs_download_kbps,
         needs_low_latency=offering.needs_low_latency,
-        components=tuple(part.pk for part in sold.components),
+        components=sold.components,
     )
 
 

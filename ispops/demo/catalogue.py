@@ -1,5 +1,6 @@
-"""What the demo ISP sells: plans on three networks, three partners' products, add-ons, a bundle."""
+"""What the demo ISP sells: plans on three networks, products of three partners, a bundle."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,54 +17,71 @@ from ispops.parties.models import Partner
 
 Kind, Charge = ProductOffering.Kind, OfferingPrice.Charge
 Policy, Role, Basis = AddressEntitlement.Policy, SettlementTerm.Role, SettlementTerm.Basis
-MBPS = 1_000
+FIBER, CABLE, DSL = "harbor-fiber", "tidewater-cable", "copperline"
 GB, TB = 10**9, 10**12
+TELECOM, DIGITAL = "telecom", "digital-goods"
 
-# code, name, provider, technology, Mbit/s down and up, a month, once, wholesale a month
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """An access plan: speeds in megabits a second, amounts in dollars before tax."""
+
+    code: str
+    name: str
+    provider: str
+    down: int
+    up: int
+    month: str
+    once: str = "0"
+    wholesale: str = "0"
+    allowance_tb: int = 0
+    for_business: bool = False
+    policy: str = Policy.ASK_SUBSCRIBER
+    addresses: int = 1
+
+    @property
+    def technology(self) -> int:
+        kinds = {FIBER: Technology.FIBRE, CABLE: Technology.CABLE, DSL: Technology.COPPER}
+        return kinds[self.provider]
+
+
 PLANS = (
-    ("fiber-300", "Harbor Fiber 300", "harbor-fiber", Technology.FIBRE, 300, 300, "49", "0", "0"),
-    (
-        "fiber-1000", "Harbor Fiber Gig", "harbor-fiber", Technology.FIBRE,
-        1000, 1000, "69", "0", "0",
+    _Plan("fiber-300", "Harbor Fiber 300", FIBER, 300, 300, "49", allowance_tb=1),
+    _Plan("fiber-1000", "Harbor Fiber Gig", FIBER, 1000, 1000, "69"),
+    _Plan(
+        "fiber-business", "Harbor Fiber Business", FIBER, 2000, 2000, "189", once="99",
+        for_business=True, policy=Policy.GRANT_AND_CHARGE, addresses=5,
     ),
-    (
-        "fiber-business", "Harbor Fiber Business", "harbor-fiber", Technology.FIBRE,
-        2000, 2000, "189", "99", "0",
+    _Plan(
+        "cable-200", "Cable 200", CABLE, 200, 10, "45", once="50", wholesale="27.50",
+        allowance_tb=1,
     ),
-    ("cable-200", "Cable 200", "tidewater-cable", Technology.CABLE, 200, 10, "45", "50", "27.50"),
-    ("cable-1000", "Cable Gig", "tidewater-cable", Technology.CABLE, 1000, 35, "75", "50", "48"),
-    ("dsl-25", "DSL 25", "copperline", Technology.COPPER, 25, 3, "34", "35", "21"),
-    ("dsl-100", "DSL 100", "copperline", Technology.COPPER, 100, 20, "44", "35", "28"),
+    _Plan(
+        "cable-1000", "Cable Gig", CABLE, 1000, 35, "75", once="50", wholesale="48",
+        allowance_tb=1, policy=Policy.GRANT_AND_CHARGE,
+    ),
+    _Plan(
+        "cable-business", "Cable Business 500", CABLE, 500, 35, "119", once="99", wholesale="71",
+        for_business=True, policy=Policy.ASK_CSR, addresses=5,
+    ),
+    _Plan("dsl-25", "DSL 25", DSL, 25, 3, "34", once="35", wholesale="21", policy=Policy.DENY),
+    _Plan("dsl-70", "DSL 70", DSL, 70, 20, "44", once="35", wholesale="28"),
 )  # fmt: skip
 
 
 def load(*, at: datetime) -> None:
-    """Publish the catalogue, once."""
-    if ProductOffering.objects.filter(code=PLANS[0][0]).exists():
+    """Publish the catalogue; once, so that what was changed in the console since stays."""
+    if ProductOffering.objects.exists():
         return
-    publishing.set_tax_rate(category="telecom", percent=Decimal("6.35"), at=at)
-    publishing.set_tax_rate(category="digital-goods", percent=Decimal("1"), at=at)
+    publishing.set_tax_rate(category=TELECOM, percent=Decimal("6.35"), at=at)
+    publishing.set_tax_rate(category=DIGITAL, percent=Decimal("1"), at=at)
     partners = {partner.code: partner for partner in Partner.objects.all()}
     extra_address = _addons(at)
-    plans = {plan[0]: _plan(plan, partners, extra_address, at) for plan in PLANS}
-    products = _partner_products(partners, at)
-    bundle = publishing.create_offering(
-        code="harbor-home",
-        name="Harbor Home",
-        kind=Kind.BUNDLE,
-        description="Gigabit fiber, protection for every device and backup, in one price.",
-        at=at,
-    )
-    publishing.define_bundle(
-        bundle=bundle,
-        components=[
-            (plans["fiber-1000"], 6900),
-            (products["shieldwall-family"], 599),
-            (products["cloudvault-home"], 499),
-        ],
-        at=at,
-    )
-    _recurring(bundle, "74.99", at)
+    plans = {plan.code: _access(plan, partners, extra_address, at) for plan in PLANS}
+    security = _security(partners["shieldwall"], at)
+    _films(partners["cinebox"], at)
+    backup = _backup(partners["cloudvault"], at)
+    _bundle([(plans["fiber-1000"], 6_900), (security, 599), (backup, 499)], at)
 
 
 def _addons(at: datetime) -> ProductOffering:
@@ -73,158 +91,127 @@ def _addons(at: datetime) -> ProductOffering:
         kind=Kind.ADDON,
         addon_type=ProductOffering.Addon.EXTRA_ADDRESS,
         description="One more public address, for one more device.",
+        tax_category=TELECOM,
         at=at,
     )
-    _recurring(extra, "3", at)
+    _price(extra, Charge.RECURRING, "3", "Every month", at)
     static = publishing.create_offering(
         code="static-address",
         name="Static IP address",
         kind=Kind.ADDON,
         addon_type=ProductOffering.Addon.STATIC_ADDRESS,
         description="An address that never changes, for a server of your own.",
+        tax_category=TELECOM,
         at=at,
     )
-    _recurring(static, "5", at)
+    _price(static, Charge.RECURRING, "9", "Every month", at)
     return extra
 
 
-def _plan(
-    plan: tuple[Any, ...],
-    partners: dict[str, Partner],
-    extra_address: ProductOffering,
-    at: datetime,
+def _access(
+    plan: _Plan, partners: dict[str, Partner], extra_address: ProductOffering, at: datetime
 ) -> ProductOffering:
-    code, name, provider, technology, down, up, month, once, wholesale = plan
-    is_business = code.endswith("business")
+    provider = partners[plan.provider]
     offering = publishing.create_offering(
-        code=code,
-        name=name,
+        code=plan.code,
+        name=plan.name,
         kind=Kind.ACCESS,
-        provider=partners[provider],
-        technology=technology,
-        download_kbps=down * MBPS,
-        upload_kbps=up * MBPS,
-        subscriber_kind="business" if is_business else "",
+        provider=provider,
+        technology=plan.technology,
+        download_kbps=plan.down * 1_000,
+        upload_kbps=plan.up * 1_000,
+        subscriber_kind="business" if plan.for_business else "",
+        tax_category=TELECOM,
         at=at,
     )
-    _recurring(offering, month, at)
-    if Decimal(once):
-        _price(offering, Charge.ONE_OFF, once, "Installation", at)
-    if technology == Technology.CABLE:
+    _price(offering, Charge.RECURRING, plan.month, "Every month", at)
+    if Decimal(plan.once):
+        _price(offering, Charge.ONE_OFF, plan.once, "Installation", at)
+    if plan.allowance_tb:
         _price(
-            offering,
-            Charge.USAGE,
-            "10",
-            "Data beyond 1 TB",
-            at,
-            unit="byte",
-            allowance=TB,
-            block_size=50 * GB,
-            counts_started_blocks=True,
-        )
-    if Decimal(wholesale):
+            offering, Charge.USAGE, "2", "Traffic beyond the allowance", at, unit="byte",
+            allowance=plan.allowance_tb * TB, block_size=10 * GB, counts_started_blocks=True,
+        )  # fmt: skip
+    if Decimal(plan.wholesale):
         publishing.set_settlement_term(
             offering=offering,
             role=Role.NETWORK_PROVIDER,
-            partner=partners[provider],
+            partner=provider,
             basis=Basis.FIXED,
-            amount=Decimal(wholesale),
+            amount=Decimal(plan.wholesale),
             at=at,
         )
     publishing.set_entitlement(
         offering=offering,
-        policy=Policy.GRANT_AND_CHARGE if is_business else Policy.ASK_SUBSCRIBER,
-        ipv4_addresses=5 if is_business else 1,
-        extra_address=extra_address,
+        policy=plan.policy,
+        ipv4_addresses=plan.addresses,
+        extra_address=None if plan.policy == Policy.DENY else extra_address,
         at=at,
     )
     return offering
 
 
-def _partner_products(partners: dict[str, Partner], at: datetime) -> dict[str, ProductOffering]:
-    shieldwall = _product(
-        "shieldwall-family",
-        "ShieldWall Family",
-        "Protection against malware and fraud for every device at home.",
-        partners["shieldwall"],
-        "70",
-        at,
+def _security(shieldwall: Partner, at: datetime) -> ProductOffering:
+    suite = _product(
+        shieldwall, "70", at,
+        code="shieldwall-family",
+        name="ShieldWall Family",
+        description="Protection against malware and fraud for every device at home.",
         is_subscription=True,
-    )
-    _recurring(shieldwall, "5.99", at)
+    )  # fmt: skip
+    _price(suite, Charge.RECURRING, "5.99", "Every month", at)
+    return suite
+
+
+def _films(cinebox: Partner, at: datetime) -> None:
     film = _product(
-        "cinebox-film",
-        "Cinebox film",
-        "One film tonight, in 4K, for 48 hours.",
-        partners["cinebox"],
-        "80",
-        at,
-        needs_download_kbps=15 * MBPS,
-    )
+        cinebox, "80", at,
+        code="cinebox-film",
+        name="Cinebox film",
+        description="One film tonight, in 4K, for 48 hours.",
+        needs_download_kbps=15_000,
+    )  # fmt: skip
     _price(film, Charge.ONE_OFF, "4.99", "One film", at)
     stream = _product(
-        "cinebox-stream",
-        "Cinebox by the minute",
-        "Series and sport, paid by the minute: the more you watch, the less a minute costs.",
-        partners["cinebox"],
-        "80",
-        at,
+        cinebox, "80", at,
+        code="cinebox-stream",
+        name="Cinebox by the minute",
+        description="Series and sport: the more you watch, the less a minute costs.",
         is_subscription=True,
-        needs_download_kbps=8 * MBPS,
-    )
+        needs_download_kbps=8_000,
+        needs_low_latency=True,
+    )  # fmt: skip
     _price(
-        stream,
-        Charge.USAGE,
-        "0.02",
-        "Minutes watched",
-        at,
-        unit="minute",
-        allowance=30,
-        tiers=[{"up_to": 600, "amount": "0.02"}, {"up_to": None, "amount": "0.01"}],
-    )
+        stream, Charge.USAGE, "0.02", "Minutes watched", at, unit="minute", allowance=30,
+        tiers=[
+            {"up_to": 600, "amount": "0.02"},
+            {"up_to": 1_800, "amount": "0.015"},
+            {"up_to": None, "amount": "0.01"},
+        ],
+    )  # fmt: skip
+
+
+def _backup(cloudvault: Partner, at: datetime) -> ProductOffering:
     vault = _product(
-        "cloudvault-home",
-        "CloudVault Home",
-        "Backup of your computers: 50 GB included, more as you need it.",
-        partners["cloudvault"],
-        "65",
-        at,
+        cloudvault, "65", at,
+        code="cloudvault-home",
+        name="CloudVault Home",
+        description="Backup of your computers: 50 GB included, more as you need it.",
         is_subscription=True,
-        needs_download_kbps=2 * MBPS,
-    )
-    _recurring(vault, "4.99", at)
+        needs_download_kbps=2_000,
+    )  # fmt: skip
+    _price(vault, Charge.RECURRING, "4.99", "Every month", at)
     _price(
-        vault,
-        Charge.USAGE,
-        "0.50",
-        "Storage beyond 50 GB",
-        at,
-        unit="gigabyte",
-        allowance=50,
-        block_size=10,
-        counts_started_blocks=True,
-    )
-    return {product.code: product for product in (shieldwall, film, stream, vault)}
+        vault, Charge.USAGE, "0.50", "Backup beyond 50 GB", at, unit="gigabyte", allowance=50,
+        block_size=10, counts_started_blocks=True,
+    )  # fmt: skip
+    return vault
 
 
-def _product(
-    code: str,
-    name: str,
-    description: str,
-    bsp: Partner,
-    percent: str,
-    at: datetime,
-    **facts: Any,
-) -> ProductOffering:
+def _product(bsp: Partner, percent: str, at: datetime, **facts: Any) -> ProductOffering:
+    """Publish a partner's product; the partner gets this percentage of what is paid for it."""
     offering = publishing.create_offering(
-        code=code,
-        name=name,
-        kind=Kind.BSP,
-        provider=bsp,
-        description=description,
-        tax_category="digital-goods",
-        at=at,
-        **facts,
+        kind=Kind.BSP, provider=bsp, tax_category=DIGITAL, at=at, **facts
     )
     publishing.set_settlement_term(
         offering=offering,
@@ -237,8 +224,17 @@ def _product(
     return offering
 
 
-def _recurring(offering: ProductOffering, amount: str, at: datetime) -> None:
-    _price(offering, Charge.RECURRING, amount, "Every month", at)
+def _bundle(components: list[tuple[ProductOffering, int]], at: datetime) -> None:
+    bundle = publishing.create_offering(
+        code="harbor-home",
+        name="Harbor Home",
+        kind=Kind.BUNDLE,
+        description="Gigabit fiber, protection for every device and backup, in one price.",
+        tax_category=TELECOM,
+        at=at,
+    )
+    publishing.define_bundle(bundle=bundle, components=components, at=at)
+    _price(bundle, Charge.RECURRING, "74.99", "Every month", at)
 
 
 def _price(

@@ -7,6 +7,7 @@ that it passes by, are by premises.
 """
 
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,26 +27,24 @@ DSL_STATES = frozenset(
 )
 # Nobody reaches AK, AZ, ID, MN, NM, OR and TX. In these cities fiber goes to some buildings only.
 FIBER_BUILDINGS = frozenset({("IN", "Bloomington"), ("OH", "Dublin")})
+SMALLEST_CITY = 5
 PORTS_OF_A_NODE = 48
-SMALL_NODE = ("MD", "Annapolis", 2)
-FULL_NODE = ("MD", "Glen Burnie", 4)
+# A node where two lines are left, and one whose ports were all taken before this system was.
+SMALL_NODE = ("MD Annapolis", 2)
+FULL_NODE = ("MD Glen Burnie", 4)
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """An H3 cell with places in it, and the first city that has it."""
+    """An H3 cell with places in it, the state, and the node that serves it."""
 
     index: str
     region: str
-    city: str
+    node: str
 
     @property
     def chance(self) -> int:
         return zlib.crc32(self.index.encode())
-
-    @property
-    def node(self) -> str:
-        return f"{self.region} {self.city}"
 
 
 def load(*, at: datetime) -> None:
@@ -62,10 +61,14 @@ def load(*, at: datetime) -> None:
 
 
 def _cells() -> list[_Cell]:
+    """Return all cells with places; a city of some size has a node, the rest of a state one."""
     places = Premises.objects.exclude(h3_res8="").order_by("region", "city", "h3_res8")
+    listed = list(places.values_list("h3_res8", "region", "city").distinct())
+    sizes = Counter((region, city) for _, region, city in listed)
     first: dict[str, _Cell] = {}
-    for index, region, city in places.values_list("h3_res8", "region", "city").distinct():
-        first.setdefault(index, _Cell(index, region, city))
+    for index, region, city in listed:
+        node = city if sizes[region, city] >= SMALLEST_CITY else "country"
+        first.setdefault(index, _Cell(index, region, f"{region} {node}"))
     return list(first.values())
 
 
@@ -76,9 +79,14 @@ def _load_cells(
     reached = [cell for cell in cells if cell.region in states and _facts(technology, cell)]
     # Only the ISP's own network tells how many ports it has; the others are asked by order.
     if code == FIBER:
+        sizes = dict((SMALL_NODE, FULL_NODE))
         for name in sorted({cell.node for cell in reached}):
             coverage.create_node(
-                provider=provider, name=name, technology=technology, ports=_ports(name), at=at
+                provider=provider,
+                name=name,
+                technology=technology,
+                ports=sizes.get(name, PORTS_OF_A_NODE),
+                at=at,
             )
     rows = (
         {"technology": technology, "h3_res8": cell.index, **(_facts(technology, cell) or {})}
@@ -86,13 +94,6 @@ def _load_cells(
         for cell in reached
     )
     coverage.import_coverage(rows=rows, provider=provider, at=at)
-
-
-def _ports(node: str) -> int:
-    for region, city, count in (SMALL_NODE, FULL_NODE):
-        if node == f"{region} {city}":
-            return count
-    return PORTS_OF_A_NODE
 
 
 def _facts(technology: int, cell: _Cell) -> dict[str, Any] | None:
@@ -144,9 +145,9 @@ def _fiber_by_premises() -> Iterator[dict[str, Any]]:
 
 
 def _fill_node(fiber: Partner, at: datetime) -> None:
-    """Take all ports of one node for lines that were there before this system was."""
-    region, city, count = FULL_NODE
-    area = CoverageArea.objects.filter(provider=fiber, node__name=f"{region} {city}").first()
+    """Take all ports of one node, for lines that are older than this system."""
+    name, count = FULL_NODE
+    area = CoverageArea.objects.filter(provider=fiber, node__name=name).first()
     place = Premises.objects.filter(h3_res8=area.h3_res8).first() if area else None
     if place is None:
         return

@@ -10,13 +10,13 @@ from qualification import coverage
 from qualification.models import Premises
 
 # Addresses for the guide and the tests, with what is true of them after loading; see the tests.
-TWO_NETWORKS = "50 Porter Street, Manchester, CT 06040"
-DSL_ONLY = "3800 North Old Wire Road, Fayetteville, AR 72703"
+TWO_NETWORKS = "12 Knox Street, Manchester, CT 06040"
+DSL_ONLY = "102 East Cydnee Street, Fayetteville, AR 72703"
 NOT_COVERED = "1129 I Street, Anchorage, AK 99501"
 SEVERAL_UNITS = "1150 South Clarizz Boulevard, Bloomington, IN 47401"
-WITH_CONSTRUCTION = ""
-FULL_NODE = ""
-UNLISTED = "52 Porter Street, Manchester, CT 06040"
+WITH_CONSTRUCTION = "141 Lavigne Road, Colchester, VT 05446"
+FULL_NODE = "1025 Rose Anne Road, Glen Burnie, MD 21060"
+UNLISTED = "14 Knox Street, Manchester, CT 06040"
 OUTSIDE = "1600 Pennsylvania Avenue Northwest, Washington, DC 20500"
 
 

@@ -1,5 +1,6 @@
 """`manage.py load_demo`: the demonstration's ISP, by the verbs of a real one."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -7,20 +8,19 @@ from django.db import transaction
 from django.utils import timezone
 
 from ispops.demo import catalogue, coverage, network, people, places
-from qualification.models import CoverageArea
+
+# The ISP has been in business for a while, so that whatever happens has a price.
+OPENED = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 class Command(BaseCommand):
-    """Loads once: what a visitor of the demonstration did since stays as it is."""
+    """Loads what is missing, and says nothing; what was changed since stays as it is."""
 
     help = "Load the demonstration ISP: people, places, coverage, catalogue and addresses."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
-        at = timezone.now()
-        people.load(at=at)
-        if not CoverageArea.objects.exists():
-            places.load(at=at)
-            coverage.load(at=at)
-        catalogue.load(at=at)
-        network.load(at=at)
+        people.load(at=timezone.now())
+        for part in (places, coverage, catalogue):
+            part.load(at=OPENED)
+        network.load(at=timezone.now())
