@@ -42,7 +42,7 @@ class OfferingNotCarried(Refusal):
 
 class OfferingWithdrawn(Refusal):
     code = "offering_withdrawn"
-    title = "The product is not sold at the moment"
+    title = "The offering is no longer sold"
 
 
 class SpendingLimitReached(Refusal):

@@ -1,0 +1,199 @@
+"""Purchases, use, charges, bills, the ledger and statements in the console.
+
+Everything is shown and nothing is edited; usage in error is sent to be rated again by its verb.
+"""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html_join
+
+from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline
+from ispops.money import format_money
+from rating import queries, usage
+from rating.models import (
+    BillLine,
+    Charge,
+    CustomerBill,
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+    MeteredSession,
+    Purchase,
+    SettlementStatement,
+    Usage,
+    UsageCounter,
+)
+
+
+@admin.register(Purchase)
+class PurchaseAdmin(ReadOnlyAdmin):
+    list_display = ("offering", "subscriber", "state", "channel", "placed_at", "settled_at")
+    list_filter = ("state", "channel", "offering__provider")
+    list_select_related = ("offering", "subscriber")
+    search_fields = ("subscriber__name", "subscriber__email", "offering__name")
+    ordering = ("-placed_at",)
+
+
+@admin.register(Usage)
+class UsageAdmin(ReadOnlyAdmin):
+    """All usage; with the state *Cannot be rated* it is the queue of rating errors."""
+
+    list_display = (
+        "event_id",
+        "source",
+        "subscriber",
+        "product_ref",
+        "quantity",
+        "unit",
+        "started_at",
+        "state",
+        "error",
+    )
+    list_filter = ("state", "error_code", "source")
+    list_select_related = ("subscriber",)
+    search_fields = ("event_id", "subscriber_ref", "subscriber__name")
+    ordering = ("-pk",)
+    actions = ("recycle",)
+
+    def has_recycle_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("rating.change_usage")  # type: ignore[union-attr]
+
+    @admin.action(description="Try to rate again", permissions=["recycle"])
+    def recycle(self, request: HttpRequest, queryset: QuerySet[Usage]) -> None:
+        keys = list(queryset.filter(state=Usage.State.ERROR).values_list("pk", flat=True))
+        freed = usage.recycle(
+            usage_ids=keys,
+            actor=request.user,  # type: ignore[arg-type]
+            at=timezone.now(),
+        )
+        left = len(keys) - freed
+        if freed:
+            self.message_user(request, f"{freed} will be rated.", messages.SUCCESS)
+        if left:
+            self.message_user(request, f"{left} still cannot be; see why.", messages.WARNING)
+        if not keys:
+            self.message_user(request, "None of these is in error.", messages.WARNING)
+
+
+@admin.register(MeteredSession)
+class MeteredSessionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "username",
+        "framed_ip",
+        "nas_ip",
+        "started_at",
+        "last_event_at",
+        "ended_at",
+        "input_bytes",
+        "output_bytes",
+        "was_reset",
+    )
+    list_filter = ("was_reset", ("ended_at", admin.EmptyFieldListFilter))
+    search_fields = ("username", "unique_session_id", "calling_station_id")
+    ordering = ("-last_event_at",)
+
+
+@admin.register(UsageCounter)
+class UsageCounterAdmin(ReadOnlyAdmin):
+    list_display = ("service", "price", "period_start", "quantity")
+    list_select_related = ("service__offering", "price__offering")
+    search_fields = ("service__subscriber__name",)
+    ordering = ("-period_start", "-pk")
+
+
+@admin.register(Charge)
+class ChargeAdmin(ReadOnlyAdmin):
+    list_display = (
+        "offering",
+        "subscriber",
+        "kind",
+        "amount",
+        "tax",
+        "isp_share",
+        "bsp_share",
+        "network_provider_share",
+        "charged_at",
+    )
+    list_filter = ("kind", "bsp", "network_provider", ("bill_line", admin.EmptyFieldListFilter))
+    list_select_related = ("offering", "subscriber", "price", "bsp", "network_provider")
+    search_fields = ("subscriber__name", "subscriber__email", "cause")
+    ordering = ("-charged_at", "-pk")
+    readonly_fields = ("why_this_amount",)
+    exclude = ("explanation",)
+
+    @admin.display(description="Net", ordering="amount_net")
+    def amount(self, charge: Charge) -> str:
+        return format_money(charge.amount_net, charge.currency)
+
+    @admin.display(description="Tax", ordering="amount_tax")
+    def tax(self, charge: Charge) -> str:
+        return format_money(charge.amount_tax, charge.currency)
+
+    @admin.display(description="Why this amount")
+    def why_this_amount(self, charge: Charge) -> str:
+        told = queries.why(charge)
+        lines = [told["rule"], told["price"], told["arithmetic"], told["bundle"], told["tax"]]
+        lines += [told["because"], *told["shares"]]
+        return format_html_join("", "<p>{}</p>", ((line,) for line in lines if line))
+
+
+class BillLineInline(ReadOnlyInline):
+    model = BillLine
+    fields = ("position", "description", "quantity", "unit", "amount_net", "amount_tax", "rounding")
+    show_change_link = False
+    ordering = ("position",)
+
+
+@admin.register(CustomerBill)
+class CustomerBillAdmin(ReadOnlyAdmin):
+    list_display = ("number", "subscriber", "period_start", "amount", "due_date", "issued_at")
+    list_select_related = ("subscriber",)
+    search_fields = ("number", "subscriber__name", "subscriber__email")
+    ordering = ("-number",)
+    inlines = (BillLineInline,)
+
+    @admin.display(description="To pay", ordering="amount_due")
+    def amount(self, bill: CustomerBill) -> str:
+        return format_money(bill.amount_due, bill.currency)
+
+
+class LedgerEntryInline(ReadOnlyInline):
+    model = LedgerEntry
+    fields = ("account", "amount")
+    show_change_link = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        return rows.select_related("account__subscriber", "account__partner").order_by("-amount")
+
+
+@admin.register(LedgerTransaction)
+class LedgerTransactionAdmin(ReadOnlyAdmin):
+    list_display = ("description", "cause", "posted_at")
+    search_fields = ("cause", "description")
+    ordering = ("-pk",)
+    inlines = (LedgerEntryInline,)
+
+
+@admin.register(LedgerAccount)
+class LedgerAccountAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "subscriber", "partner", "currency")
+    list_filter = ("kind",)
+    list_select_related = ("subscriber", "partner")
+    search_fields = ("subscriber__name", "partner__name")
+
+
+@admin.register(SettlementStatement)
+class SettlementStatementAdmin(ReadOnlyAdmin):
+    list_display = ("partner", "period_start", "period_end", "charge_count", "total", "issued_at")
+    list_filter = ("partner",)
+    list_select_related = ("partner",)
+    ordering = ("-period_start", "partner")
+
+    @admin.display(description="Amount", ordering="amount")
+    def total(self, statement: SettlementStatement) -> str:
+        return format_money(statement.amount, statement.currency)

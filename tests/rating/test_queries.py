@@ -1,0 +1,197 @@
+"""What is shown of use and money, and to whom."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from ispops.parties.models import Subscriber
+from provisioning.models import PartnerSubscriber, Service
+from rating import billing, purchases, queries, usage
+from rating.models import Charge, Usage
+from tests import factories
+from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
+from tests.rating.test_sessions import told
+
+pytestmark = pytest.mark.django_db
+TERABYTE = 10**12
+
+
+class TestTraffic:
+    @pytest.fixture
+    def used(self, shop: Shop, line: Service) -> None:
+        server = factories.address_server(at=NOON)
+        told(server, line, age=300, up=10, down=100)
+        # In New York, 3:00 UTC is still the day before.
+        for day, hour in ((2, 15), (3, 15)):
+            told(
+                server,
+                line,
+                age=60,
+                down=7,
+                start=NOON + timedelta(days=day, hours=hour),
+                unique_session_id=f"{day}",
+            )
+        usage.meter_accounting(at=NOON + timedelta(days=5))
+
+    @pytest.mark.usefixtures("used")
+    def test_days_are_days_where_the_isp_is_and_none_is_left_out(
+        self, line: Service, ada: Subscriber
+    ) -> None:
+        days = queries.usage_by_day(ada, line, MAY)
+        assert [(d.day, d.download_bytes, d.upload_bytes, d.total_bytes) for d in days] == [
+            (date(2026, 5, 4), 100, 10, 110),
+            (date(2026, 5, 5), 0, 0, 0),
+            (date(2026, 5, 6), 7, 0, 7),
+            (date(2026, 5, 7), 7, 0, 7),
+        ]
+        assert queries.usage_by_day(ada, line, JUNE) == []
+
+    @pytest.mark.usefixtures("used")
+    def test_the_allowance_counts_what_is_rated(self, line: Service) -> None:
+        at = NOON + timedelta(days=5)
+        before = queries.allowance(line, at)
+        assert (before.used, before.included, before.percent) == (0, TERABYTE, 0)
+        rate(at)
+        after = queries.allowance(line, at)
+        assert (after.used, after.left, after.beyond) == (124, TERABYTE - 124, 0)
+
+    @pytest.mark.parametrize(
+        ("used", "percent", "threshold", "beyond"),
+        [
+            (TERABYTE // 2 - 1, 49, None, 0),
+            (TERABYTE // 2, 50, 50, 0),
+            (TERABYTE, 100, 100, 0),
+            (TERABYTE * 2, 200, 100, TERABYTE),
+        ],
+    )
+    def test_percentages_and_thresholds(
+        self, line: Service, used: int, percent: int, threshold: int | None, beyond: int
+    ) -> None:
+        told(factories.address_server(at=NOON), line, down=used)
+        usage.meter_accounting(at=NOON)
+        rate()
+        found = queries.allowance(line, NOON)
+        assert (found.percent, found.threshold, found.beyond) == (percent, threshold, beyond)
+
+    def test_a_plan_without_a_limit(self, line: Service) -> None:
+        line.offering.prices.filter(charge="usage").update(valid_to=NOON)
+        told(factories.address_server(at=NOON), line, down=500)
+        usage.meter_accounting(at=NOON)
+        found = queries.allowance(line, NOON)
+        assert (found.used, found.included, found.percent, found.left) == (500, None, None, None)
+        assert (found.beyond, found.threshold) == (0, None)
+
+
+class TestWhy:
+    def test_a_purchase(
+        self, shop: Shop, line: Service, ada: Subscriber, django_assert_num_queries
+    ) -> None:
+        purchase = buy(line, shop.film)
+        [charge] = queries.charges_of(ada)
+        with django_assert_num_queries(0):
+            told_why = queries.why(charge)
+        assert told_why == {
+            "rule": "A price that is paid once",
+            "price": f"A film ({charge.price_id} from 2026-01-01)",
+            "arithmetic": "one price of 4.99",
+            "bundle": "",
+            "tax": "10 % of 4.99 = 0.499",
+            "because": "",
+            "shares": ["Harbor Broadband: USD 1.497", "Films: USD 3.493"],
+            "caused_by": "The purchase",
+            "cause_id": purchase.public_id,
+        }
+        assert queries.cause_of(charge) == purchase
+
+    def test_every_cause_is_found_again(self, shop: Shop, line: Service, ada: Subscriber) -> None:
+        film = buy(line, shop.film)
+        purchases.reverse_purchase(service_order_id=film.service_order_id, because="No.", at=NOON)
+        subscribed(line, shop.minutes)
+        report(shop.films, event(line, shop.minutes, 150))
+        rate()
+        billing.issue_bill(subscriber=ada, period=MAY, at=JUNE.start)
+        found = {
+            charge.cause.partition(":")[0]: queries.cause_of(charge)
+            for charge in queries.charges_of(ada)
+        }
+        assert found == {
+            "purchase": film,
+            "reversal": Charge.objects.get(offering=shop.film, kind="one_off"),
+            "usage": Usage.objects.get(),
+            "recurring": line,
+            "activation": line,
+        }
+        for charge in queries.charges_of(ada):
+            assert queries.why(charge)["rule"]
+            assert queries.why(charge)["arithmetic"]
+
+    def test_charges_of_one_period(self, shop: Shop, line: Service, ada: Subscriber) -> None:
+        for at in (NOON, MAY.end):
+            buy(line, shop.film, at=at)
+        assert queries.charges_of(ada).count() == 2
+        assert [c.period_start for c in queries.charges_of(ada, JUNE)] == [MAY.end]
+
+
+class TestWhatAPartnerSees:
+    def test_its_own_shares_by_its_own_names(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        buy(line, shop.film)
+        buy(line, shop.storage)
+        billing.issue_bill(subscriber=ada, period=MAY, at=JUNE.start)
+        [film] = queries.partner_charges(shop.films)
+        reference = PartnerSubscriber.objects.get(partner=shop.films, subscriber=ada).reference
+        assert (film.share, film.subscriber_ref) == (Decimal("3.493"), reference)
+        assert {c.share for c in queries.partner_charges(shop.isp.fibre)} == {
+            c.network_provider_share for c in Charge.objects.filter(offering=shop.isp.fast)
+        }
+        assert queries.partner_charges(shop.isp.copper).count() == 0
+
+    def test_the_retail_amount_is_not_even_read(self, shop: Shop, line: Service) -> None:
+        buy(line, shop.film)
+        [film] = queries.partner_charges(shop.films)
+        secret = {"amount_net", "amount_tax", "isp_share", "network_provider_share", "explanation"}
+        assert secret <= film.get_deferred_fields()
+
+    def test_one_that_is_both_gets_both_parts(self, shop: Shop, line: Service) -> None:
+        buy(line, shop.film)
+        charge = Charge.objects.get()
+        Charge.objects.create(
+            subscriber=charge.subscriber,
+            offering=shop.film,
+            kind="one_off",
+            cause="test:both",
+            period_start=NOON,
+            currency="USD",
+            amount_net=Decimal(5),
+            isp_share=Decimal(1),
+            bsp_share=Decimal(3),
+            network_provider_share=Decimal(1),
+            amount_tax=Decimal(0),
+            bsp=shop.backup,
+            network_provider=shop.backup,
+            charged_at=NOON,
+        )
+        assert queries.partner_charges(shop.backup).get().share == Decimal(4)
+
+    def test_its_own_purchases_and_reports(self, shop: Shop, line: Service) -> None:
+        buy(line, shop.film)
+        subscribed(line, shop.minutes)
+        subscribed(line, shop.storage)
+        report(shop.films, event(line, shop.minutes, 150))
+        rate()
+        report(shop.films, event(line, shop.minutes, unit="hour"))
+        report(shop.backup, event(line, shop.storage, unit="gigabyte"))
+        assert {p.offering for p in queries.partner_purchases(shop.films)} == {
+            shop.film,
+            shop.minutes,
+        }
+        assert [u.is_charged for u in queries.partner_usage(shop.films)] == [False, True]
+        assert queries.partner_usage(shop.backup).count() == 1
+
+    def test_the_error_queue(self, shop: Shop, line: Service) -> None:
+        report(shop.films, event(line, shop.minutes))
+        assert [u.error_code for u in queries.usage_errors()] == ["not_subscribed"]

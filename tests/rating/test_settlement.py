@@ -1,0 +1,82 @@
+"""Statements are the sums of the shares, and every share is on exactly one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from ispops.models import Event
+from ispops.parties.models import Partner, Subscriber
+from provisioning.models import Service
+from rating import billing, purchases, settlement
+from rating.models import Charge, SettlementStatement
+from rating.settlement import SETTLED_AFTER, PeriodNotOver, settle_period
+from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
+
+pytestmark = pytest.mark.django_db
+
+
+def settle(partner: Partner, period=MAY) -> SettlementStatement:
+    return settle_period(partner=partner, period=period, at=period.end + SETTLED_AFTER)
+
+
+def test_a_statement_is_the_sum_of_the_partners_shares(
+    shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    buy(line, shop.film)
+    subscribed(line, shop.minutes)
+    report(shop.films, event(line, shop.minutes, 150))
+    rate()
+    buy(line, shop.storage)
+    statement = settle(shop.films)
+    # 70 % of a film for 4.99 and of 50 minutes for 1.00.
+    assert (statement.amount, statement.charge_count) == (Decimal("4.193"), 2)
+    assert settle(shop.backup).charge_count == 1
+    told = Event.objects.filter(kind="statement.issued").earliest("pk")
+    assert (told.subject, told.payload["partner"]) == (statement.public_id, "films")
+
+
+def test_a_network_provider_gets_its_part_when_the_bill_is_made(
+    shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    billing.issue_bill(subscriber=ada, period=MAY, at=JUNE.start)
+    assert settle(shop.isp.fibre).amount == 0
+    rows = Charge.objects.filter(network_provider=shop.isp.fibre)
+    assert settle(shop.isp.fibre, JUNE).amount == sum(c.network_provider_share for c in rows)
+
+
+def test_what_is_taken_back_counts_in_the_period_in_which_it_is(shop: Shop, line: Service) -> None:
+    film = buy(line, shop.film)
+    first = settle(shop.films)
+    purchases.reverse_purchase(service_order_id=film.service_order_id, because="No.", at=JUNE.start)
+    assert settle(shop.films) == first
+    second = settle(shop.films, JUNE)
+    assert (first.amount, second.amount) == (Decimal("3.493"), Decimal("-3.493"))
+
+
+def test_a_charge_on_the_edge_is_on_one_statement(shop: Shop, line: Service) -> None:
+    buy(line, shop.film, at=MAY.end - timedelta(microseconds=1))
+    buy(line, shop.film, at=MAY.end)
+    assert [settle(shop.films, period).charge_count for period in (MAY, JUNE)] == [1, 1]
+
+
+def test_a_second_run_changes_nothing(shop: Shop, line: Service) -> None:
+    buy(line, shop.film)
+    first = settle(shop.films)
+    assert settle(shop.films) == first
+    assert SettlementStatement.objects.count() == 1
+
+
+def test_a_partner_without_shares_gets_a_statement_of_nothing(shop: Shop) -> None:
+    statement = settle(shop.films)
+    assert (statement.amount, statement.charge_count) == (Decimal(0), 0)
+
+
+def test_a_period_is_settled_once_everything_in_it_is_stored(shop: Shop) -> None:
+    early = MAY.end + SETTLED_AFTER - timedelta(microseconds=1)
+    with pytest.raises(PeriodNotOver):
+        settlement.settle_period(partner=shop.films, period=MAY, at=early)
+    assert SettlementStatement.objects.count() == 0
+    assert NOON in MAY
