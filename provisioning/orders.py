@@ -25,7 +25,7 @@ Kind = ProductOffering.Kind
 
 class SubscriberNotInGoodStanding(Refusal):
     code = "subscriber_not_in_good_standing"
-    title = "The account cannot order at the moment"
+    title = "The account is not in good standing"
 
 
 class OfferingWithdrawn(Refusal):

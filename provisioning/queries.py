@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet, prefetch_related_objects
+from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 
 from ispops.parties.models import Partner, Subscriber, User
 from provisioning import plan
@@ -32,7 +32,8 @@ def lines_of(subscriber: Subscriber, *, with_ceased: bool = False) -> QuerySet[S
     if not with_ceased:
         lines = lines.exclude(state=Service.State.CEASED)
     with_names = lines.select_related("offering__provider", "bundle", "premises", "credential")
-    return with_names.prefetch_related("carried__offering__provider").order_by("created_at", "pk")
+    carried = Service.objects.select_related("offering__provider", "bundle").order_by("pk")
+    return with_names.prefetch_related(Prefetch("carried", carried)).order_by("created_at", "pk")
 
 
 def orders_of_user(user: User) -> QuerySet[ProductOrder]:
