@@ -207,3 +207,25 @@ def test_loading_again_changes_nothing_even_what_was_changed_since(isp: float) -
     before = [table.objects.count() for table in tables]
     load_all()
     assert [table.objects.count() for table in tables] == before
+
+
+@pytest.mark.django_db
+def test_command_loads_once_and_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from django.core.management import call_command
+
+    from ipam.models import Pool
+    from ispops.models import Event
+    from qualification.models import Premises
+
+    with override_settings(DEMO=True, DATA_DIR=tmp_path):
+        call_command("load_demo")
+        before = (Premises.objects.count(), Pool.objects.count(), Event.objects.count())
+        began = time.monotonic()
+        call_command("load_demo")
+        assert time.monotonic() - began < 5
+    assert before == (Premises.objects.count(), Pool.objects.count(), Event.objects.count())
+    assert before[0] == 3_850
+    assert before[1] > 0
+    assert capsys.readouterr() == ("", "")
