@@ -333,7 +333,7 @@ class _Request:
             return Answer(
                 Outcome.DENIED,
                 request=verdict.request,
-                reason=f"{verdict.reason} Meanwhile {exhausted.detail}",
+                reason=f"{verdict.reason} Meanwhile: {exhausted.detail}",
             )
         return Answer(
             Outcome.WALLED_GARDEN,

@@ -74,6 +74,15 @@ def who_had(address: str, at: datetime, *, vrf: int = 0) -> AllocationHistory | 
     Raises:
         InvalidInput: this is no address.
     """
+    return next(iter(stays_at(address, at, vrf=vrf)), None)
+
+
+def stays_at(address: str, at: datetime, *, vrf: int = 0) -> QuerySet[AllocationHistory]:
+    """Return `who_had` as a query: one row, or none.
+
+    Raises:
+        InvalidInput: this is no address.
+    """
     try:
         wanted = str(ipaddress.ip_address(address.strip()))
     except ValueError as error:
@@ -85,7 +94,6 @@ def who_had(address: str, at: datetime, *, vrf: int = 0) -> AllocationHistory | 
         AllocationHistory.objects.alias(stay=Stay())
         .filter(address__covers=wanted, stay__contains=at, vrf=vrf)
         .select_related("subscriber", "pool")
-        .first()
     )
 
 

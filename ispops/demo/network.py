@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from django.db import transaction
+
 from ipam import allocation, blocks
 from ipam.models import AddressServer, Block, Pool
 
@@ -19,8 +21,9 @@ POOLS = (
 )
 
 
+@transaction.atomic
 def load(*, at: datetime) -> None:
-    """Make the tree of blocks, its pools and the address server, once."""
+    """Make the tree of blocks, its pools and the address server: all of it, once."""
     if AddressServer.objects.filter(name=SERVER).exists():
         return
     server = allocation.create_server(

@@ -80,12 +80,13 @@ def a_pool(
     server: AddressServer,
     purpose: str = Purpose.DYNAMIC,
     name: str = "",
+    vrf: int = 0,
     **fields: Any,
 ) -> Pool:
     return blocks.create_pool(
         name=name or f"{purpose}-{network.partition('/')[0].replace('.', '-').replace(':', '-')}",
         server=server,
-        block=a_block(network),
+        block=a_block(network, vrf),
         purpose=purpose,
         at=NOON,
         **fields,
