@@ -62,7 +62,7 @@ def claim(rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: 
 
 def backoff(attempts: int, *, base: timedelta, most: timedelta) -> timedelta:
     """Return how long to wait after this many attempts: doubling, with jitter, up to a limit."""
-    wait = min(base * 2 ** min(attempts, 16), most)
+    wait: timedelta = min(base * 2 ** min(attempts, 16), most)
     return wait * random.uniform(0.5, 1.0)  # noqa: S311
 
 

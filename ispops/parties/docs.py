@@ -73,7 +73,7 @@ def areas(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def problems() -> list[dict[str, Any]]:
     """List every kind of problem that the code can answer with, by its code."""
-    known = {
+    known: dict[str, dict[str, Any]] = {
         code: {"code": code, "title": title, "status": None, "words": ""}
         for code, title in FRAMEWORK_TITLES.items()
     }

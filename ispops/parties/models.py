@@ -32,7 +32,7 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractUser):
     """A login: of a subscriber's household, of the ISP's staff, or of a partner's program."""
 
-    username = None
+    username = None  # type: ignore[assignment]  # people log in by e-mail
     email = models.EmailField("e-mail address", unique=True)
 
     USERNAME_FIELD = "email"

@@ -5,6 +5,7 @@ import ipaddress
 import secrets
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.idp.oidc.models import Client
@@ -214,7 +215,7 @@ def _note(
     actor: User | None,
     at: datetime,
     reason: str = "",
-    **detail: object,
+    **detail: Any,
 ) -> None:
     audit.record(
         actor=actor,

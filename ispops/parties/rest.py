@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any
 
 from allauth.idp.oidc.internal.resources import is_resources_subset
 from allauth.idp.oidc.models import Token
@@ -110,7 +110,7 @@ def calling_partner(request: Request) -> Partner:
 class NewestFirstCursor(CursorPagination):
     """Pages of `limit` rows, newest first; `next` is the address of the next page or null."""
 
-    ordering: ClassVar[str] = "-pk"
+    ordering = "-pk"
     page_size_query_param = "limit"
     max_page_size = 500
 

@@ -39,7 +39,7 @@ def grant(sender: AppConfig, using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
     own = list(permissions.filter(content_type__app_label=sender.label))
     for role in ROLES:
         names = [name for label, name in _declared(role) if label == sender.label]
-        group, _ = groups.get_or_create(name=role)
+        group = groups.get_or_create(name=role)[0]
         wanted = {
             permission
             for permission in own
