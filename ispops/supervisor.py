@@ -153,7 +153,7 @@ class Keeper:
         pause = min(2.0**self.deaths, LONGEST_PAUSE)
         self.deaths += 1
         self._again_at = time.monotonic() + pause
-        self.say(f"{reason}; starting it again in {pause:.0f} s.")
+        self.say(f"{reason.rstrip('.')}; starting it again in {pause:.0f} s.")
 
 
 def main() -> int:

@@ -182,11 +182,14 @@ def make_demo() -> tuple[str, Path]:
         if not (run / "demo.done").exists():
             databases.copy_database(databases.make_template(), name)
             folder.mkdir(exist_ok=True)
-            subprocess.run(
+            prepared = subprocess.run(
                 [sys.executable, "manage.py", "prepare"],
                 cwd=databases.REPOSITORY,
                 env=environment(folder, name, "http://127.0.0.1", os.environ["REDIS_URL"]),
-                check=True,
+                capture_output=True,
+                text=True,
+                check=False,
             )
+            assert prepared.returncode == 0, prepared.stdout + prepared.stderr
             (run / "demo.done").touch()
     return name, folder
