@@ -115,10 +115,10 @@ class Isp:
         request = {"service_ref": self.service, "server": self.server, **changes}
         return allocation.request_addresses(device=device, at=at, **request)
 
-    def release(self, device: str, *, at: datetime = NOON, because: str = "session_ended") -> int:
-        return allocation.release_address(
-            service_ref=self.service, device=device, at=at, because=because
-        )
+    def release(self, device: str, *, at: datetime = NOON, **changes: Any) -> int:
+        """End the session of a device of the service."""
+        release = {"service_ref": self.service, "because": "session_ended", **changes}
+        return allocation.release_address(device=device, at=at, **release)
 
 
 def an_isp(

@@ -1,0 +1,289 @@
+"""Many connections ask for addresses at the same moment.
+
+Nobody gets what somebody else has, nobody gets more than the plan includes, and *full* is said
+only when it is true. Each promise is also shown to break when its guard is off.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pytest
+from django.db import IntegrityError, connection
+
+from ipam import allocation, extents, leases, overallocation, statements
+from ipam.models import (
+    AddressHolder,
+    Allocation,
+    AllocationHistory,
+    ExtraAddress,
+    FreeExtent,
+    OverallocationRequest,
+    Pool,
+)
+from ispops.models import Event
+from tests.ipam.ground import NOON, Isp, Policy, after, an_isp, mac
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ASKERS = 8
+ACTIVE = Allocation.State.ACTIVE
+T = TypeVar("T")
+
+
+def at_once(work: Callable[[int], T], times: int = ASKERS) -> list[T]:
+    """Do the work `times` over from eight connections, which begin together."""
+    together = threading.Barrier(ASKERS)
+
+    def one(number: int) -> list[T]:
+        try:
+            together.wait(timeout=10)
+            return [work(each) for each in range(number, times, ASKERS)]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(ASKERS) as pool:
+        return [done for share in pool.map(one, range(ASKERS)) for done in share]
+
+
+def services(isp: Isp, count: int) -> list[str]:
+    """Open so many services of the ISP's subscriber."""
+    return [
+        allocation.open_holder(
+            service_ref=f"svc_{number}x", subscriber=isp.subscriber, plan=isp.plan, at=NOON
+        ).service_ref
+        for number in range(count)
+    ]
+
+
+def free_slots(pool: Pool) -> list[int]:
+    return [
+        slot
+        for extent in FreeExtent.objects.filter(pool=pool)
+        for slot in range(extent.first, extent.last + 1)
+    ]
+
+
+# --- Two askers never get the same address ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dynamic", "slots"), [("192.0.2.0/24", 254), ("192.0.2.0/27", 30), ("192.0.2.0/29", 6)]
+)
+def test_every_address_is_given_once_and_full_is_said_only_when_it_is(
+    dynamic: str, slots: int
+) -> None:
+    """Also with one shard, where every asker finds the only extent locked by another."""
+    isp = an_isp(dynamic=dynamic)
+    refs = services(isp, 48)
+    answers = at_once(lambda n: isp.ask(mac(1), service_ref=refs[n]), times=48)
+    granted = [answer for answer in answers if answer.outcome == "granted"]
+    assert len(granted) == min(48, slots)
+    assert len({answer.ipv4 for answer in granted}) == len(granted)
+    assert len({answer.ipv6_prefix for answer in granted}) == len(granted)
+    assert all("No address is free" in a.reason for a in answers if a not in granted)
+    held = Allocation.objects.filter(pool=isp.dynamic).values_list("slot", flat=True)
+    assert sorted([*held, *free_slots(isp.dynamic)]) == list(range(1, slots + 1))
+
+
+def test_one_device_that_asks_many_times_at_once_holds_one_address() -> None:
+    isp = an_isp()
+    answers = at_once(lambda _: isp.ask(mac(1)))
+    assert len({(answer.ipv4, answer.ipv6_prefix) for answer in answers}) == 1
+    assert Allocation.objects.count() == AllocationHistory.objects.count() == 2
+
+
+def test_asking_releasing_and_giving_back_lose_no_slot() -> None:
+    isp = an_isp(dynamic="192.0.2.0/28", ipv6_prefixes=0)
+    refs = services(isp, ASKERS)
+
+    def live(number: int) -> None:
+        ref = refs[number % ASKERS]
+        for turn in range(6):
+            now = after(hours=number // ASKERS * 10 + turn)
+            isp.ask(mac(number), service_ref=ref, at=now)
+            isp.release(mac(number), service_ref=ref, at=now)
+            extents.give_back(pool=isp.dynamic, at=now)
+
+    at_once(live, times=3 * ASKERS)
+    allocation.expire_due(at=after(days=9))
+    assert not Allocation.objects.exists()
+    layout = FreeExtent.objects.filter(pool=isp.dynamic).order_by("first")
+    assert sorted(free_slots(isp.dynamic)) == list(range(1, 15))
+    assert list(layout.values_list("first", "last")) == [(1, 7), (8, 14)]
+
+
+@contextmanager
+def without_keys(*names: str) -> Iterator[None]:
+    """Take constraints away, and put them back over empty tables."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE conname = ANY(%s)",
+            [list(names)],
+        )
+        found = cursor.fetchall()
+        assert len(found) == len(names)
+        for table, name, _ in found:
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        try:
+            yield
+        finally:
+            cursor.execute("TRUNCATE ipam_allocation, ipam_allocationhistory CASCADE")
+            for table, name, definition in found:
+                cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+
+
+def take_without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all askers look for an extent, without locking it, before the first one cuts it."""
+    everybody_has_looked = threading.Barrier(ASKERS)
+    cut = extents._write_without
+
+    def cut_late(*args: Any) -> None:
+        everybody_has_looked.wait(timeout=10)
+        cut(*args)
+
+    unlocked = extents._STEP_OVER_LOCKED.replace("FOR UPDATE SKIP LOCKED", "")
+    monkeypatch.setattr(extents, "_STEP_OVER_LOCKED", unlocked)
+    monkeypatch.setattr(extents, "_write_without", cut_late)
+
+
+def ask_or_fail(isp: Isp, service_ref: str) -> str | None:
+    try:
+        return isp.ask(mac(1), service_ref=service_ref).ipv4
+    except IntegrityError:
+        return None
+
+
+def test_without_lock_and_keys_everybody_gets_the_same_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The negative control: the race is real."""
+    isp = an_isp(dynamic="192.0.2.0/29", ipv6_prefixes=0)
+    refs = services(isp, ASKERS)
+    take_without_lock(monkeypatch)
+    with without_keys("one_live_allocation_a_slot", "one_holder_of_an_address_at_a_time"):
+        got = at_once(lambda n: ask_or_fail(isp, refs[n]))
+        assert Counter(got).most_common(1) == [("192.0.2.1", ASKERS)]
+        assert Allocation.objects.filter(slot=1).count() == ASKERS
+
+
+@pytest.mark.parametrize(
+    "missing", ["one_live_allocation_a_slot", "one_holder_of_an_address_at_a_time"]
+)
+def test_without_the_lock_either_key_lets_only_one_through(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    isp = an_isp(dynamic="192.0.2.0/29", ipv6_prefixes=0)
+    refs = services(isp, ASKERS)
+    take_without_lock(monkeypatch)
+    with without_keys(missing):
+        got = at_once(lambda n: ask_or_fail(isp, refs[n]))
+        assert Counter(got) == {"192.0.2.1": 1, None: ASKERS - 1}
+        assert Allocation.objects.count() == AllocationHistory.objects.count() == 1
+
+
+# --- The plan is never exceeded -----------------------------------------------------------------
+
+
+def test_eight_devices_share_a_plan_of_two() -> None:
+    isp = an_isp(policy=Policy.DENY, ipv4_addresses=2, ipv6_prefixes=3, most_requests_an_hour=99)
+    answers = at_once(lambda n: isp.ask(mac(n)))
+    assert Counter(answer.outcome for answer in answers) == {"granted": 2, "denied": 6}
+    assert Counter(Allocation.objects.values_list("family", flat=True)) == {4: 2, 6: 2}
+    assert OverallocationRequest.objects.count() == 6
+
+
+def test_extras_are_granted_and_charged_up_to_their_number() -> None:
+    isp = an_isp(policy=Policy.GRANT_AND_CHARGE, most_extra_addresses=3)
+    answers = at_once(lambda n: isp.ask(mac(n)))
+    assert Counter(answer.outcome for answer in answers) == {"granted": 4, "denied": 4}
+    assert ExtraAddress.objects.count() == 3
+    assert Event.objects.filter(kind="address.extra_granted").count() == 3
+
+
+def test_a_flood_at_once_is_limited_too() -> None:
+    isp = an_isp(policy=Policy.DENY, most_requests_an_hour=5)
+    isp.ask(mac(0))
+    at_once(lambda n: isp.ask(mac(n + 1)), times=40)
+    assert OverallocationRequest.objects.count() == 5
+    assert AddressHolder.objects.get().refused_by_limit == 35
+
+
+def test_without_the_holders_lock_the_plan_is_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control: every asker counts before any other has written."""
+    isp = an_isp(policy=Policy.DENY, ipv4_addresses=2)
+    everybody_has_counted = threading.Barrier(ASKERS)
+    hold = leases.hold
+
+    def hold_late(**values: Any) -> Any:
+        everybody_has_counted.wait(timeout=10)
+        return hold(**values)
+
+    unlocked = statements._LOCK_HOLDER.replace("FOR NO KEY UPDATE OF holder", "")
+    monkeypatch.setattr(statements, "_LOCK_HOLDER", unlocked)
+    monkeypatch.setattr(leases, "hold", hold_late)
+    answers = at_once(lambda n: isp.ask(mac(n)))
+    assert Counter(answer.outcome for answer in answers) == {"granted": ASKERS}
+    assert Allocation.objects.filter(family=4, state=ACTIVE).count() == ASKERS
+
+
+# --- Answers ------------------------------------------------------------------------------------
+
+
+def test_eight_clicks_on_accept_grant_one_extra() -> None:
+    isp = an_isp()
+    isp.ask(mac(1))
+    request = isp.ask(mac(2)).request
+    assert request is not None
+    at_once(
+        lambda _: overallocation.accept(
+            request_id=request.public_id, actor=isp.user, at=after(minutes=1)
+        )
+    )
+    assert ExtraAddress.objects.count() == 1
+    assert Event.objects.filter(kind="address.extra_granted").count() == 1
+
+
+def test_accepting_and_expiring_at_once_give_one_decision() -> None:
+    isp = an_isp()
+    isp.ask(mac(1))
+    requests = [isp.ask(mac(n)).request for n in (2, 3, 4, 5)]
+    late = max(request.answer_by for request in requests if request)
+
+    def act(number: int) -> str:
+        request = requests[number // 2]
+        assert request is not None
+        if number % 2:
+            overallocation.expire_due_requests(at=late)
+            return "swept"
+        try:
+            overallocation.accept(request_id=request.pk, actor=isp.user, at=after(minutes=1))
+        except overallocation.RequestClosed:
+            return "closed"
+        return "granted"
+
+    outcome = Counter(at_once(act))
+    overallocation.expire_due_requests(at=late)
+    states = Counter(OverallocationRequest.objects.values_list("state", flat=True))
+    assert states["granted"] == outcome["granted"] == ExtraAddress.objects.count()
+    assert states["expired"] == outcome["closed"]
+    assert states["pending"] == 0
+
+
+def test_closing_a_service_while_its_devices_ask_leaves_nothing_held() -> None:
+    isp = an_isp(ipv4_addresses=ASKERS, ipv6_prefixes=ASKERS)
+
+    def act(number: int) -> None:
+        if number == 3:
+            allocation.close_holder(service_ref=isp.service, at=after(seconds=1))
+        else:
+            isp.ask(mac(number))
+
+    at_once(act)
+    assert not Allocation.objects.filter(state=ACTIVE).exists()
+    assert not AllocationHistory.objects.filter(held_to__isnull=True).exists()
