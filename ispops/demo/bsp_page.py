@@ -59,7 +59,7 @@ def _section(partner: Partner) -> str:
 
 def _order(partner: Partner, order: dict[str, Any]) -> str:
     action = ""
-    if partner.code in USUAL_USE and order["state"] == "completed":
+    if order["offering"] in USUAL_USE and order["state"] == "completed":
         hidden = "".join(
             f'<input type="hidden" name="{name}" value="{escape(str(value), quote=True)}">'
             for name, value in (
@@ -68,7 +68,7 @@ def _order(partner: Partner, order: dict[str, Any]) -> str:
                 ("offering", order["offering"]),
             )
         )
-        words = USUAL_USE[partner.code][2]
+        words = USUAL_USE[order["offering"]][2]
         action = (
             f'<form method="post" action="/demo/usage">{hidden}'
             f"<button>{escape(words)}</button></form>"

@@ -22,10 +22,10 @@ OPEN = "acknowledged"
 # Building a line takes its time; long enough to be seen, short enough for a demonstration.
 LINE_SECONDS = 2.0
 LONGEST_PAUSE = 20.0
-# What a press of the button on the page reports: quantity, unit, and the words on the button.
+# By product, what a press of the button on the page reports: quantity, unit, and its words.
 USUAL_USE = {
-    "cinebox": (90, "minute", "report 90 minutes of watching"),
-    "cloudvault": (25, "gigabyte", "report 25 gigabytes of backup"),
+    "cinebox-stream": (90, "minute", "report 90 minutes of watching"),
+    "cloudvault-home": (60, "gigabyte", "report 60 gigabytes of backup"),
 }
 
 
@@ -182,17 +182,15 @@ class Partner:
             LookupError: nobody was granted anything yet, so nothing can be used.
         """
         given = {name: value for name, value in asked.items() if value}
-        latest = next(
-            (
-                order
-                for order in self.granted()
-                if all(order[k] == given.get(k, order[k]) for k in ("subscriber_ref", "offering"))
-            ),
-            None,
-        )
-        if latest is None and not {"subscriber_ref", "offering"} <= given.keys():
+        fitting = [
+            order
+            for order in self.granted()
+            if all(order[k] == given.get(k, order[k]) for k in ("subscriber_ref", "offering"))
+        ]
+        latest = next((o for o in fitting if o["offering"] in USUAL_USE), (fitting or [{}])[0])
+        if not {"subscriber_ref", "offering"} <= (latest | given).keys():
             raise LookupError("Nobody has been granted such a product yet.")
-        event = {**(latest or {}), **usual_use(self.code), **given}
+        event = latest | usual_use(str((latest | given)["offering"])) | given
         quantity = int(event["quantity"])
         now = datetime.now(UTC)
         body = {
@@ -208,7 +206,7 @@ class Partner:
         )
 
 
-def usual_use(code: str) -> dict[str, Any]:
-    """Return the quantity and unit that a partner reports when nothing else is said."""
-    quantity, unit, _ = USUAL_USE.get(code, (1, "unit", ""))
+def usual_use(offering: str) -> dict[str, Any]:
+    """Return the quantity and unit that are reported of a product when nothing else is said."""
+    quantity, unit, _ = USUAL_USE.get(offering, (1, "unit", ""))
     return {"quantity": quantity, "unit": unit}

@@ -106,7 +106,7 @@ def url(partner: Partner) -> Iterator[str]:
 def order(number: int = 1, **facts: Any) -> dict[str, Any]:
     return {
         "id": f"sor_{number}", "kind": "entitlement", "state": "acknowledged",
-        "subscriber_ref": "psb_1", "offering": "cinebox-streaming", **facts,
+        "subscriber_ref": "psb_1", "offering": "cinebox-stream", **facts,
     }  # fmt: skip
 
 
@@ -243,7 +243,7 @@ def test_use_is_reported_for_the_latest_entitlement(url: str, isp: FakeIsp) -> N
     [event] = body["events"]
     assert path == "/api/v1/usage"
     assert key
-    assert (event["subscriber_ref"], event["offering"]) == ("psb_1", "cinebox-streaming")
+    assert (event["subscriber_ref"], event["offering"]) == ("psb_1", "cinebox-stream")
     assert (event["quantity"], event["unit"]) == (30, "minute")
     assert datetime.fromisoformat(event["started_at"]) < datetime.now(UTC)
 
@@ -261,10 +261,11 @@ def test_use_can_be_said_in_full(url: str, isp: FakeIsp) -> None:
 
 
 def test_the_page_shows_what_was_received_and_has_the_button(url: str, isp: FakeIsp) -> None:
-    send(url, order(offering="<b>film</b>"))
-    until(lambda: state(url)["orders"][0]["state"] == "completed")
+    send(url, order())
+    send(url, order(2, offering="<b>film</b>"), message_id="msg_2")
+    until(lambda: {found["state"] for found in state(url)["orders"]} == {"completed"})
     page = requests.get(url, timeout=5).text
-    assert "report 90 minutes of watching" in page
+    assert page.count("report 90 minutes of watching") == 1
     assert "&lt;b&gt;film&lt;/b&gt;" in page
     assert "<b>film" not in page
     pressed = requests.post(
