@@ -250,7 +250,7 @@ def _places_named(rows: Iterable[Mapping[str, Any]]) -> dict[str, Premises]:
         for place in Premises.objects.filter(location_id__in=locations):
             places[str(place.location_id)] = place
     if keys:
-        for place in Premises.objects.filter(pk__in=keys - {None}):
+        for place in Premises.objects.filter(pk__in=[key for key in keys if key]):
             places[place.public_id] = place
     return places
 

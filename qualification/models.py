@@ -140,6 +140,9 @@ class CoverageArea(models.Model):
     valid_from = models.DateTimeField()
     valid_to = models.DateTimeField(null=True, blank=True)
 
+    # Set on the rows of `queries.coverage_at` alone.
+    has_free_port: bool
+
     objects = Effective.as_manager()
 
     class Meta:

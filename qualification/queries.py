@@ -106,11 +106,12 @@ def coverage_at(premises: Premises | None, cell: str, at: datetime) -> list[Cove
         CoverageArea.objects.at(at)
         .filter(here, provider__active=True)
         .select_related("provider", "node")
-        .annotate(has_free_port=Q(node__isnull=True) | Exists(free))
+        .annotate(is_free=Q(node__isnull=True) | Exists(free))
         .order_by("provider", "technology")
     )
     best: dict[tuple[int, int], CoverageArea] = {}
     for row in rows:
+        row.has_free_port = row.is_free
         key = (row.provider_id, row.technology)
         if row.premises_id or key not in best:
             best[key] = row

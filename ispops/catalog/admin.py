@@ -176,7 +176,11 @@ class ProductOfferingAdmin(PublishingAdmin):
         self.call_each(
             request,
             queryset,
-            lambda row, at: publishing.withdraw_offering(offering=row, actor=request.user, at=at),
+            lambda row, at: publishing.withdraw_offering(
+                offering=row,
+                actor=request.user,  # type: ignore[arg-type]
+                at=at,
+            ),
             done="{n} offerings are no longer sold. What was sold goes on.",
         )
 

@@ -5,10 +5,9 @@ new one ends the one before. Setting what is in force already changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -28,6 +27,7 @@ from ispops.money import MICRO
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
 
+Row = TypeVar("Row", OfferingPrice, SettlementTerm, TaxRate)
 _LARGEST_AMOUNT = Decimal(1_000_000_000)
 
 
@@ -151,10 +151,10 @@ def set_price(
         offering=offering, charge=charge, unit=unit, currency=price.currency
     )
     terms = ("amount", "block_size", "counts_started_blocks", "allowance", "tiers")
-    put = _put_in_force(same, price, terms, at)
-    if put.is_new:
+    row, is_new = _put_in_force(same, price, terms, at)
+    if is_new:
         _note("price.set", offering, actor, at, charge=charge, amount=str(price.amount), unit=unit)
-    return put.row
+    return row
 
 
 @transaction.atomic
@@ -192,10 +192,10 @@ def set_settlement_term(
         raise InvalidInput("Give the percentage or the fixed amount, as the basis says.")
     db.lock(ProductOffering, offering.pk)
     same = SettlementTerm.objects.filter(offering=offering, role=role)
-    put = _put_in_force(same, term, ("partner_id", "basis", "percent", "amount"), at)
-    if put.is_new:
+    row, is_new = _put_in_force(same, term, ("partner_id", "basis", "percent", "amount"), at)
+    if is_new:
         _note("settlement_term.set", offering, actor, at, partner=partner.code, role=role)
-    return put.row
+    return row
 
 
 @transaction.atomic
@@ -218,8 +218,8 @@ def set_tax_rate(
     )
     db.check_fields(rate, "category")
     # There is no row above the rates to lock, so two changes at once are refused by the database.
-    put = _put_in_force(TaxRate.objects.filter(category=category), rate, ("percent",), at)
-    if put.is_new:
+    row, is_new = _put_in_force(TaxRate.objects.filter(category=category), rate, ("percent",), at)
+    if is_new:
         audit.record(
             actor=actor,
             actor_name="" if actor else "system",
@@ -228,7 +228,7 @@ def set_tax_rate(
             at=at,
             percent=str(percent),
         )
-    return put.row
+    return row
 
 
 @transaction.atomic
@@ -301,18 +301,17 @@ def define_bundle(
     return made
 
 
-@dataclass(frozen=True, slots=True)
-class _Put:
-    row: Any
-    is_new: bool
+def _put_in_force(
+    same: QuerySet[Row], row: Row, terms: Iterable[str], at: datetime
+) -> tuple[Row, bool]:
+    """Let a row take effect among those for the same thing: end the one before it, if any.
 
-
-def _put_in_force(same: QuerySet[Any], row: Any, terms: Iterable[str], at: datetime) -> _Put:
-    """Let a row take effect among those for the same thing: end the one before it, if any."""
+    Returns the row that is in force, and whether it is new.
+    """
     before = same.filter(valid_from__lte=row.valid_from).order_by("-valid_from").first()
     after = same.filter(valid_from__gt=row.valid_from).order_by("valid_from").first()
     if before and before.valid_to is None and _agree(before, row, terms):
-        return _Put(before, is_new=False)
+        return before, False
     if before and before.valid_from == row.valid_from:
         if before.valid_from <= at:
             raise InForceAlready(f"Since {before.valid_from:%Y-%m-%d %H:%M} UTC: {before}.")
@@ -326,7 +325,7 @@ def _put_in_force(same: QuerySet[Any], row: Any, terms: Iterable[str], at: datet
         before.save(update_fields=["valid_to"])
     row.valid_to = after.valid_from if after else None
     row.save(force_insert=True)
-    return _Put(row, is_new=True)
+    return row, True
 
 
 def _agree(one: Any, other: Any, terms: Iterable[str]) -> bool:

@@ -8,7 +8,7 @@ that it passes by, are by premises.
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -98,7 +98,12 @@ def _load_cells(
 
 def _facts(technology: int, cell: _Cell) -> dict[str, Any] | None:
     """Return what a survey found in a cell; None where the network does not reach it."""
-    return {Technology.FIBRE: _fiber, Technology.CABLE: _cable}.get(technology, _dsl)(cell.chance)
+    surveys: dict[int, Callable[[int], dict[str, Any] | None]] = {
+        Technology.FIBRE: _fiber,
+        Technology.CABLE: _cable,
+        Technology.COPPER: _dsl,
+    }
+    return surveys[technology](cell.chance)
 
 
 def _fiber(chance: int) -> dict[str, Any] | None:
