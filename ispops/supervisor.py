@@ -198,7 +198,7 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
         "ISPOPS_BASE_URL": os.environ.get("ISPOPS_BASE_URL") or f"http://127.0.0.1:{port}",
         "PYTHONUNBUFFERED": "1",
     }
-    _manage(["prepare"], environment, data_dir, shown=True)
+    _prepare(environment, data_dir)
 
     table = programs(listener=listener, data_dir=data_dir, demo=demo)
     children = [Child(program, environment, data_dir / "logs") for program in table]
@@ -210,10 +210,11 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
         child.start()
     kept: list[Keepable] = [*servers, *children]
     keepers = [Keeper(one, _say) for one in kept]
-    logins = _manage(["demo_logins"], environment, data_dir) if demo else ""
     _wait_until_ready(port, keepers)
 
-    _say(f"\nReady after {time.monotonic() - started_at:.0f} s: http://127.0.0.1:{port}/\n{logins}")
+    _say(f"\nReady after {time.monotonic() - started_at:.0f} s: http://127.0.0.1:{port}/")
+    if demo:
+        _say((data_dir / "logins.txt").read_text())
     _say(f"The logs are in {data_dir / 'logs'}. Ctrl-C stops everything.")
     while True:
         for keeper in keepers:
@@ -244,31 +245,27 @@ def listen(port: int) -> socket.socket:
         ) from error
 
 
-def _manage(
-    arguments: list[str], environment: Mapping[str, str], data_dir: Path, *, shown: bool = False
-) -> str:
-    """Run a management command to its end and give what it printed.
+def _prepare(environment: Mapping[str, str], data_dir: Path) -> None:
+    """Run `manage.py prepare`, which says what it does.
 
     Raises `CannotStart` with the line that tells why it failed.
     """
-    log_path = data_dir / "logs" / f"{arguments[0]}.log"
+    log_path = data_dir / "logs" / "prepare.log"
+    log_path.parent.mkdir(exist_ok=True)
     with log_path.open("w+b") as log, contextlib.ExitStack() as running:
         child = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
+            [sys.executable, "manage.py", "prepare"],
             stdin=subprocess.DEVNULL,
-            stdout=None if shown else subprocess.PIPE,
             stderr=log,
             cwd=REPOSITORY,
             env=dict(environment),
             start_new_session=True,
         )
         running.callback(processes.stop, child, (signal.SIGINT, 10), (signal.SIGKILL, 5))
-        output = (child.communicate()[0] or b"").decode()
-        if child.returncode:
+        if child.wait():
             log.seek(0)
             reason = _reason(log.read().decode(errors="replace"))
-            raise embedded.CannotStart(f"manage.py {arguments[0]}: {reason} (see {log_path})")
-    return output
+            raise embedded.CannotStart(f"manage.py prepare: {reason} (see {log_path})")
 
 
 def _reason(text: str) -> str:
