@@ -360,7 +360,11 @@ class Charge(PublicIdModel):
             models.CheckConstraint(
                 name="recurring_charge_has_a_span",
                 condition=~Q(kind="recurring")
-                | Q(service__isnull=False, period_end__gt=F("period_start")),
+                | Q(
+                    service__isnull=False,
+                    period_end__isnull=False,
+                    period_end__gt=F("period_start"),
+                ),
             ),
         ]
         indexes = [

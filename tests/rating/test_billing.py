@@ -102,8 +102,8 @@ class TestTheRunningBill:
         use = next(row for row in bill.lines if row.charge_kind == "usage")
         assert (use.description, use.quantity, use.unit) == ("Streaming, use", 200, "minute")
 
-    def test_somebody_without_anything_owes_nothing(self, shop: Shop, ada: Subscriber) -> None:
-        bill = billing.running_bill(subscriber=ada, at=NOON)
+    def test_somebody_without_anything_owes_nothing(self, bob: Subscriber) -> None:
+        bill = billing.running_bill(subscriber=bob, at=NOON)
         assert (bill.lines, bill.amount_due) == ([], Decimal(0))
 
 
@@ -185,7 +185,7 @@ class TestWhatWasActive:
             f"activation:{line.public_id}",
         )
 
-    def test_a_line_that_had_to_be_built(self, shop: Shop, ada: Subscriber) -> None:
+    def test_a_line_that_had_to_be_built(self, shop: Shop, bob: Subscriber) -> None:
         coverage.import_coverage(
             provider=shop.isp.fibre,
             at=NOON - timedelta(hours=1),
@@ -201,8 +201,8 @@ class TestWhatWasActive:
                 }
             ],
         )
-        line = factories.live_line(shop.isp, ada, at=NOON)
-        issue(ada)
+        line = factories.live_line(shop.isp, bob, at=NOON)
+        issue(bob)
         charge = Charge.objects.get(cause=f"construction:{line.public_id}")
         assert (charge.amount_net, charge.amount_tax) == (Decimal(300), Decimal(30))
         assert (charge.isp_share, charge.price) == (Decimal(300), None)
@@ -218,18 +218,18 @@ class TestWhatWasActive:
 
 class TestAnAggregatedPlan:
     @pytest.fixture
-    def bundled(self, shop: Shop, ada: Subscriber) -> Service:
-        factories.order(ada, shop.isp.oak_1, shop.isp.bundle.code, at=NOON)
+    def bundled(self, shop: Shop, bob: Subscriber) -> Service:
+        factories.order(bob, shop.isp.oak_1, shop.isp.bundle.code, at=NOON)
         factories.work(at=NOON)
-        return Service.objects.get(subscriber=ada, line__isnull=True)
+        return Service.objects.get(subscriber=bob, line__isnull=True)
 
     def test_it_is_one_line_on_the_bill_and_settled_to_each(
-        self, shop: Shop, bundled: Service, ada: Subscriber
+        self, shop: Shop, bundled: Service, bob: Subscriber
     ) -> None:
-        issue(ada)
-        bill = issue(ada, JUNE)
+        issue(bob)
+        bill = issue(bob, JUNE)
         assert lines(bill) == [("Fibre and films", "recurring", Decimal("68.00"))]
-        fast, films = charges(ada, period_start=JUNE.start)
+        fast, films = charges(bob, period_start=JUNE.start)
         # The price of 68 by the weights 60 and 12.
         assert (fast.amount_net, films.amount_net) == (
             Decimal("56.666666"),
@@ -245,18 +245,18 @@ class TestAnAggregatedPlan:
         )
 
     def test_each_part_is_charged_from_when_it_is_active(
-        self, shop: Shop, bundled: Service, ada: Subscriber
+        self, shop: Shop, bundled: Service, bob: Subscriber
     ) -> None:
         films = bundled.carried.get()
         services.cease(service=films, at=JUNE.start + timedelta(days=15))
-        due = accrual.due(subscriber=ada, period=JUNE, at=JUNE.end)
+        due = accrual.due(subscriber=bob, period=JUNE, at=JUNE.end)
         assert total(due) == Decimal("56.666666") + Decimal("5.666667")
 
     def test_its_own_price_is_the_only_one(
-        self, shop: Shop, bundled: Service, ada: Subscriber
+        self, shop: Shop, bundled: Service, bob: Subscriber
     ) -> None:
         priced(shop.isp.streaming, "99", NOON)
-        due = accrual.due(subscriber=ada, period=JUNE, at=JUNE.end)
+        due = accrual.due(subscriber=bob, period=JUNE, at=JUNE.end)
         assert total(due) == Decimal(68)
 
 
@@ -330,9 +330,9 @@ class TestIssuing:
             issue(ada, Period(MAY.start, MAY.end - timedelta(days=1)))
         assert refused.value.field == "period"
 
-    def test_an_empty_bill_is_not_issued(self, shop: Shop, ada: Subscriber) -> None:
+    def test_an_empty_bill_is_not_issued(self, bob: Subscriber) -> None:
         with pytest.raises(NothingToBill):
-            issue(ada)
+            issue(bob)
 
     def test_use_that_comes_after_its_bill_is_on_the_next(
         self, shop: Shop, line: Service, ada: Subscriber

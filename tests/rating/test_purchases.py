@@ -149,8 +149,7 @@ class TestRefusing:
         Subscriber.objects.filter(pk=ada.pk).update(standing=standing)
         self.refuses(NotInGoodStanding, line, shop.film)
 
-    def test_a_line_of_somebody_else(self, shop: Shop, line: Service) -> None:
-        bob = factories.subscriber(at=NOON, name="Bob")
+    def test_a_line_of_somebody_else(self, shop: Shop, line: Service, bob: Subscriber) -> None:
         refusal = self.refuses(InvalidInput, line, shop.film, subscriber=bob)
         assert refusal.field == "line"
 
