@@ -48,7 +48,8 @@ def programs(*, listener: socket.socket, data_dir: Path, demo: bool) -> list[Pro
     server is started again, and callers wait instead of being refused.
     """
     python = sys.executable
-    web = "-m gunicorn ispops.wsgi:application --worker-class gthread --workers 2 --threads 16"
+    web = "-m gunicorn ispops.wsgi:application --preload --worker-class gthread"
+    web += " --workers 2 --threads 16"
     web += f" --bind fd://{listener.fileno()} --timeout 60 --graceful-timeout 3 --no-control-socket"
     beat = ["-m", "celery", "-A", "ispops", "beat", "--loglevel", "WARNING", "--pidfile="]
     beat += ["--schedule", str(data_dir / "beat")]

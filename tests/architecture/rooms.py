@@ -50,7 +50,7 @@ ROOMS = {
     "ipam": Room(
         stage=3,
         pure=_names("selection transitions"),
-        verbs=_names("allocation asking blocks extents leases overallocation"),
+        verbs=_names("allocation asking blocks extents leases overallocation statements"),
     ),
     "provisioning": Room(
         stage=4,

@@ -22,6 +22,8 @@ WRITES = {
     *("acreate", "asave", "adelete", "aupdate", "delete", "update"),
 }
 MOST_LINES = 420
+MOST_LINES_OF_MODELS = 520
+"""The tables of one department are read as one text."""
 MOST_LINES_OF_A_FUNCTION = 60
 
 
@@ -76,7 +78,7 @@ def test_files_and_functions_can_be_read_in_one_go() -> None:
     for path in rooms.sources():
         where = path.relative_to(rooms.REPOSITORY)
         lines = len(path.read_text().splitlines())
-        if lines > MOST_LINES:
+        if lines > (MOST_LINES_OF_MODELS if path.name == "models.py" else MOST_LINES):
             long.append(f"{where} has {lines} lines")
         for node in ast.walk(_tree(path)):
             if isinstance(node, ast.FunctionDef):
