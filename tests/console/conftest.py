@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipam.models import AddressServer, OverallocationRequest
     from ispops.catalog.models import ProductOffering
     from ispops.parties.models import Subscriber, User
-    from provisioning.models import ProductOrder, Service
+    from provisioning.models import OrderTask, ProductOrder, Service
     from tests.small_isp import SmallIsp
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -38,6 +38,7 @@ class World:
     request: OverallocationRequest
     bob: Subscriber
     stuck: ProductOrder
+    stuck_task: OrderTask
 
 
 @pytest.fixture
@@ -78,7 +79,9 @@ def world(db: None, clock: None) -> World:
             service_ref=line.public_id, device=device, server=server, at=NOW
         )
     bob, stuck = stuck_order(isp)
-    return World(isp, film, server, ada, line, OverallocationRequest.objects.get(), bob, stuck)
+    request = OverallocationRequest.objects.get()
+    task = stuck.tasks.get(state="fallout")
+    return World(isp, film, server, ada, line, request, bob, stuck, task)
 
 
 def stuck_order(isp: SmallIsp) -> tuple[Subscriber, ProductOrder]:

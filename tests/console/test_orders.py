@@ -25,7 +25,7 @@ def csr(as_role: Callable[[str], Client]) -> Client:
 
 @pytest.fixture
 def stuck_task(world: World) -> OrderTask:
-    return world.stuck.tasks.get(state="fallout")
+    return world.stuck_task
 
 
 def press(client: Client, name: str, order: object, *args: object, **data: str) -> str:

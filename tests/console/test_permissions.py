@@ -14,24 +14,25 @@ from ispops.parties.models import AuditEntry, User
 from tests.console.conftest import World
 
 EVERY_DESK = {roles.CSR, roles.OPERATIONS, roles.FINANCE}
+WHOLE_STAFF = set(roles.STAFF_ROLES)
 NETWORK_DESK = {roles.CSR, roles.OPERATIONS}
 MAY_OPEN = {
     "console_search": EVERY_DESK,
     "console_subscribers": EVERY_DESK,
     "console_subscriber": EVERY_DESK,
     "console_set_standing": {roles.CSR},
-    "console_orders": EVERY_DESK,
-    "console_order": EVERY_DESK,
+    "console_orders": WHOLE_STAFF,
+    "console_order": WHOLE_STAFF,
     "console_cancel_order": NETWORK_DESK,
     "console_retry_task": NETWORK_DESK,
     "console_skip_task": NETWORK_DESK,
-    "console_fallout": EVERY_DESK,
+    "console_fallout": WHOLE_STAFF,
     "console_overallocation": NETWORK_DESK,
     "console_accept_request": NETWORK_DESK,
     "console_decline_request": NETWORK_DESK,
     "console_qualify": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_qualification": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
-    "console_place_order": {roles.CSR},
+    "console_place_order": NETWORK_DESK,
     "console_replay": {roles.OPERATIONS},
 }
 POSTS = {
@@ -53,8 +54,8 @@ def address_of(name: str, world: World) -> str:
         "console_set_standing": [world.ada.public_id],
         "console_order": [world.stuck.public_id],
         "console_cancel_order": [world.stuck.public_id],
-        "console_retry_task": [world.stuck.public_id, stuck_position(world)],
-        "console_skip_task": [world.stuck.public_id, stuck_position(world)],
+        "console_retry_task": [world.stuck.public_id, world.stuck_task.position],
+        "console_skip_task": [world.stuck.public_id, world.stuck_task.position],
         "console_accept_request": [world.request.public_id],
         "console_decline_request": [world.request.public_id],
         "console_qualification": [world.stuck.qualification.public_id],
@@ -62,10 +63,6 @@ def address_of(name: str, world: World) -> str:
         "console_replay": [f"msg_{'0' * 32}"],
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))
-
-
-def stuck_position(world: World) -> int:
-    return world.stuck.tasks.get(state="fallout").position
 
 
 def ask(client: Client, name: str, world: World) -> int:
