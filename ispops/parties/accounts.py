@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from ispops import db, events
 from ispops.errors import InvalidInput, Refusal
@@ -158,12 +158,16 @@ def create_login(
         raise InvalidInput(
             "Enter an e-mail address like ada@example.com.", field="email"
         ) from error
-    if User.objects.filter(email__iexact=email).exists():
-        raise EmailTaken(f"{email} has a login already. Choose another address.", field="email")
     first, _, last = name.strip().partition(" ")
-    user = User.objects.create_user(
-        email, password, first_name=first, last_name=last, is_staff=is_staff, date_joined=at
-    )
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(
+                email, password, first_name=first, last_name=last, is_staff=is_staff, date_joined=at
+            )
+    except IntegrityError as error:
+        raise EmailTaken(
+            f"{email} has a login already. Choose another address.", field="email"
+        ) from error
     EmailAddress.objects.create(user=user, email=email, primary=True, verified=email_is_verified)
     user.groups.add(*(_group(group) for group in groups))
     audit.record(

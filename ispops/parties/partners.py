@@ -71,12 +71,16 @@ def create_partner(
         contact_email=contact_email,
     )
     db.check_fields(partner, "code", "name", "kind", "webhook_url", "contact_email")
-    if Partner.objects.filter(code=code).exists():
-        raise PartnerCodeTaken(f"There is a partner {code} already.", field="code")
-    login = User.objects.create_user(f"{code}@{PROGRAM_DOMAIN}", first_name=partner.name[:150])
+    try:
+        with transaction.atomic():
+            login = User.objects.create_user(
+                f"{code}@{PROGRAM_DOMAIN}", first_name=partner.name[:150]
+            )
+            partner.service_user = login
+            partner.save(force_insert=True)
+    except IntegrityError as error:
+        raise PartnerCodeTaken(f"There is a partner {code} already.", field="code") from error
     login.groups.add(Group.objects.get_or_create(name=roles.PARTNER)[0])
-    partner.service_user = login
-    partner.save(force_insert=True)
     _note(partner, "partner.created", actor, at, kind=kind, webhook_url=webhook_url)
     return partner
 
