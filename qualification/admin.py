@@ -7,6 +7,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline
+from qualification.addresses import prefixes
 from qualification.models import (
     AccessNode,
     AccessPort,
@@ -31,9 +32,20 @@ class CoverageInline(ReadOnlyInline):
 class PremisesAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "location_id", "h3_res8", "source", "created_at")
     list_filter = ("source", "region")
-    search_fields = ("match_key__istartswith", "location_id", "postal_code__startswith")
+    search_fields = ("location_id", "postal_code__startswith")
+    search_help_text = "An address as far as you know it, a ZIP code, a location id or a prm_ id"
     ordering = ("match_key", "unit")
     inlines = (CoverageInline,)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Premises], search_term: str
+    ) -> tuple[QuerySet[Premises], bool]:
+        """Find an address by how it begins, from the index that the portal completes from."""
+        begins = Q()
+        for prefix in prefixes(search_term):
+            begins |= Q(match_key__startswith=prefix)
+        rows, has_duplicates = super().get_search_results(request, queryset, search_term)
+        return (rows | queryset.filter(begins) if begins else rows), has_duplicates
 
 
 @admin.register(AccessNode)
@@ -81,7 +93,7 @@ class CoverageAreaAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     list_filter = ("provider", "technology", ("valid_to", admin.EmptyFieldListFilter))
     list_select_related = ("provider", "premises", "node")
-    search_fields = ("h3_res8", "premises__match_key__istartswith", "node__name")
+    search_fields = ("h3_res8", "premises__postal_code__startswith", "node__name")
     ordering = ("-pk",)
 
 

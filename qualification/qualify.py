@@ -81,7 +81,7 @@ def qualify_address(
     lines = queries.coverage_at(premises, premises.h3_res8, at) if premises else []
     offers = _judged(lines, subscriber_kind, at) if premises else []
     answer = ServiceQualification.objects.create(
-        asked_text=" ".join(text.split()) or str(premises),
+        asked_text=str(premises) if premises_id else " ".join(text.split()),
         channel=channel,
         asker=asker,
         subscriber_kind=subscriber_kind,

@@ -87,6 +87,7 @@ class PublishingAdmin(VerbAdmin):
         made = form.perform(actor=request.user)
         obj.pk = made.pk
         obj._state.adding = False
+        obj.refresh_from_db()
 
 
 class OfferingForm(VerbForm):

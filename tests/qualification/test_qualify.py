@@ -207,6 +207,11 @@ def test_unknown_premises_channel_and_kind_are_refused(isp: SmallIsp) -> None:
         qualify.qualify_address(text="1 Oak St, Barre, VT 05641", channel="fax", at=AT)
 
 
+def test_picked_place_counts_whatever_stands_in_the_text(isp: SmallIsp) -> None:
+    answer = ask("\x00" * 10_000, premises_id=isp.oak_1.public_id)
+    assert (answer.premises, answer.asked_text) == (isp.oak_1, str(isp.oak_1))
+
+
 def test_full_node_refuses_with_the_reason(isp: SmallIsp) -> None:
     for number in range(4):
         ports.reserve_port(
