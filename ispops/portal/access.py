@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.views.decorators.cache import never_cache
 
 from ispops.db import PublicIdModel
 from ispops.parties.models import Subscriber, User
@@ -26,7 +27,10 @@ def subscriber_of(user: Any) -> Subscriber | None:
 def for_subscriber(
     view: Callable[Concatenate[HttpRequest, Subscriber, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Let a view run for the login's own account; a login without one is shown how to get one."""
+    """Let a view run for the login's own account; a login without one is shown how to get one.
+
+    What is private is kept in no cache, so that nothing is left on a shared computer.
+    """
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -35,7 +39,7 @@ def for_subscriber(
             return redirect("portal:no_account")
         return view(request, subscriber, *args, **kwargs)
 
-    return login_required(wrapped)
+    return never_cache(login_required(wrapped))
 
 
 def own(rows: "QuerySet[M]", public_id: str) -> M:

@@ -50,13 +50,16 @@ class Chart:
     peak: Day | None
 
 
-def daily_bars(days: Sequence[Day]) -> Chart:
-    """Lay out one bar a day. Days without use have a bar of no height; no days give no bars."""
+def daily_bars(days: Sequence[Day], *, slots: int) -> Chart:
+    """Lay out one bar a day in room for `slots` days, so that a month is as wide on its first day.
+
+    Days without use have a bar of no height; no days give no bars.
+    """
     peak = max(days, key=lambda day: day.total, default=None)
     most = peak.total if peak else 0
     return Chart(
         bars=[_bar(index, day, most) for index, day in enumerate(days)],
-        width=SLOT * len(days),
+        width=SLOT * max(slots, len(days)),
         height=HEIGHT,
         peak=peak if most else None,
     )

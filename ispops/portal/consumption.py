@@ -18,6 +18,9 @@ from rating.models import Usage
 from rating.queries import Allowance, DayUsage, allowance, usage_by_day
 
 
+DAY = timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class LineUsage:
     """The use of one line in the running period, every day of it until today."""
@@ -46,7 +49,7 @@ class LineUsage:
 
     @property
     def chart(self) -> Chart:
-        return daily_bars(self.days)
+        return daily_bars(self.days, slots=round((self.period.end - self.period.start) / DAY))
 
 
 def usage_of(line: Service, subscriber: Subscriber, at: datetime) -> LineUsage:
@@ -74,7 +77,7 @@ def _days(period: Period, at: datetime) -> Iterator[date]:
     day, last = period.start.astimezone(zone).date(), at.astimezone(zone).date()
     while day <= last:
         yield day
-        day += timedelta(days=1)
+        day += DAY
 
 
 @dataclass(frozen=True, slots=True)

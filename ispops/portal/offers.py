@@ -78,5 +78,10 @@ def arrange(offers: Iterable[QualifiedOffer]) -> Answer:
         else:
             answer.addons.append(offer)
     # The fastest network first: that is what most people came to ask.
-    answer.networks = sorted(networks.values(), key=lambda n: -(n.offers[-1].download_kbps or 0))
+    answer.networks = sorted(networks.values(), key=_best_speed, reverse=True)
     return answer
+
+
+def _best_speed(network: Network) -> tuple[int, int]:
+    best = network.offers[-1]
+    return best.download_kbps or 0, best.upload_kbps or 0

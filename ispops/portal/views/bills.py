@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from ispops.parties.models import Subscriber
 from ispops.portal import queries
@@ -15,7 +15,7 @@ from rating.queries import charges_of, why
 _MOST_CHARGES = 200
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def bill(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show the bill of the running period as it stands, and the bills before it."""
@@ -28,7 +28,7 @@ def bill(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     return render(request, "portal/bill.html", context)
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def issued_bill(request: HttpRequest, subscriber: Subscriber, bill_id: str) -> HttpResponse:
     """Show a bill as it was issued, with the charges behind its lines."""
@@ -37,7 +37,7 @@ def issued_bill(request: HttpRequest, subscriber: Subscriber, bill_id: str) -> H
     return render(request, "portal/issued_bill.html", {"bill": found, "charges": charges})
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def charge(request: HttpRequest, subscriber: Subscriber, charge_id: str) -> HttpResponse:
     """Answer *why this amount*: the rule, the arithmetic, and who gets what of it."""

@@ -4,7 +4,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ispops.errors import Refusal
 from ispops.portal import journey, limits, queries
@@ -17,7 +17,7 @@ from qualification.models import ServiceQualification
 from qualification.queries import suggest
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def home(request: HttpRequest) -> HttpResponse:
     """Ask for an address; answer with a page of its own that can be kept and shared."""
     form = AddressForm(request.POST or None)
@@ -43,7 +43,7 @@ def _qualify(request: HttpRequest, form: AddressForm) -> ServiceQualification:
     )
 
 
-@require_GET
+@require_safe
 def suggestions(request: HttpRequest) -> HttpResponse:
     """Give the options under the address field, for what has been typed so far."""
     text = request.GET.get("address", "").strip()
@@ -53,7 +53,7 @@ def suggestions(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/parts/suggestions.html", {"found": found, "text": text})
 
 
-@require_GET
+@require_safe
 def answer(request: HttpRequest, qualification_id: str) -> HttpResponse:
     """Show what an address can have. Whoever has the link may read it: it names no person."""
     qualification = queries.qualification(qualification_id)

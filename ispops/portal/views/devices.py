@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ipam import allocation, overallocation
 from ipam.models import ExtraAddress, OverallocationRequest
@@ -58,7 +58,7 @@ def _current_extras(subscriber: Subscriber, at: datetime) -> list[ExtraAddress]:
     return list(extra_addresses_between(at, at + timedelta(microseconds=1), subscriber))
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def devices(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show every device with its addresses, and what waits for an answer."""
@@ -105,20 +105,20 @@ def answer(request: HttpRequest, subscriber: Subscriber, request_id: str) -> Htt
 def _said(decided: OverallocationRequest) -> str:
     if decided.state == OverallocationRequest.State.GRANTED:
         return (
-            f"Done. {decided.device} gets its address as soon as it asks again, usually within "
-            "a minute. You can stop it below at any time."
+            f"Done. {decided.device} gets its address as soon as it asks again, within five "
+            "minutes. You can stop it below at any time."
         )
     return f"Done. {decided.device} gets no address, and nothing is charged."
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @for_subscriber
 def stop_extra(request: HttpRequest, subscriber: Subscriber, extra_id: str) -> HttpResponse:
     """Say what ending an extra address does, then end it."""
     extra = own(
         ExtraAddress.objects.select_related("addon").filter(holder__subscriber=subscriber), extra_id
     )
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "portal/stop_extra.html", {"extra": extra})
     try:
         overallocation.end_extra(extra_id=extra.pk, at=timezone.now())
@@ -129,7 +129,7 @@ def stop_extra(request: HttpRequest, subscriber: Subscriber, extra_id: str) -> H
     return redirect("portal:devices")
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @for_subscriber
 def free(request: HttpRequest, subscriber: Subscriber, line_id: str, device: str) -> HttpResponse:
     """Say what freeing a device's address does, then free it."""
@@ -137,7 +137,7 @@ def free(request: HttpRequest, subscriber: Subscriber, line_id: str, device: str
     held = addresses_of(subscriber).filter(holder__service_ref=line.public_id, device=device)
     if not held:
         raise Http404
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "portal/free_device.html", {"device": device, "line": line})
     allocation.release_address(
         service_ref=line.public_id, device=device, at=timezone.now(), because="freed_by_subscriber"

@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from ispops.portal.access import own
 from ispops.portal.wording import look
@@ -18,14 +18,14 @@ from provisioning.transitions import CLOSED_ORDER
 _AT_WORK = {OrderTask.State.READY, OrderTask.State.AWAITING, OrderTask.State.FALLOUT}
 
 
-@require_GET
+@require_safe
 @login_required
 def order(request: HttpRequest, order_id: str) -> HttpResponse:
     """Show an order with its steps; the steps keep themselves up to date while it is open."""
     return render(request, "portal/order.html", _progress(request, order_id))
 
 
-@require_GET
+@require_safe
 @never_cache
 @login_required
 def progress(request: HttpRequest, order_id: str) -> HttpResponse:
@@ -58,7 +58,7 @@ def _now(order: ProductOrder, steps: list[StepProgress]) -> str:
     """Say in one sentence what is happening, for the top of the page and for screen readers."""
     match order.state:
         case ProductOrder.State.COMPLETED:
-            return "Everything is done. Your line is on."
+            return "Everything is set up. You can use it now."
         case ProductOrder.State.CANCELLED:
             return "This order was cancelled. Nothing is charged for it."
         case ProductOrder.State.FAILED:

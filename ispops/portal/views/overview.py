@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from ispops.parties.models import Subscriber
 from ispops.portal import consumption, queries
@@ -16,7 +16,7 @@ from provisioning.queries import lines_of
 from rating.billing import running_bill
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show the account on one page, what waits for an answer first."""
@@ -34,7 +34,7 @@ def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     return render(request, "portal/overview.html", context)
 
 
-@require_GET
+@require_safe
 @login_required
 def no_account(request: HttpRequest) -> HttpResponse:
     """Tell a login without an account how to get one, and send staff to their work."""

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
 from django.utils.http import urlencode
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ispops.errors import Refusal
 from ispops.parties.accounts import TERMS_VERSION, register_subscriber
@@ -46,7 +46,7 @@ def _with_choice(view: Step) -> Callable[[HttpRequest], HttpResponse]:
     return wrapped
 
 
-@require_GET
+@require_safe
 @_with_choice
 def register(request: HttpRequest, choice: Choice) -> HttpResponse:
     """Lead to the first step that has not been done."""
@@ -66,7 +66,7 @@ def _extras_on_offer(choice: Choice) -> list[QualifiedOffer]:
     return answer.extras_for(plan) if plan else []
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @_with_choice
 def extras(request: HttpRequest, choice: Choice) -> HttpResponse:
     """Ask which partner products should come with the line; none is an answer too."""
@@ -83,7 +83,7 @@ def extras(request: HttpRequest, choice: Choice) -> HttpResponse:
     return render(request, "portal/extras.html", context, status=422 if form.errors else 200)
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 @_with_choice
 def contact(request: HttpRequest, choice: Choice) -> HttpResponse:
@@ -107,7 +107,7 @@ def contact(request: HttpRequest, choice: Choice) -> HttpResponse:
     return render(request, "portal/contact.html", context, status=422 if form.errors else 200)
 
 
-@require_GET
+@require_safe
 @login_required
 @_with_choice
 def review(request: HttpRequest, choice: Choice) -> HttpResponse:
@@ -191,7 +191,7 @@ def _place(request: HttpRequest, choice: Choice, subscriber: Subscriber) -> Prod
     )
 
 
-@require_GET
+@require_safe
 def terms(request: HttpRequest) -> HttpResponse:
     """The terms that are accepted with a registration."""
     return render(request, "portal/terms.html", {"terms_version": TERMS_VERSION})

@@ -6,8 +6,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber
@@ -19,7 +18,7 @@ from rating.models import Purchase
 from rating.purchases import place_purchase
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def shop(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show what each active line can carry, what it has, and what it cannot carry and why."""
@@ -45,7 +44,7 @@ def own_line(lines: list[Service], public_id: str) -> Service | None:
     )
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @for_subscriber
 def buy(request: HttpRequest, subscriber: Subscriber, line_id: str, code: str) -> HttpResponse:
     """Show what a purchase costs and does, then place it; sent twice it is bought once."""
@@ -76,7 +75,7 @@ def buy(request: HttpRequest, subscriber: Subscriber, line_id: str, code: str) -
     return render(request, "portal/buy.html", context, status=409 if form.errors else 200)
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def purchases(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show everything that was bought, latest first."""
@@ -84,15 +83,14 @@ def purchases(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     return render(request, "portal/purchases.html", {"purchases": rows})
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def purchase(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> HttpResponse:
     """Show one purchase; it keeps itself up to date until the partner has answered."""
     return render(request, "portal/purchase.html", _purchase(request, subscriber, purchase_id))
 
 
-@require_GET
-@never_cache
+@require_safe
 @for_subscriber
 def purchase_state(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> HttpResponse:
     """Give the purchase again, or nothing when it is as the page shows it already."""

@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from ispops.parties.models import Subscriber
 from ispops.portal import consumption, queries
@@ -11,7 +11,7 @@ from ispops.portal.access import for_subscriber
 from ispops.portal.views.shop import own_line
 
 
-@require_GET
+@require_safe
 @for_subscriber
 def usage(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show the use of one line in the running period, and of partners' products on it."""

@@ -29,14 +29,18 @@ document.getElementById("error-summary")?.focus();
 
 /* --- Ids can be copied ------------------------------------------------------------------------- */
 
-for (const button of document.querySelectorAll("[data-copy]")) {
-  if (!navigator.clipboard) break;
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(button.dataset.copy);
-    button.textContent = "Copied";
-  });
-}
+/* Runs for the page, and for each part of it that is drawn again later. */
+document.addEventListener("htmx:load", (event) => {
+  if (!navigator.clipboard) return;
+  for (const button of event.target.querySelectorAll("[data-copy]")) button.hidden = false;
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.textContent = "Copied";
+});
 
 /* --- Suggestions under a field (WAI-ARIA combobox with a list) --------------------------------- */
 
