@@ -137,7 +137,8 @@ def _charged_spans(subscriber: Subscriber, period: Period) -> defaultdict[UUID, 
     ).values_list("extra_address", "service", "period_start", "period_end")
     spans: defaultdict[UUID, list[Period]] = defaultdict(list)
     for extra, service, start, end in posted:
-        spans[extra or service].append(Period(start, end))
+        if end is not None:
+            spans[extra or service].append(Period(start, end))
     return spans
 
 

@@ -42,7 +42,7 @@ class UsageEventIn(serializers.Serializer[Any]):
 
 
 class UsageReportIn(serializers.Serializer[Any]):
-    events = UsageEventIn(many=True, max_length=usage.MOST_EVENTS)
+    events = serializers.ListField(child=UsageEventIn(), max_length=usage.MOST_EVENTS)
 
 
 class RowResultOut(serializers.Serializer[Any]):
@@ -64,7 +64,7 @@ class UsageReportOut(serializers.Serializer[Any]):
     accepted = serializers.IntegerField()
     duplicates = serializers.IntegerField()
     conflicts = serializers.IntegerField()
-    errors = serializers.IntegerField()
+    rejected = serializers.IntegerField()
     results = RowResultOut(many=True)
 
 
@@ -196,7 +196,7 @@ class UsageReports(generics.ListAPIView[Usage]):
             "accepted": counts["accepted"],
             "duplicates": counts["duplicate"],
             "conflicts": counts["conflict"],
-            "errors": counts["error"],
+            "rejected": counts["error"],
             "results": results,
         }
         return Response(UsageReportOut(answer).data)

@@ -23,7 +23,7 @@ from ispops import db, events
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.money import round_to_minor_unit
-from ispops.parties.models import Subscriber
+from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
 from rating import accrual, ledger
 from rating.models import BillLine, Charge, CustomerBill, LedgerTransaction
@@ -249,9 +249,9 @@ def _post(bill: CustomerBill, charged: list[Charge], rounding: Decimal, at: date
         (ledger.account(kind.TAX, currency), -tax),
         (ledger.account(kind.ROUNDING, currency), -rounding),
     ]
-    for partner_id in sorted(payable):
-        to = ledger.account(kind.PAYABLE, currency, partner_id=partner_id)
-        entries.append((to, -payable[partner_id]))
+    for key, partner in sorted(Partner.objects.in_bulk(payable).items()):
+        to = ledger.account(kind.PAYABLE, currency, partner=partner)
+        entries.append((to, -payable[key]))
     if any(amount for _, amount in entries):
         ledger.post(cause=f"bill:{bill.public_id}", description=str(bill), entries=entries, at=at)
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from ispops.errors import Refusal
-from ispops.parties.models import Subscriber
+from ispops.parties.models import Partner, Subscriber
 from rating.models import LedgerAccount, LedgerEntry, LedgerTransaction
 
 Kind = LedgerAccount.Kind
@@ -35,11 +35,11 @@ def account(
     currency: str,
     *,
     subscriber: Subscriber | None = None,
-    partner_id: int | None = None,
+    partner: Partner | None = None,
 ) -> LedgerAccount:
     """Return the account of a kind, currency and owner; it is made when it is first needed."""
     found, _ = LedgerAccount.objects.get_or_create(
-        kind=kind, currency=currency, subscriber=subscriber, partner_id=partner_id
+        kind=kind, currency=currency, subscriber=subscriber, partner=partner
     )
     return found
 
@@ -64,7 +64,7 @@ def post(
     for to, amount in entries:
         amounts[to] += amount
     wanted = {to.pk: amount for to, amount in amounts.items() if amount}
-    if not wanted or sum(wanted.values()) or len({to.currency for to in amounts}) > 1:
+    if not wanted or sum(wanted.values(), Decimal(0)) or len({to.currency for to in amounts}) > 1:
         raise Unbalanced(f"{cause}: the entries must be of one currency and sum to zero.")
     posted, is_new = LedgerTransaction.objects.get_or_create(
         cause=cause, defaults={"description": description, "posted_at": at}

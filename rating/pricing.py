@@ -18,6 +18,7 @@ ISP's part of a single step one micro-unit less than nothing, never its sum.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ispops.periods import Period
@@ -270,10 +271,10 @@ def _fixed(terms: Terms, start: int, end: int, whole: int) -> tuple[int, int]:
     return bsp, prorate(network.fixed, start, end, whole) if network else 0
 
 
-def _offset(period: Period, instant: Any) -> int:
+def _offset(period: Period, instant: datetime) -> int:
     """Return the microseconds from the start of a period to an instant in it."""
     gone = instant - period.start
-    return (gone.days * 86_400 + gone.seconds) * 1_000_000 + int(gone.microseconds)
+    return (gone.days * 86_400 + gone.seconds) * 1_000_000 + gone.microseconds
 
 
 def _length(period: Period) -> int:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.db.models import (
     Exists,
     ExpressionWrapper,
     F,
+    Model,
     OuterRef,
     Q,
     QuerySet,
@@ -34,6 +36,7 @@ from rating.accrual import period_at
 from rating.models import Charge, Purchase, SettlementStatement, Usage, UsageCounter
 from rating.sessions import SOURCE, UNIT
 
+M = TypeVar("M", bound=Model)
 # What happens at these percentages of an allowance is worth a word to the subscriber.
 THRESHOLDS = (50, 80, 100)
 
@@ -205,15 +208,19 @@ def cause_of(charge: Charge) -> Purchase | Usage | Service | ExtraAddress | Char
     kind, _, rest = charge.cause.partition(":")
     key = rest.partition(":")[0]
     if kind == "usage":
-        return Usage.objects.filter(pk=key).select_related("offering").first()
+        return _one(Usage.objects.select_related("offering"), key)
     if kind == "purchase":
         bought = Purchase.objects.select_related("offering", "service_order", "line")
-        return bought.filter(pk=Purchase.key_of(key)).first()
+        return _one(bought, Purchase.key_of(key))
     if kind == "reversal":
-        return Charge.objects.filter(pk=charge.reverses_id).select_related("offering").first()
+        return _one(Charge.objects.select_related("offering"), charge.reverses_id)
     if key.startswith(ExtraAddress.PREFIX):
-        return ExtraAddress.objects.filter(pk=ExtraAddress.key_of(key)).first()
-    return Service.objects.filter(pk=Service.key_of(key)).select_related("offering").first()
+        return _one(ExtraAddress.objects.select_related("addon"), ExtraAddress.key_of(key))
+    return _one(Service.objects.select_related("offering"), Service.key_of(key))
+
+
+def _one(rows: QuerySet[M], key: UUID | str | None) -> M | None:
+    return None if key is None else rows.filter(pk=key).first()
 
 
 def usage_errors() -> QuerySet[Usage]:

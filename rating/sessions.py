@@ -208,7 +208,7 @@ class _Batch:
                     row.service = self.guide.service(row.username)
                 before = _mark(row)
                 _apply(mark, row)
-                if row.pk is None:
+                if row._state.adding:
                     fresh.append(row)
                 elif before != mark or session.emitted:
                     changed.append(tuple(getattr(row, name) for name in _MARKED))

@@ -63,7 +63,7 @@ ROOMS = {
         stage=5,
         pure=_names("metering pricing usage_events"),
         verbs=_names("batch billing bulk charges ledger purchases sessions settlement usage"),
-        reads=_names("accrual carriage guiding tariff"),
+        reads=_names("accrual books carriage guiding tariff"),
     ),
 }
 SHARED_PURE = {"ispops.errors", "ispops.periods"}
