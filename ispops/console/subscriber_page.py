@@ -141,7 +141,8 @@ def _money(subscriber: Subscriber, lines: list[Service], at: datetime) -> dict[s
         ),
         "charges": [
             {"row": row, "why": rating_queries.why(row)}
-            for row in rating_queries.charges_of(subscriber)[:MOST]
+            # Use within the allowance is a charge of nothing, and there is one every few minutes.
+            for row in rating_queries.charges_of(subscriber).exclude(amount_net=0)[:MOST]
         ],
         "purchases": list(
             Purchase.objects.filter(subscriber=subscriber)

@@ -23,6 +23,10 @@ def stylesheet(request: HttpRequest) -> str:
     return static("console/console.css")
 
 
+def favicon(request: HttpRequest) -> str:
+    return static("portal/mark.svg")
+
+
 def script(request: HttpRequest) -> str:
     return static("console/console.js")
 
@@ -38,6 +42,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": False,
     "ENVIRONMENT": environment,
     "DASHBOARD_CALLBACK": "ispops.console.dashboard.fill",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": favicon}],
     "STYLES": [stylesheet],
     "SCRIPTS": [script],
     "BORDER_RADIUS": "6px",
