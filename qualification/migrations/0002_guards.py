@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from ispops.db import append_only, never_overlap, overlapping, same_number, same_text
+from ispops.db import append_only, never_overlap, overlapping, same_text
 
 
 class Migration(migrations.Migration):
@@ -15,9 +15,11 @@ class Migration(migrations.Migration):
         never_overlap(
             "qualification_coveragearea",
             "one_coverage_of_a_place_at_a_time",
-            same_number("provider_id"),
-            same_number("technology"),
-            same_text("coalesce(premises_id::text, h3_res8)"),
+            # One key of all three is half the work of three keys when a list is imported.
+            same_text(
+                "provider_id::text || ':' || technology::text || ':'"
+                " || coalesce(premises_id::text, h3_res8)"
+            ),
             overlapping("valid_from", "valid_to"),
         ),
     ]
