@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Count, IntegerField, QuerySet, Subquery
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
@@ -34,11 +34,7 @@ class Queue:
 
     @property
     def href(self) -> str:
-        try:
-            path = reverse(self.address)
-        except NoReverseMatch:
-            return "#"
-        return path + (f"?{self.query}" if self.query else "")
+        return reverse(self.address) + (f"?{self.query}" if self.query else "")
 
 
 QUEUES: tuple[Queue, ...] = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from ispops.console import queues
 
@@ -217,20 +217,11 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         items = [
             _item(request, entry, waiting)
             for entry in entries
-            if _is_there(entry)
-            and (not entry.permission or request.user.has_perm(entry.permission))
+            if not entry.permission or request.user.has_perm(entry.permission)
         ]
         if items:
             groups.append({"title": title, "separator": bool(title), "items": items})
     return groups
-
-
-def _is_there(entry: Entry) -> bool:
-    try:
-        reverse(entry.address)
-    except NoReverseMatch:
-        return False
-    return True
 
 
 def _item(request: HttpRequest, entry: Entry, waiting: dict[str, int]) -> dict[str, Any]:

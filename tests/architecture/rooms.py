@@ -66,7 +66,13 @@ ROOMS = {
         reads=_names("accrual books carriage guiding tariff"),
     ),
 }
-SHARED_PURE = {"ispops.errors", "ispops.periods"}
+SHARED_PURE = {
+    "ispops.errors",
+    "ispops.periods",
+    "ispops.console.charts",
+    "ispops.console.graph",
+    "ispops.console.tones",
+}
 SHARED_VERBS = {"ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}
 
