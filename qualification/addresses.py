@@ -225,8 +225,10 @@ def prefixes(text: str) -> list[str]:
     if not _HOUSE_NUMBER.match(street):
         return []
     if comma:
-        rest = _short_form(rest.rpartition(",")[2])
-        return [f"{street_form(_take_unit(street)[0])}, {rest}"]
+        parts = [_short_form(part) for part in rest.split(",")]
+        begun = street_form(_take_unit(street)[0])
+        # The unit may stand between street and city, so the last part may be the city alone.
+        return [f"{begun}, {ending}" for ending in dict.fromkeys((", ".join(parts), parts[-1]))]
     words = street_form(street).split()
     begun = " ".join(words[:-1])
     endings = {words[-1], *_completions(street.split()[-1])}
