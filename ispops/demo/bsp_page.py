@@ -29,6 +29,7 @@ def render(partners: list[Partner]) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
         f"<title>Partners of the demo ISP</title><style>{STYLE}</style>"
         "<h1>Partners of the demo ISP</h1>"
         "<p>This page is the partners' side: a program of its own that knows only the ISP's API. "

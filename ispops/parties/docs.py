@@ -13,6 +13,8 @@ import yaml
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from ispops.errors import Refusal
@@ -32,9 +34,15 @@ def openapi(request: HttpRequest) -> HttpResponse:
 def reference(request: HttpRequest) -> HttpResponse:
     context = {
         "info": document()["info"],
+        "description": marked(document()["info"]["description"]),
         "areas": list(areas(document())),
         "schemas": [
-            {"name": name, "rows": list(_rows(schema)), "schema": schema}
+            {
+                "name": name,
+                "rows": list(_rows(schema)),
+                "words": marked(schema.get("description", "")),
+                "values": schema.get("enum", []),
+            }
             for name, schema in document()["components"]["schemas"].items()
         ],
         "scopes": API_SCOPES,
@@ -99,9 +107,14 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> dict[str, A
         "id": operation["operationId"],
         "path": path,
         "method": method.upper(),
-        "description": operation.get("description", ""),
+        "summary": operation.get("summary", ""),
+        "description": marked(operation.get("description", "")),
         "parameters": [
-            {**parameter, "type": type_words(parameter["schema"])}
+            {
+                **parameter,
+                "type": type_words(parameter["schema"]),
+                "words": marked(parameter.get("description", "")),
+            }
             for parameter in operation.get("parameters", [])
         ],
         "scopes": [
@@ -111,7 +124,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> dict[str, A
         "responses": [
             {
                 "code": code,
-                "words": response.get("description", ""),
+                "words": marked(response.get("description", "")),
                 "type": _content_words(response),
             }
             for code, response in operation["responses"].items()
@@ -132,9 +145,21 @@ def _rows(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "type": type_words(part),
             "required": name in required,
             "read_only": part.get("readOnly", False),
-            "words": part.get("description", ""),
+            "words": marked(part.get("description", "")),
             "values": part.get("enum", []),
         }
+
+
+def marked(text: str) -> SafeString:
+    """Show what stands between backticks as code; all else is escaped."""
+    return format_html_join(
+        "",
+        "{}",
+        (
+            [format_html('<code class="code">{}</code>', part) if number % 2 else part]
+            for number, part in enumerate(text.split("`"))
+        ),
+    )
 
 
 def type_words(schema: dict[str, Any]) -> dict[str, str]:

@@ -110,3 +110,8 @@ def test_types_are_said_in_words(schema: dict[str, Any], words: str, link: str) 
 def test_all_rooms_have_their_addresses() -> None:
     names = set(get_resolver().reverse_dict)
     assert {"openapi", "api_reference", "aaa-authorize", "product-orders"} <= names
+
+
+def test_code_is_marked_and_all_else_escaped() -> None:
+    assert docs.marked("see `a<b` & <i>") == 'see <code class="code">a&lt;b</code> &amp; &lt;i&gt;'
+    assert docs.marked("") == ""
