@@ -7,14 +7,15 @@ only when it is true. Each promise is also shown to break when its guard is off.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 
 from ipam import allocation, extents, leases, overallocation, statements
 from ipam.models import (
@@ -68,6 +69,42 @@ def free_slots(pool: Pool) -> list[int]:
     ]
 
 
+def while_open(first: Callable[[], None], then: Callable[[], T], *, commit: bool = True) -> T:
+    """Do `then` on another connection while the transaction that did `first` is open.
+
+    The transaction ends when the other connection waits for it.
+    """
+
+    def other() -> T:
+        try:
+            return then()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            first()
+            answer = pool.submit(other)
+            wait_until_blocked(answer)
+            transaction.set_rollback(not commit)
+        return answer.result(timeout=10)
+
+
+def wait_until_blocked(answer: Future[Any]) -> None:
+    """Wait until the other connection waits for ours; an answer without waiting is wrong."""
+    with connection.cursor() as cursor:
+        for _ in range(1000):
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted "
+                "AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+            )
+            if cursor.fetchone()[0]:
+                return
+            assert not answer.done(), f"answered without waiting: {answer.result()}"
+            time.sleep(0.01)
+    raise AssertionError("nobody waited")
+
+
 # --- Two askers never get the same address ------------------------------------------------------
 
 
@@ -115,6 +152,69 @@ def test_asking_releasing_and_giving_back_lose_no_slot() -> None:
     layout = FreeExtent.objects.filter(pool=isp.dynamic).order_by("first")
     assert sorted(free_slots(isp.dynamic)) == list(range(1, 15))
     assert list(layout.values_list("first", "last")) == [(1, 7), (8, 14)]
+
+
+# --- Full is said only when it is true ----------------------------------------------------------
+
+
+def one_shard() -> tuple[Isp, list[str]]:
+    """Six addresses in a single free extent, and services that ask for them."""
+    isp = an_isp(dynamic="192.0.2.0/29", ipv6_prefixes=0)
+    return isp, services(isp, 3)
+
+
+def test_an_asker_waits_for_the_only_extent() -> None:
+    isp, refs = one_shard()
+    answer = while_open(
+        lambda: no_answer(isp.ask(mac(1), service_ref=refs[0])),
+        lambda: isp.ask(mac(1), service_ref=refs[1]),
+    )
+    assert (answer.outcome, answer.ipv4) == ("granted", "192.0.2.2")
+
+
+def test_the_last_address_is_free_again_when_its_asker_fails() -> None:
+    isp, refs = one_shard()
+    FreeExtent.objects.filter(pool=isp.dynamic).update(first=6)
+    answer = while_open(
+        lambda: no_answer(isp.ask(mac(1), service_ref=refs[0])),
+        lambda: isp.ask(mac(1), service_ref=refs[1]),
+        commit=False,
+    )
+    assert (answer.outcome, answer.ipv4) == ("granted", "192.0.2.6")
+
+
+def test_an_asker_finds_the_extent_that_was_joined_while_it_waited() -> None:
+    """The extent it waited for is gone, and the one that took its place is a new row."""
+    isp, refs = one_shard()
+    isp.ask(mac(1), service_ref=refs[0])
+    isp.release(mac(1), service_ref=refs[0])
+    answer = while_open(
+        lambda: no_answer(extents.give_back(pool=isp.dynamic, at=after(hours=1))),
+        lambda: isp.ask(mac(1), service_ref=refs[1]),
+    )
+    assert (answer.outcome, answer.ipv4) == ("granted", "192.0.2.1")
+
+
+def test_two_that_give_back_join_what_the_other_left() -> None:
+    isp, refs = one_shard()
+    isp.ask(mac(1), service_ref=refs[0])
+    isp.release(mac(1), service_ref=refs[0])
+    isp.ask(mac(1), service_ref=refs[1])
+    isp.release(mac(1), service_ref=refs[1], at=after(hours=1))
+    assert [free_slots(isp.dynamic)] == [[3, 4, 5, 6]]
+    while_open(
+        lambda: no_answer(extents.give_back(pool=isp.dynamic, at=after(minutes=30))),
+        lambda: extents.give_back(pool=isp.dynamic, at=after(hours=2)),
+    )
+    extent = FreeExtent.objects.get(pool=isp.dynamic)
+    assert (extent.first, extent.last) == (1, 6)
+
+
+def no_answer(_: object) -> None:
+    """What was done counts, and not what it answered."""
+
+
+# --- Two askers, without the guards -------------------------------------------------------------
 
 
 @contextmanager
