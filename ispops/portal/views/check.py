@@ -14,7 +14,7 @@ from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
 from qualification import qualify
 from qualification.models import ServiceQualification
-from qualification.queries import suggest
+from qualification.queries import asker_of, suggest
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -37,7 +37,7 @@ def _qualify(request: HttpRequest, form: AddressForm) -> ServiceQualification:
         text=form.cleaned_data["address"],
         premises_id=form.cleaned_data["premises"] or None,
         channel=ServiceQualification.Channel.PORTAL,
-        asker=str(request.user.pk or ""),
+        asker=asker_of(request.user),
         subscriber_kind=subscriber.kind if subscriber else "consumer",
         at=timezone.now(),
     )
