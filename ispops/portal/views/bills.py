@@ -41,7 +41,7 @@ def issued_bill(request: HttpRequest, subscriber: Subscriber, bill_id: str) -> H
 @for_subscriber
 def charge(request: HttpRequest, subscriber: Subscriber, charge_id: str) -> HttpResponse:
     """Answer *why this amount*: the rule, the arithmetic, and who gets what of it."""
-    found = own(charges_of(subscriber).select_related("reverses"), charge_id)
+    found = own(charges_of(subscriber).select_related("reverses", "price__offering"), charge_id)
     explained = why(found)
     is_purchase = Purchase.key_of(explained["cause_id"]) is not None
     context = {

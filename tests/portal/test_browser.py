@@ -1,0 +1,104 @@
+"""What only a browser can show: keys, focus, no scripts, a narrow screen, the policy at work."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from ispops.demo import places
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+STREET = places.TWO_NETWORKS.partition(",")[0]
+
+
+@pytest.fixture
+def phone(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A narrow browser, in which nothing may be reported to the console."""
+    page = _open(browser, stack).new_page()
+    complaints: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and "status of 422" not in message.text:
+            complaints.append(message.text)
+
+    page.on("console", listen)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    assert not complaints
+
+
+def _open(browser: Browser, stack: Stack, *, scripts: bool = True) -> BrowserContext:
+    return browser.new_context(
+        base_url=stack.url, viewport={"width": 390, "height": 800}, java_script_enabled=scripts
+    )
+
+
+def fits(page: Page) -> bool:
+    """Whether nothing sticks out at the side."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_an_address_is_chosen_by_keys_alone(phone: Page) -> None:
+    phone.goto("/")
+    field = phone.get_by_role("combobox")
+    field.press_sequentially(STREET[:-2], delay=20)
+    options = phone.get_by_role("option")
+    expect(options.first).to_be_visible()
+    expect(field).to_have_attribute("aria-expanded", "true")
+    expect(phone.get_by_role("status")).to_contain_text("found")
+    field.press("ArrowUp")
+    expect(options.last).to_have_attribute("aria-selected", "true")
+    field.press("ArrowDown")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    expect(field).to_have_attribute("aria-activedescendant", "address-option-1")
+    field.press("Enter")
+    expect(options).to_have_count(0)
+    expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
+    field.press("Enter")
+    expect(phone.get_by_role("heading", level=1)).to_contain_text("you can be connected")
+    assert fits(phone)
+
+
+def test_editing_forgets_what_was_chosen_and_escape_closes(phone: Page) -> None:
+    phone.goto("/")
+    field = phone.get_by_role("combobox")
+    field.press_sequentially(STREET[:-2], delay=20)
+    phone.get_by_role("option").first.click()
+    expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
+    field.press("Backspace")
+    expect(phone.locator("#id_premises")).to_have_value("")
+    expect(phone.get_by_role("option").first).to_be_visible()
+    field.press("Escape")
+    expect(phone.get_by_role("option")).to_have_count(0)
+    expect(field).to_have_attribute("aria-expanded", "false")
+
+
+def test_what_is_wrong_is_brought_into_focus(phone: Page) -> None:
+    phone.goto("/")
+    phone.get_by_role("button", name="Check availability").click()
+    summary = phone.get_by_role("alert")
+    expect(summary).to_be_focused()
+    summary.get_by_role("link").click()
+    expect(phone.get_by_role("combobox")).to_be_focused()
+    assert fits(phone)
+
+
+@pytest.mark.parametrize("path", ["/", "/terms/", "/accounts/login/", "/accounts/signup/"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_keep_to_the_policy(phone: Page, path: str, scheme: str) -> None:
+    phone.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    phone.goto(path)
+    expect(phone.get_by_role("heading", level=1)).to_be_visible()
+    assert fits(phone)
+
+
+def test_the_way_to_an_order_needs_no_scripts(browser: Browser, stack: Stack) -> None:
+    page = _open(browser, stack, scripts=False).new_page()
+    page.goto("/")
+    page.get_by_role("combobox").fill(places.TWO_NETWORKS)
+    page.get_by_role("button", name="Check availability").click()
+    page.get_by_role("button", name="Choose Cable 200").click()
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Make a login")
