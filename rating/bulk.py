@@ -1,4 +1,7 @@
-"""Many rows at once: COPY and UPDATE from a list, in the current transaction."""
+"""Many rows at once: COPY and UPDATE from a list, in the current transaction.
+
+Errors of the database come out as Django's, as from any other query.
+"""
 
 from collections.abc import Iterable, Sequence
 from io import StringIO
@@ -25,7 +28,7 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     lines = "\n".join(
         "\t".join(["\\N" if value is None else str(value) for value in row]) for row in rows
     )
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", StringIO(lines))
 
 
@@ -42,7 +45,7 @@ def update_rows(table: str, key: str, types: dict[str, str], rows: Sequence[Sequ
         f"WHERE {table}.{key} = v.{key}"
     )
     casts = ", ".join(f"%s::{kind}" for kind in types.values())
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         execute_values(
             cursor.cursor, statement, rows, template=f"({casts})", page_size=ROWS_A_STATEMENT
         )
@@ -50,7 +53,7 @@ def update_rows(table: str, key: str, types: dict[str, str], rows: Sequence[Sequ
 
 def insert_returning(statement: str, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Run `INSERT ... VALUES %s ... RETURNING ...` for many rows; returns what it returns."""
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         return list(
             execute_values(cursor.cursor, statement, rows, page_size=ROWS_A_STATEMENT, fetch=True)
         )

@@ -25,7 +25,7 @@ from provisioning.models import Service
 from rating import purchases, usage
 from rating.models import Charge, Purchase
 from rating.usage import RowResult
-from tests.small_isp import LAUNCH, SmallIsp, priced
+from tests.small_isp import LAUNCH, SmallIsp, make_partner, priced
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 MAY = Period(datetime(2026, 5, 4, 4, tzinfo=UTC), datetime(2026, 6, 4, 4, tzinfo=UTC))
@@ -63,7 +63,7 @@ def make_shop(isp: SmallIsp, at: datetime = LAUNCH) -> Shop:
         tiers=[{"up_to": 500, "amount": "0.02"}, {"up_to": None, "amount": "0.01"}],
         at=at,
     )
-    backup = Partner.objects.create(code="backup", name="Backup", kind=Partner.Kind.BSP)
+    backup = make_partner("backup", "Backup", Partner.Kind.BSP, at)
     storage = product("storage", "Storage", backup, at, is_subscription=True)
     priced(storage, "3", at)
     for offering in (film, minutes, isp.streaming):

@@ -342,6 +342,17 @@ class TestRating:
         gold = UsageCounter.objects.exclude(price__unit="minute")
         assert not gold.exists()
 
+    def test_a_counter_that_is_full_is_set_aside_too(
+        self, shop: Shop, line: Service, watching: Service, ada: Subscriber
+    ) -> None:
+        report(shop.films, event(line, shop.minutes, 200))
+        rate()
+        UsageCounter.objects.update(quantity=2**63 - 1)
+        report(shop.films, event(line, shop.minutes, 1))
+        assert rate() == 1
+        assert Usage.objects.latest("pk").error_code == "not_ratable"
+        assert len(of_use(ada)) == 1
+
     def test_a_crash_in_the_middle_leaves_nothing_half_done(
         self,
         shop: Shop,

@@ -1,0 +1,277 @@
+"""The API: a partner reports and sees its own; another partner, a reader and a stranger do not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.idp.oidc.models import Token
+from django.test import Client
+from django.urls import reverse
+
+from ispops.parties import partners
+from ispops.parties.models import Partner
+from provisioning.models import Service
+from rating import settlement
+from rating.models import Charge, Usage
+from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
+
+pytestmark = pytest.mark.django_db
+ALL = [f"{area}:{mode}" for area in ("usage", "purchases", "settlement")
+       for mode in ("read", "write")]  # fmt: skip
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[None]:
+    """The API takes the time from the clock."""
+    with time_machine.travel(NOON + timedelta(hours=2), tick=False):
+        yield
+
+
+@pytest.fixture
+def ask(db: None, client: Client) -> Ask:
+    """Call the API as a partner's program, or as nobody."""
+
+    def call(partner: Partner | None, name: str, body: Any = None, **how: Any) -> Any:
+        headers = dict(how.get("headers", {}))
+        if partner is not None:
+            headers["Authorization"] = f"Bearer {token(partner, how.get('scopes', ALL))}"
+        address = reverse(name, args=how.get("args", [])) + how.get("query", "")
+        if body is None:
+            return client.get(address, headers=headers)
+        return client.post(address, body, content_type="application/json", headers=headers)
+
+    return call
+
+
+def token(partner: Partner, scopes: list[str]) -> str:
+    program, _ = partners.create_api_client(partner=partner, name="Tests", scopes=scopes, at=NOON)
+    made = Token(type=Token.Type.ACCESS_TOKEN, client=program)
+    value = f"token-{Token.objects.count()}"
+    made.set_value(value)
+    made.set_scopes(scopes)
+    made.save()
+    return value
+
+
+@pytest.fixture
+def watching(shop: Shop, line: Service) -> Service:
+    return subscribed(line, shop.minutes)
+
+
+class TestReportingUse:
+    def test_one_event(self, shop: Shop, line: Service, watching: Service, ask: Ask) -> None:
+        told = event(line, shop.minutes, 150)
+        answer = ask(shop.films, "usage", told)
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "accepted": 1,
+            "duplicates": 0,
+            "conflicts": 0,
+            "rejected": 0,
+            "results": [
+                {
+                    "event_id": told["event_id"],
+                    "status": "accepted",
+                    "code": "",
+                    "reason": "",
+                    "field": "",
+                }
+            ],
+        }
+        assert Usage.objects.get().service == watching
+
+    def test_many_events_each_with_its_answer(
+        self, shop: Shop, line: Service, watching: Service, ask: Ask
+    ) -> None:
+        good = event(line, shop.minutes)
+        events = [good, good, good | {"quantity": 11}, event(line, shop.minutes, 0), 7]
+        answer = ask(shop.films, "usage", {"events": events}).json()
+        assert [row["status"] for row in answer["results"]] == [
+            "accepted",
+            "duplicate",
+            "conflict",
+            "error",
+            "error",
+        ]
+        assert (answer["accepted"], answer["duplicates"], answer["conflicts"]) == (1, 1, 1)
+        assert (answer["rejected"], answer["results"][3]["field"]) == (2, "quantity")
+        assert Usage.objects.count() == 1
+
+    def test_the_first_answer_to_a_key_is_repeated(
+        self, shop: Shop, line: Service, watching: Service, ask: Ask
+    ) -> None:
+        told = event(line, shop.minutes)
+        key = {"headers": {"Idempotency-Key": "k1"}}
+        first = ask(shop.films, "usage", told, **key)
+        again = ask(shop.films, "usage", told, **key)
+        assert (again.content, again.headers["Idempotent-Replay"]) == (first.content, "true")
+        other = ask(shop.films, "usage", told | {"quantity": 3}, **key)
+        assert other.status_code == 409
+        without = ask(shop.films, "usage", told).json()
+        assert without["duplicates"] == 1
+
+    @pytest.mark.parametrize(
+        ("body", "status", "code"),
+        [
+            ("[]", 422, "invalid_input"),
+            ('"event"', 422, "invalid_input"),
+            ('{"events": {}}', 422, "invalid_input"),
+            ('{"events": []}', 422, "invalid_input"),
+            ('{"events": [', 400, "parse_error"),
+            ('{"event_id": "x", "quantity": NaN}', 400, "parse_error"),
+        ],
+    )
+    def test_a_body_that_is_no_report(
+        self, shop: Shop, ask: Ask, body: str, status: int, code: str
+    ) -> None:
+        answer = ask(shop.films, "usage", body)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (
+            status,
+            "application/problem+json",
+        )
+        assert answer.json()["type"] == f"/problems/{code}"
+
+    def test_use_of_another_partners_product_is_not_taken(
+        self, shop: Shop, line: Service, watching: Service, ask: Ask
+    ) -> None:
+        told = event(line, shop.minutes)
+        answer = ask(shop.backup, "usage", told).json()
+        assert answer["results"][0]["code"] == "unknown_subscriber"
+        assert Usage.objects.get().subscriber is None
+
+    def test_the_list_shows_own_reports_and_how_far_they_are(
+        self, shop: Shop, line: Service, watching: Service, ask: Ask
+    ) -> None:
+        told = event(line, shop.minutes, 150)
+        report(shop.films, told)
+        rate()
+        report(shop.films, event(line, shop.minutes, unit="hour"))
+        rate()
+        items = ask(shop.films, "usage").json()["items"]
+        assert [(i["state"], i["error_code"], i["is_charged"]) for i in items] == [
+            ("error", "no_price", False),
+            ("rated", "", True),
+        ]
+        assert (items[1]["event_id"], items[1]["offering"]) == (told["event_id"], "minutes")
+        [found] = ask(shop.films, "usage", query="?state=rated").json()["items"]
+        assert found["subscriber_ref"] == told["subscriber_ref"]
+        assert ask(shop.films, "usage", query="?event_id=none").json()["items"] == []
+        assert ask(shop.films, "usage", query="?state=lost").status_code == 422
+        assert ask(shop.backup, "usage").json()["items"] == []
+
+
+class TestMoney:
+    def test_shares_are_the_callers_own_and_nothing_else(
+        self, shop: Shop, line: Service, watching: Service, ask: Ask
+    ) -> None:
+        buy(line, shop.film)
+        report(shop.films, event(line, shop.minutes, 150))
+        rate()
+        items = ask(shop.films, "settlement-shares").json()["items"]
+        assert [(i["offering"], i["share"], i["currency"]) for i in items] == [
+            ("minutes", "0.700000", "USD"),
+            ("film", "3.493000", "USD"),
+        ]
+        assert set(items[0]) == {
+            "id", "kind", "subscriber_ref", "offering", "quantity", "unit", "period_start",
+            "period_end", "share", "currency", "charged_at", "reverses",
+        }  # fmt: skip
+        for retail in ("4.99", "1.00", "0.499", "Ada"):
+            assert retail not in json.dumps(items)
+        assert ask(shop.backup, "settlement-shares").json()["items"] == []
+        [use] = ask(shop.films, "settlement-shares", query="?kind=usage").json()["items"]
+        assert use["quantity"] == 150
+
+    def test_purchases_are_of_own_products(self, shop: Shop, line: Service, ask: Ask) -> None:
+        film = buy(line, shop.film)
+        buy(line, shop.storage)
+        [item] = ask(shop.films, "purchases").json()["items"]
+        assert (item["id"], item["state"], item["offering"]) == (
+            film.public_id,
+            "pending",
+            "film",
+        )
+        assert item["service_order"] == film.service_order.public_id
+        one = {"args": [film.public_id]}
+        assert ask(shop.films, "purchase", **one).json() == item
+        assert ask(shop.backup, "purchase", **one).status_code == 404
+        assert ask(shop.films, "purchase", args=["pur_none"]).status_code == 404
+        assert ask(shop.films, "purchases", query="?state=completed").json()["items"] == []
+
+    def test_statements_are_the_callers_own(self, shop: Shop, line: Service, ask: Ask) -> None:
+        buy(line, shop.film)
+        statement = settlement.settle_period(partner=shop.films, period=MAY, at=JUNE.end)
+        [item] = ask(shop.films, "statements").json()["items"]
+        assert (item["id"], Decimal(item["amount"]), item["charge_count"]) == (
+            statement.public_id,
+            Decimal("3.493"),
+            1,
+        )
+        assert ask(shop.backup, "statements").json()["items"] == []
+
+    def test_pages_follow_each_other(self, shop: Shop, line: Service, ask: Ask) -> None:
+        for _ in range(5):
+            buy(line, shop.film)
+        seen = []
+        page = ask(shop.films, "settlement-shares", query="?limit=2").json()
+        while True:
+            seen += [item["id"] for item in page["items"]]
+            if page["next"] is None:
+                break
+            query = "?" + page["next"].partition("?")[2]
+            page = ask(shop.films, "settlement-shares", query=query).json()
+        assert seen == [c.public_id for c in Charge.objects.order_by("-pk")]
+
+
+@pytest.mark.parametrize("name", ["usage", "purchases", "settlement-shares", "statements"])
+class TestWhoMayAsk:
+    def test_a_stranger_needs_a_token(self, ask: Ask, name: str) -> None:
+        answer = ask(None, name)
+        assert (answer.status_code, "Bearer" in answer.headers["WWW-Authenticate"]) == (401, True)
+
+    def test_a_token_for_something_else_is_not_enough(
+        self, shop: Shop, ask: Ask, name: str
+    ) -> None:
+        assert ask(shop.films, name, scopes=["orders:read"]).status_code == 403
+
+    def test_a_partner_that_has_left(self, shop: Shop, ask: Ask, name: str) -> None:
+        Partner.objects.filter(pk=shop.films.pk).update(active=False)
+        assert ask(shop.films, name).status_code == 403
+
+    def test_the_number_of_queries_does_not_grow(
+        self, shop: Shop, line: Service, ask: Ask, name: str, django_assert_max_num_queries
+    ) -> None:
+        for _ in range(5):
+            buy(line, shop.film)
+        film = event(line, shop.film)
+        report(shop.films, *[film | {"event_id": f"{n}"} for n in range(5)])
+        made = token(shop.films, ALL)
+        with django_assert_max_num_queries(6):
+            answer = Client().get(reverse(name), headers={"Authorization": f"Bearer {made}"})
+        assert answer.status_code == 200
+
+
+def test_reading_is_not_writing(shop: Shop, line: Service, ask: Ask) -> None:
+    told = event(line, shop.minutes)
+    assert ask(shop.films, "usage", told, scopes=["usage:read"]).status_code == 403
+    assert Usage.objects.count() == 0
+
+
+def test_the_contract_names_every_call_and_field() -> None:
+    from drf_spectacular.generators import SchemaGenerator
+
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    report_call = schema["paths"]["/api/v1/usage"]["post"]
+    assert set(report_call["responses"]) >= {"200"}
+    schemas = schema["components"]["schemas"]
+    [row] = [schemas[name]["properties"] for name in schemas if name.startswith("RowResult")]
+    assert set(row) == {"event_id", "status", "code", "reason", "field"}
+    for path in ("purchases", "purchases/{public_id}", "settlement_shares", "statements"):
+        assert "get" in schema["paths"][f"/api/v1/{path}"]
