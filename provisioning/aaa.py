@@ -1,9 +1,10 @@
 """The calls of FreeRADIUS's `rlm_rest`: the shortest code path in the product.
 
 `rlm_rest` gives each status a meaning of its own. 401 is a reject of the *subscriber*, with the
-words in its body; so an address server that names itself wrongly gets 403, and what it should not
-have sent 400, neither of which turns anybody away as a subscriber. 5xx and silence mean that this
-application is ill; FreeRADIUS then does not answer at all, and the access server asks again.
+words in its body; so an address server that names itself wrongly gets 403 (`userlock` there), and
+what it should not have sent 400 (`invalid`): faults of a configuration, on which FreeRADIUS is to
+be set up not to answer, as on `fail`. 5xx and silence are `fail`: this application is ill, and the
+access server asks again.
 """
 
 import base64

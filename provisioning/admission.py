@@ -4,12 +4,13 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 
 from ipam import allocation
 from ipam.models import AddressServer
-from ispops.catalog.models import ProductOffering
 from provisioning.models import AaaCredential, Service
 
 # How often access servers tell what was used; RFC 2869 wants no less than a minute.
@@ -43,35 +44,59 @@ def admit(
     more than the name must not use up the line's addresses. `device` is the Calling-Station-Id;
     equipment that sends none is known by its login.
     """
-    login = (
-        AaaCredential.objects.select_related("service__offering").filter(username=username).first()
-    )
+    login = _find(username)
     if login is None:
         return Admission(admitted=False, words=UNKNOWN)
     if password is not None and not _same(password, login.secret):
         return Admission(admitted=False, words=UNKNOWN)
     if refusal := _refusal(login):
         return Admission(admitted=False, words=refusal)
+    service_ref = Service(pk=login.service_id).public_id
     answer = allocation.request_addresses(
-        service_ref=login.service.public_id, device=device or username, server=server, at=at
+        service_ref=service_ref, device=device or username, server=server, at=at
     )
     if answer.outcome == allocation.Outcome.DENIED:
         return Admission(admitted=False, words=answer.reason or "There is no address for you now.")
     return Admission(
         admitted=True,
         control={"Cleartext-Password": login.secret},
-        reply=_session_class(login.service) | _addresses(answer) | _speed(login.service.offering),
+        reply=_session(service_ref)
+        | _addresses(answer)
+        | _speed(login.download_kbps or 0, login.upload_kbps or 0),
     )
+
+
+class _Login(NamedTuple):
+    """What decides of a login, its line and its plan; reading the whole rows would cost thrice."""
+
+    secret: str
+    enabled: bool
+    service_id: UUID
+    state: str
+    download_kbps: int | None
+    upload_kbps: int | None
+
+
+def _find(username: str) -> _Login | None:
+    found = AaaCredential.objects.filter(username=username).values_list(
+        "secret",
+        "enabled",
+        "service_id",
+        "service__state",
+        "service__offering__download_kbps",
+        "service__offering__upload_kbps",
+    )
+    return next((_Login(*row) for row in found), None)
 
 
 def _same(given: str, kept: str) -> bool:
     return hmac.compare_digest(given.encode(), kept.encode())
 
 
-def _refusal(login: AaaCredential) -> str:
+def _refusal(login: _Login) -> str:
     """Say in words why a known line is not let in; empty when it is."""
     call = f"Please call {settings.SUPPORT_PHONE}."
-    match login.service.state:
+    match login.state:
         case Service.State.SUSPENDED:
             return f"This line is suspended. {call}"
         case Service.State.CEASED:
@@ -82,10 +107,10 @@ def _refusal(login: AaaCredential) -> str:
             return "This line is not switched on yet. Your account shows when it will be."
 
 
-def _session_class(service: Service) -> dict[str, str | int]:
+def _session(service_ref: str) -> dict[str, str | int]:
     """Name the service and this one authorisation; accounting brings it back (RFC 2865, 5.25)."""
     return {
-        "Class": f"{service.public_id}.{secrets.token_hex(8)}",
+        "Class": f"{service_ref}.{secrets.token_hex(8)}",
         "Acct-Interim-Interval": INTERIM_SECONDS,
     }
 
@@ -103,15 +128,14 @@ def _addresses(answer: allocation.Answer) -> dict[str, str | int]:
     return reply
 
 
-def _speed(plan: ProductOffering) -> dict[str, str | int]:
+def _speed(down_kbps: int, up_kbps: int) -> dict[str, str | int]:
     """Give the plan's speed in the words of the WISPr group and of MikroTik.
 
     WISPr counts bits a second in 32 bits, so a plan beyond 4.29 Gbit/s is told as that; MikroTik
     writes "what the router receives/what it sends", which is upload/download.
     """
-    down, up = plan.download_kbps or 0, plan.upload_kbps or 0
     return {
-        "WISPr-Bandwidth-Max-Down": min(down * 1000, MOST_UINT32),
-        "WISPr-Bandwidth-Max-Up": min(up * 1000, MOST_UINT32),
-        "Mikrotik-Rate-Limit": f"{up}k/{down}k",
+        "WISPr-Bandwidth-Max-Down": min(down_kbps * 1000, MOST_UINT32),
+        "WISPr-Bandwidth-Max-Up": min(up_kbps * 1000, MOST_UINT32),
+        "Mikrotik-Rate-Limit": f"{up_kbps}k/{down_kbps}k",
     }

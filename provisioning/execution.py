@@ -100,7 +100,8 @@ def _open_attempt(rows: QuerySet[OrderTask], *, at: datetime) -> TaskAttempt | N
     if not taken:
         return None
     task = taken[0]
-    _end_attempts(task, Outcome.LOST, "The worker did not come back.", at)
+    if task.attempts > 1:
+        _end_attempts(task, Outcome.LOST, "The worker did not come back.", at)
     return TaskAttempt.objects.create(task=task, number=task.tries.count() + 1, started_at=at)
 
 
@@ -112,7 +113,7 @@ def _perform(attempt: TaskAttempt, *, at: datetime) -> None:
     if outside := steps.OUTSIDE.get(task.kind):
         result = outside(task, at)
     with transaction.atomic():
-        task = _hold(attempt)
+        task = _lock_task(task.pk, task.order_id)
         if result is None:
             result = steps.INSIDE[task.kind](task, at)
         if result.awaits is None:
@@ -125,19 +126,8 @@ def _perform(attempt: TaskAttempt, *, at: datetime) -> None:
         _settle(task.order, at)
 
 
-def _hold(attempt: TaskAttempt) -> OrderTask:
-    """Lock the order and the step of an attempt that is still the one that runs."""
-    task = _lock_task(attempt.task_id)
-    if not TaskAttempt.objects.filter(pk=attempt.pk, outcome=Outcome.RUNNING).exists():
-        raise _NotMine
-    return task
-
-
-def _lock_task(task_id: int) -> OrderTask:
-    """Lock the order of a step, then the step. Raises NotFound when there is none."""
-    order_id = OrderTask.objects.filter(pk=task_id).values_list("order_id", flat=True).first()
-    if order_id is None:
-        raise NotFound("There is no such step.")
+def _lock_task(task_id: int, order_id: UUID) -> OrderTask:
+    """Lock an order, then one of its steps."""
     order = db.lock(ProductOrder, order_id)
     with_service = OrderTask.objects.select_related(
         "item__service__offering__provider", "item__service__premises", "item__service__line"
@@ -145,6 +135,14 @@ def _lock_task(task_id: int) -> OrderTask:
     task = with_service.select_for_update(of=("self",)).get(pk=task_id)
     task.order = order
     return task
+
+
+def _find_and_lock(task_id: int) -> OrderTask:
+    """Lock the order of a step, then the step. Raises NotFound when there is none."""
+    order_id = OrderTask.objects.filter(pk=task_id).values_list("order_id", flat=True).first()
+    if order_id is None:
+        raise NotFound("There is no such step.")
+    return _lock_task(task_id, order_id)
 
 
 def _record_fault(attempt: TaskAttempt, fault: Exception, *, at: datetime) -> None:
@@ -155,7 +153,7 @@ def _record_fault(attempt: TaskAttempt, fault: Exception, *, at: datetime) -> No
     detail = f"{type(fault).__name__}: {fault}"[:2000]
     try:
         with transaction.atomic():
-            task = _hold(attempt)
+            task = _lock_task(attempt.task_id, attempt.task.order_id)
             if isinstance(fault, TRANSIENT) and task.attempts < MOST_ATTEMPTS:
                 _end(attempt, Outcome.RETRY, detail, at)
                 pause = jobs.backoff(task.attempts - 1, base=FIRST_PAUSE, most=LONGEST_PAUSE)
@@ -188,7 +186,7 @@ def take_answer(*, service_order_id: UUID, at: datetime) -> OrderTask | None:
     found = waiting.first()
     if found is None:
         return None
-    task = _lock_task(found.pk)
+    task = _lock_task(found.pk, found.order_id)
     answer = ServiceOrder.objects.select_related("partner").get(pk=service_order_id)
     if task.state != State.AWAITING or task.service_order_id != answer.pk:
         return None
@@ -209,7 +207,7 @@ def retry_task(*, task_id: int, actor: User, at: datetime) -> OrderTask:
 
     A step that is ready stays as it is. Raises IllegalTransition when it is in another state.
     """
-    task = _lock_task(task_id)
+    task = _find_and_lock(task_id)
     if task.state == State.READY:
         return task
     if task.state != State.FALLOUT:
@@ -235,7 +233,7 @@ def skip_task(*, task_id: int, actor: User, reason: str, at: datetime) -> OrderT
     """
     if not reason.strip():
         raise InvalidInput("Say why this step can be skipped.", field="reason")
-    task = _lock_task(task_id)
+    task = _find_and_lock(task_id)
     if task.state == State.SKIPPED:
         return task
     TASK.require(task.state, State.SKIPPED)
@@ -279,8 +277,14 @@ def _audit(task: OrderTask, action: str, actor: User, reason: str, at: datetime)
 
 
 def _end(attempt: TaskAttempt, outcome: str, detail: str, at: datetime) -> None:
+    """Write the outcome of the attempt that runs.
+
+    Raises:
+        _NotMine: somebody else ended it; the caller's transaction must then roll back.
+    """
     running = TaskAttempt.objects.filter(pk=attempt.pk, outcome=Outcome.RUNNING)
-    running.update(outcome=outcome, detail=detail, ended_at=at)
+    if not running.update(outcome=outcome, detail=detail, ended_at=at):
+        raise _NotMine
 
 
 def _end_attempts(task: OrderTask, outcome: str, detail: str, at: datetime) -> None:

@@ -195,20 +195,22 @@ def _lines_of(
 
 def _offerings(codes: Sequence[str], at: datetime) -> list[ProductOffering]:
     """Find the offerings by their codes, in the order of the codes."""
-    found = {
-        offering.code: offering
-        for offering in ProductOffering.objects.select_related("provider").filter(code__in=codes)
-    }
-    sold = set(catalog.sold_at(at).filter(code__in=codes).values_list("code", flat=True))
+    sold = catalog.sold_at(at).select_related("provider").filter(code__in=codes)
+    found = {offering.code: offering for offering in sold}
     for code in codes:
         if code not in found:
-            raise InvalidInput(f"There is no offering {code}.", field="offering_codes")
-        if code not in sold:
-            raise OfferingWithdrawn(
-                f"{found[code]} is no longer sold. Check the address again to see what is.",
-                field="offering_codes",
-            )
+            raise _not_sold(code)
     return [found[code] for code in codes]
+
+
+def _not_sold(code: str) -> Refusal:
+    known = ProductOffering.objects.filter(code=code).first()
+    if known is None:
+        return InvalidInput(f"There is no offering {code}.", field="offering_codes")
+    return OfferingWithdrawn(
+        f"{known} is no longer sold. Check the address again to see what is.",
+        field="offering_codes",
+    )
 
 
 def _require_one_plan(offerings: Sequence[ProductOffering], asked: int) -> None:
@@ -322,8 +324,8 @@ def _create_items(
 def _create_tasks(order: ProductOrder, items: Sequence[ProductOrderItem], at: datetime) -> None:
     """Write the steps of an order; those that wait for nothing are ready at once."""
     planned = plan.plan_order([_as_planned(item) for item in items])
-    tasks = [
-        OrderTask.objects.create(
+    tasks = OrderTask.objects.bulk_create(
+        OrderTask(
             order=order,
             item=items[step.item],
             kind=step.kind,
@@ -332,7 +334,7 @@ def _create_tasks(order: ProductOrder, items: Sequence[ProductOrderItem], at: da
             next_attempt_at=None if step.depends_on else at,
         )
         for position, step in enumerate(planned)
-    ]
+    )
     links = OrderTask.depends_on.through
     links.objects.bulk_create(
         links(from_ordertask=tasks[position], to_ordertask=tasks[earlier])
