@@ -69,12 +69,12 @@ class Line:
 
     @property
     def description(self) -> str:
-        name = self.offering.name
-        if self.charge_kind == Charge.Kind.USAGE:
-            return f"{name}, use"
-        if self.charge_kind == Charge.Kind.ADJUSTMENT:
-            return f"{name}, given back"
-        return name
+        of_kind: dict[str, str] = {
+            Charge.Kind.ONE_OFF: ", once",
+            Charge.Kind.USAGE: ", use",
+            Charge.Kind.ADJUSTMENT: ", given back",
+        }
+        return self.offering.name + of_kind.get(self.charge_kind, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from rating.accrual import period_at
 from rating.models import Usage
 from rating.queries import Allowance, DayUsage, allowance, usage_by_day
 
-
 DAY = timedelta(days=1)
 
 
