@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, Q, QuerySet, prefetch_related_objects
 
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
@@ -161,6 +161,8 @@ def unbilled(subscriber: Subscriber, period: Period) -> QuerySet[Charge]:
 def _lines(subscriber: Subscriber, charges: Iterable[Charge]) -> list[Line]:
     """Gather charges into lines: plans first, then one-off, use and what is given back."""
     bundles = _bundles(charges := list(charges))
+    # Charges that are not saved yet know their offering by its key alone.
+    prefetch_related_objects(charges, "offering")
     lines: dict[tuple[int, str, str], Line] = {}
     for charge in charges:
         sold = bundles[charge.bundle_id] if charge.bundle_id else charge.offering

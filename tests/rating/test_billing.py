@@ -70,7 +70,7 @@ class TestTheRunningBill:
         assert (bill.period, bill.currency) == (MAY, "USD")
         assert [(row.description, row.charge_kind) for row in bill.lines] == [
             ("Fibre 500", "recurring"),
-            ("Fibre 500", "one_off"),
+            ("Fibre 500, once", "one_off"),
         ]
         assert close_to(bill.lines[0].exact_net, part("60", NOON, MAY.end))
         assert bill.lines[1].amount_net == Decimal("49.00")
@@ -352,7 +352,7 @@ class TestIssuing:
         buy(line, shop.film)
         june = issue(ada, JUNE)
         assert lines(june) == [("Fibre 500", "recurring", Decimal("60.00"))]
-        assert ("A film", "one_off", Decimal("4.99")) in lines(issue(ada))
+        assert ("A film, once", "one_off", Decimal("4.99")) in lines(issue(ada))
 
     def test_what_was_taken_back_is_a_line_of_its_own(
         self, shop: Shop, line: Service, ada: Subscriber
@@ -362,7 +362,7 @@ class TestIssuing:
             service_order_id=film.service_order_id, because="No.", at=NOON + timedelta(days=1)
         )
         bill = issue(ada)
-        assert ("A film", "one_off", Decimal("4.99")) in lines(bill)
+        assert ("A film, once", "one_off", Decimal("4.99")) in lines(bill)
         assert ("A film, given back", "adjustment", Decimal("-4.99")) in lines(bill)
 
 
