@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -387,3 +388,39 @@ def test_closing_a_service_while_its_devices_ask_leaves_nothing_held() -> None:
     at_once(act)
     assert not Allocation.objects.filter(state=ACTIVE).exists()
     assert not AllocationHistory.objects.filter(held_to__isnull=True).exists()
+
+
+def test_a_device_that_asks_while_its_question_is_closed_asks_anew() -> None:
+    isp = an_isp()
+    isp.ask(mac(1))
+    request = isp.ask(mac(2)).request
+    assert request is not None
+    late = request.answer_by
+    isp.ask(mac(1), at=late - timedelta(hours=1))
+    answer = while_open(
+        lambda: no_answer(overallocation.expire_due_requests(at=late)),
+        lambda: isp.ask(mac(2), at=late + timedelta(seconds=1)),
+    )
+    assert answer.outcome == "walled_garden"
+    assert answer.request != request
+    states = OverallocationRequest.objects.order_by("asked_at").values_list("state", flat=True)
+    assert list(states) == ["expired", "pending"]
+
+
+def test_two_answers_at_once_do_not_pass_the_most_extras() -> None:
+    isp = an_isp(most_extra_addresses=2)
+    isp.ask(mac(1))
+    first, second = (isp.ask(mac(n)).request for n in (2, 3))
+    isp.plan.address_entitlement.most_extra_addresses = 1
+    isp.plan.address_entitlement.save()
+
+    def accept(request: OverallocationRequest | None) -> str:
+        assert request is not None
+        try:
+            at = after(minutes=1)
+            return overallocation.accept(request_id=request.pk, actor=isp.user, at=at).state
+        except overallocation.TooManyExtraAddresses:
+            return "too many"
+
+    assert while_open(lambda: no_answer(accept(first)), lambda: accept(second)) == "too many"
+    assert ExtraAddress.objects.count() == 1
