@@ -4,7 +4,10 @@ Everything is shown and nothing is saved here; requests are decided in the conso
 """
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
+from ipam import queries
 from ipam.models import (
     AddressHolder,
     AddressServer,
@@ -37,11 +40,22 @@ class BlockAdmin(ReadOnlyAdmin):
 
 @admin.register(Pool)
 class PoolAdmin(ReadOnlyAdmin):
-    list_display = ("name", "server", "block", "purpose", "family", "unit_length", "quarantine")
+    list_display = (
+        "name", "server", "block", "purpose", "family", "unit_length", "taken", "quarantine",
+    )  # fmt: skip
+    readonly_fields = ("taken",)
     list_filter = ("server", "purpose", "family")
     list_select_related = ("server", "block")
     search_fields = ("name",)
     ordering = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Pool]:
+        return queries.with_free_slots(super().get_queryset(request))
+
+    @admin.display(description="Held or resting")
+    def taken(self, pool: Pool) -> str:
+        use = queries.use_of(pool)
+        return f"{use.taken:,} of {use.total:,} ({use.percent:.1f} %)"
 
 
 @admin.register(AddressHolder)

@@ -34,10 +34,10 @@ class Covers(models.Lookup):  # type: ignore[type-arg]
 
     lookup_name = "covers"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, left_parameters = self.process_lhs(compiler, connection)
         right, right_parameters = self.process_rhs(compiler, connection)
-        return f"{left} >>= {right}::inet", [*left_parameters, *right_parameters]
+        return f"{left} >>= {right}::inet", (*left_parameters, *right_parameters)
 
 
 class AddressServer(models.Model):

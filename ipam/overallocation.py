@@ -123,11 +123,13 @@ def _lock_request(
         if isinstance(request_id, uuid.UUID)
         else OverallocationRequest.key_of(request_id)
     )
+    if key is None or (decided_by == "csr" and not actor.is_staff):
+        raise NotFound("There is no such request.", field="request_id")
     visible = OverallocationRequest.objects.filter(pk=key)
-    if decided_by != Decider.CSR:
+    if decided_by != "csr":
         visible = visible.filter(holder__subscriber__users=actor)
-    found = visible.values_list("holder_id", flat=True).first() if key else None
-    if found is None or (decided_by == Decider.CSR and not actor.is_staff):
+    found = visible.values_list("holder_id", flat=True).first()
+    if found is None:
         raise NotFound("There is no such request.", field="request_id")
     db.lock(AddressHolder, found)
     request = (
@@ -135,7 +137,7 @@ def _lock_request(
         .select_related("holder__subscriber", "holder__plan__address_entitlement", "addon")
         .get(pk=key)
     )
-    if request.policy == AddressEntitlement.Policy.ASK_CSR and decided_by != Decider.CSR:
+    if request.policy == AddressEntitlement.Policy.ASK_CSR and decided_by != "csr":
         raise NotYoursToDecide("For this plan customer service decides. Please call us.")
     return request
 
@@ -191,7 +193,7 @@ def grant(request: OverallocationRequest, at: datetime) -> ExtraAddress:
     extra = ExtraAddress.objects.create(
         holder=request.holder,
         request=request,
-        addon=request.addon,
+        addon=request.addon,  # type: ignore[misc]  # a constraint: who may grant names it
         device=request.device,
         granted_at=at,
     )
@@ -244,8 +246,10 @@ def end_extra(*, extra_id: str | uuid.UUID, at: datetime) -> ExtraAddress:
     """
     key = extra_id if isinstance(extra_id, uuid.UUID) else ExtraAddress.key_of(extra_id)
     with transaction.atomic():
+        if key is None:
+            raise NotFound("There is no such extra address.", field="extra_id")
         found = ExtraAddress.objects.filter(pk=key).values_list("holder_id", flat=True).first()
-        if key is None or found is None:
+        if found is None:
             raise NotFound("There is no such extra address.", field="extra_id")
         holder = db.lock(AddressHolder, found)
         extra = ExtraAddress.objects.select_related("addon").get(pk=key)

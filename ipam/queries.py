@@ -92,7 +92,7 @@ def stays_at(address: str, at: datetime, *, vrf: int = 0) -> QuerySet[Allocation
         ) from error
     return (
         AllocationHistory.objects.alias(stay=Stay())
-        .filter(address__covers=wanted, stay__contains=at, vrf=vrf)
+        .filter(address__covers=wanted, stay__contains=at, vrf=vrf)  # type: ignore[misc]
         .select_related("subscriber", "pool")
     )
 
@@ -114,17 +114,20 @@ class PoolUse:
         return 100 * self.taken / self.total
 
 
-def utilisation() -> list[PoolUse]:
-    """Return how full every pool is, by the sum of its free extents: no address is counted."""
+def with_free_slots(pools: QuerySet[Pool]) -> QuerySet[Pool]:
+    """Add `free_slots` to each pool: the sum of its free extents; no address is counted."""
     size = Cast(F("free_extents__last"), BigIntegerField()) - F("free_extents__first") + 1
-    pools = (
-        Pool.objects.select_related("block", "server")
-        .annotate(free_slots=Coalesce(Sum(size), 0, output_field=BigIntegerField()))
-        .order_by("name")
+    return pools.select_related("block", "server").annotate(
+        free_slots=Coalesce(Sum(size), 0, output_field=BigIntegerField())
     )
-    return [PoolUse(pool, _usable(pool), pool.free_slots) for pool in pools]
 
 
-def _usable(pool: Pool) -> int:
+def use_of(pool: Pool) -> PoolUse:
+    """Return how full a pool that came `with_free_slots` is."""
     first, last = selection.usable_slots(pool.block.network, pool.unit_length)
-    return last - first + 1
+    return PoolUse(pool, total=last - first + 1, free=pool.free_slots)  # type: ignore[attr-defined]
+
+
+def utilisation() -> list[PoolUse]:
+    """Return how full every pool is, by name."""
+    return [use_of(pool) for pool in with_free_slots(Pool.objects.order_by("name"))]

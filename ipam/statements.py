@@ -34,10 +34,10 @@ def _made(model: type[M], row: Sequence[Any]) -> M:
     return model.from_db("default", names, row)
 
 
-def _fetch(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _fetch(sql: str, parameters: Mapping[str, Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 _HELD = """
@@ -128,7 +128,7 @@ def last_stays(
 ) -> list[tuple[int, str]]:
     """Return the last few addresses that a device had in these pools, the newest first."""
     ids = [pool.pk for pool in pools]
-    return _fetch(  # type: ignore[return-value]
+    return _fetch(
         _LAST_STAYS,
         {
             "service_ref": holder.service_ref,

@@ -15,6 +15,6 @@ REQUEST: dict[str, frozenset[str]] = {
 }
 
 
-def may_become(state: str, following: State) -> bool:
+def may_become(state: str, following: str) -> bool:
     """Say whether a request may go from one state to another; staying is no transition."""
     return following in REQUEST[state]
