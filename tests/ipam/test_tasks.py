@@ -1,0 +1,52 @@
+"""The sweeps: each calls its verb with the time of now, and may run twice."""
+
+from datetime import UTC, datetime
+
+import pytest
+import time_machine
+from django.conf import settings
+
+from ipam import tasks
+from ipam.models import Allocation, FreeExtent, OverallocationRequest
+from tests.ipam.ground import Isp, after, mac
+
+pytestmark = pytest.mark.django_db
+
+
+def at(moment: datetime) -> time_machine.travel:
+    return time_machine.travel(moment.astimezone(UTC), tick=False)
+
+
+def test_beat_names_the_sweeps() -> None:
+    scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {
+        tasks.expire_addresses.name,
+        tasks.expire_overallocation_requests.name,
+    } <= scheduled
+
+
+def test_leases_run_out_rest_and_become_free(isp: Isp) -> None:
+    isp.ask(mac(1))
+    with at(after(hours=23)):
+        tasks.expire_addresses()
+    assert Allocation.objects.filter(state="active").count() == 2
+    with at(after(hours=24)):
+        tasks.expire_addresses()
+        tasks.expire_addresses()
+    assert Allocation.objects.filter(state="quarantined").count() == 2
+    with at(after(hours=24, minutes=10)):
+        tasks.expire_addresses()
+    assert not Allocation.objects.exists()
+    free = FreeExtent.objects.filter(pool=isp.dynamic)
+    assert sum(extent.last - extent.first + 1 for extent in free) == 254
+
+
+def test_unanswered_requests_are_closed(isp: Isp) -> None:
+    isp.ask(mac(1))
+    isp.ask(mac(2))
+    isp.ask(mac(3))
+    with at(after(hours=24)):
+        tasks.expire_overallocation_requests()
+        tasks.expire_overallocation_requests()
+    states = OverallocationRequest.objects.values_list("state", "decided_by")
+    assert set(states) == {("expired", "clock")}
