@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-import httpx
+import requests
 
 from ispops import embedded, processes
 
@@ -278,6 +278,8 @@ def _reason(text: str) -> str:
 
 def _wait_until_ready(port: int, keepers: list[Keeper]) -> None:
     """Raises `CannotStart` when a process keeps dying, or when the time is over."""
+    here = requests.Session()
+    here.trust_env = False  # a proxy does not know this machine's loopback address
     for _ in _ticks(READY_SECONDS):
         for keeper in keepers:
             keeper.look()
@@ -285,8 +287,8 @@ def _wait_until_ready(port: int, keepers: list[Keeper]) -> None:
                 log = keeper.kept.log
                 reason = _reason(log.read_text(errors="replace"))
                 raise embedded.CannotStart(f"{keeper.kept.name}: {reason} (see {log})")
-        with contextlib.suppress(httpx.HTTPError):
-            answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5, trust_env=False)
+        with contextlib.suppress(requests.RequestException):
+            answer = here.get(f"http://127.0.0.1:{port}/readyz", timeout=5)
             if answer.status_code == 200:
                 return
     raise embedded.CannotStart(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import httpx
+import requests
 
 from ispops import embedded, processes, supervisor
 from tests import databases
@@ -78,7 +78,7 @@ class Stack:
         """Wait for a green `/readyz`: web, database, Redis, beat and worker work together."""
 
         def ready() -> bool:
-            with contextlib.suppress(httpx.HTTPError):
+            with contextlib.suppress(requests.RequestException):
                 return all(self.readiness().values())
             return False
 
@@ -86,7 +86,7 @@ class Stack:
 
     def readiness(self) -> dict[str, bool]:
         """What `/readyz` says of each part."""
-        checks = httpx.get(f"{self.url}/readyz", timeout=5).json()["checks"]
+        checks = requests.get(f"{self.url}/readyz", timeout=5).json()["checks"]
         return {name: check["ok"] for name, check in checks.items()}
 
     def until(self, answer: Callable[[], bool], what: str, *, seconds: float = 30) -> None:

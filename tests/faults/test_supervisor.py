@@ -12,9 +12,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
+import requests
 
 from ispops import embedded, processes
 from tests import databases
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_everything_and_the_second_start_is_quick(
 ) -> None:
     started.wait_for("Ready after")
     assert f"{started.url}/" in started.said
-    assert httpx.get(f"{started.url}/readyz").status_code == 200
+    assert requests.get(f"{started.url}/readyz").status_code == 200
     family = started.family()
     names = " ".join(" ".join(process.cmdline()) for process in family)
     for part in ("gunicorn", "celery -A ispops worker", "celery -A ispops beat", "postgres"):
@@ -121,7 +121,7 @@ def test_what_dies_is_started_again(started: Supervisor) -> None:
     started.wait_for("PostgreSQL ended (SIGKILL); starting it again")
 
     def ready() -> bool:
-        return httpx.get(f"{started.url}/readyz", timeout=10).status_code == 200
+        return requests.get(f"{started.url}/readyz", timeout=10).status_code == 200
 
     assert processes.wait_until(ready, seconds=60)
     assert _find(started, "celery -A ispops worker").is_running()

@@ -2,8 +2,8 @@
 
 import socket
 
-import httpx
 import pytest
+import requests
 
 from tests.network import NetworkClosed
 
@@ -13,7 +13,7 @@ from tests.network import NetworkClosed
 )
 def test_another_machine_cannot_be_reached(address: str) -> None:
     with pytest.raises(NetworkClosed):
-        httpx.get(address, timeout=1)
+        requests.get(address, timeout=1)
 
 
 def test_a_datagram_cannot_be_connected_either() -> None:
