@@ -6,7 +6,7 @@ from dataclasses import dataclass
 BOX_WIDTH = 136
 BOX_HEIGHT = 44
 GAP_X = 20
-GAP_Y = 16
+GAP_Y = 20
 MARGIN = 4
 
 
@@ -85,7 +85,7 @@ def draw(depends_on: Mapping[int, Sequence[int]]) -> Drawing:
     columns, rows = max(filled, default=-1) + 1, max(filled.values(), default=0)
     return Drawing(
         width=2 * MARGIN + max(columns * (BOX_WIDTH + GAP_X) - GAP_X, 0),
-        height=2 * MARGIN + max(rows * (BOX_HEIGHT + GAP_Y) - GAP_Y, 0),
+        height=2 * MARGIN + rows * (BOX_HEIGHT + GAP_Y),
         boxes=tuple(boxes.values()),
         arrows=tuple(arrows),
     )
@@ -105,6 +105,14 @@ def _direct(key: int, depends_on: Mapping[int, Sequence[int]]) -> list[int]:
 
 
 def _arrow(start: Box, end: Box) -> str:
+    """Return the path from a box to one further right; a long way goes between the rows."""
     x1, y1, x2, y2 = start.x + BOX_WIDTH, start.middle_y, end.x, end.middle_y
-    bend = x2 - GAP_X // 2
-    return f"M{x1} {y1} H{bend - 6} C{bend} {y1} {bend} {y2} {bend + 6} {y2} H{x2}"
+    if x2 - x1 == GAP_X:
+        middle = x1 + GAP_X // 2
+        return f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}"
+    lane = start.y + BOX_HEIGHT + GAP_Y // 2
+    leave, arrive = x1 + GAP_X // 2, x2 - GAP_X // 2
+    return (
+        f"M{x1} {y1} C{leave} {y1} {leave} {lane} {x1 + GAP_X} {lane} "
+        f"H{x2 - GAP_X} C{arrive} {lane} {arrive} {y2} {x2} {y2}"
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Prefetch, QuerySet
 
 from ispops.console import graph, tones
+from provisioning import plan
 from provisioning import queries as provisioning_queries
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, ServiceOrder, TaskAttempt
 
@@ -22,6 +23,13 @@ class Step:
     item: ProductOrderItem | None = None
     # What is done, in plain words.
     words: str = ""
+
+    @property
+    def label(self) -> str:
+        """What stands in the box of the drawing: a partner's part by its name."""
+        if self.item is not None and self.task.kind in (plan.GRANT_ENTITLEMENT, plan.ORDER_LINE):
+            return str(self.item.offering)
+        return self.task.kind.replace("_", " ").capitalize()
 
     @property
     def tone(self) -> str:

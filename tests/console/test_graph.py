@@ -1,5 +1,7 @@
 """The drawing of a task graph: columns by what must be over before, no arrow that says nothing."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,16 @@ def test_who_waits_stands_further_right(tasks: dict[int, list[int]]) -> None:
 def test_every_task_that_waits_has_an_arrow_to_it(tasks: dict[int, list[int]]) -> None:
     drawing = graph.draw(tasks)
 
-    ends = {(float(arrow.rsplit("H", 1)[1])) for arrow in drawing.arrows}
+    ends = {int(arrow.split()[-2]) for arrow in drawing.arrows}
     starts = {box.x for box in drawing.boxes if tasks[box.key]}
     assert ends == starts
+
+
+@given(graphs())
+def test_a_long_arrow_runs_between_the_rows_and_through_no_box(tasks: dict[int, list[int]]) -> None:
+    drawing = graph.draw(tasks)
+
+    lanes = {int(found) for arrow in drawing.arrows for found in re.findall(r" (\d+) H", arrow)}
+    rows = {(box.y, box.y + graph.BOX_HEIGHT) for box in drawing.boxes}
+    assert not [lane for lane in lanes for top, bottom in rows if top <= lane <= bottom]
+    assert all(lane < drawing.height for lane in lanes)

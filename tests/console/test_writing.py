@@ -68,6 +68,13 @@ def test_times_are_relative_with_the_exact_one_on_hover(off: timedelta, words: s
     assert "UTC" in written
 
 
+def test_a_billing_period_begins_on_a_day_of_the_isps_time_zone() -> None:
+    midnight = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
+
+    assert ">23 Nov 2026<" in console.billing_day(midnight)
+    assert ">22 Nov 2026<" in console.billing_day(midnight - timedelta(seconds=1))
+
+
 def test_no_time_is_a_dash() -> None:
     assert console.ago(None) == console.exact(None) == "—"
 

@@ -4,8 +4,10 @@ import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import template
+from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape, format_html
@@ -85,6 +87,18 @@ def exact(value: datetime | None) -> str | SafeString:
         value.isoformat(),
         f"{value:%d %b %Y %H:%M:%S} UTC",
         f"{value:%d %b %H:%M}",
+    )
+
+
+@register.filter
+def billing_day(value: datetime) -> SafeString:
+    """Write the day on which a billing period begins or ends, in the ISP's own time zone."""
+    local = value.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE))
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(),
+        f"{value:%d %b %Y %H:%M:%S} UTC",
+        f"{local:%d %b %Y}",
     )
 
 
