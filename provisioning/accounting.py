@@ -1,6 +1,7 @@
 """The accounting inbox: every message is kept as it came, before it is acknowledged (figure 9B).
 
-Nothing is judged here. A message that comes twice is kept twice; metering counts it once.
+Nothing is judged here. A message that comes twice is kept twice; metering counts it once. Beside
+it, the access servers that the messages are about.
 """
 
 import hashlib
@@ -8,9 +9,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db import IntegrityError, transaction
+
 from ipam.models import AddressServer
+from ispops import db
+from ispops.errors import Refusal
+from ispops.parties import audit
+from ispops.parties.models import User
 from provisioning import radius
-from provisioning.models import AccountingRecord
+from provisioning.models import AccessServer, AccountingRecord
 
 # Access servers answer for all their sessions with these; they name no session of their own.
 OF_THE_WHOLE_SERVER = frozenset({"Accounting-On", "Accounting-Off"})
@@ -57,6 +64,65 @@ def record_accounting(
         delay_seconds=delay_seconds,
         event_at=event_at,
         received_at=received_at,
+    )
+
+
+class AccessServerExists(Refusal):
+    code = "access_server_exists"
+    title = "There is such an access server already"
+
+
+@transaction.atomic
+def register_access_server(
+    *, name: str, nas_ip: str, counters_reversed: bool = False, actor: User, at: datetime
+) -> AccessServer:
+    """Make a network access server known, by the address that it gives as NAS-IP-Address.
+
+    `counters_reversed` says that it counts what the subscriber downloads as Acct-Input-Octets,
+    against RFC 2866. A server that is not registered is taken to follow the RFC.
+
+    Raises:
+        InvalidInput: the name is no slug, or the address is none.
+        AccessServerExists: the name or the address is taken.
+    """
+    server = AccessServer(name=name, nas_ip=nas_ip, counters_reversed=counters_reversed)
+    db.check_fields(server, "name", "nas_ip")
+    try:
+        with transaction.atomic():
+            server.save(force_insert=True)
+    except IntegrityError as error:
+        raise AccessServerExists(f"{name} or {nas_ip} is registered already.") from error
+    _note_access_server(server, "access_server.registered", actor, "", at)
+    return server
+
+
+@transaction.atomic
+def set_counters_reversed(
+    *, access_server_id: int, counters_reversed: bool, actor: User, reason: str, at: datetime
+) -> AccessServer:
+    """Say which way an access server counts, for what is metered from now on.
+
+    Setting what is set changes nothing.
+    """
+    server = db.lock(AccessServer, access_server_id)
+    if server.counters_reversed != counters_reversed:
+        server.counters_reversed = counters_reversed
+        server.save(update_fields=["counters_reversed"])
+        _note_access_server(server, "access_server.direction_set", actor, reason, at)
+    return server
+
+
+def _note_access_server(
+    server: AccessServer, action: str, actor: User, reason: str, at: datetime
+) -> None:
+    audit.record(
+        actor=actor,
+        action=action,
+        subject=f"access_server_{server.name}",
+        reason=reason,
+        at=at,
+        nas_ip=server.nas_ip,
+        counters_reversed=server.counters_reversed,
     )
 
 

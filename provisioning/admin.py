@@ -9,11 +9,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import (
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
-from provisioning import execution, models
+from provisioning import accounting, execution, models
 
 
 def _actor(request: HttpRequest) -> User:
@@ -82,7 +86,7 @@ class OrderTaskAdmin(VerbAdmin):
             request,
             rows.select_related("order"),
             lambda task, at: execution.retry_task(task_id=task.pk, actor=_actor(request), at=at),
-            done="{n} steps will be tried again.",
+            done="Steps that will be tried again: {n}.",
         )
 
     @action(
@@ -150,10 +154,84 @@ class AaaCredentialAdmin(ReadOnlyAdmin):
     search_fields = ("username",)
 
 
+class AccessServerForm(BaseDialogForm):
+    """Asks for what has to be known of an access server."""
+
+    name = forms.SlugField(max_length=50, widget=UnfoldAdminTextInputWidget())
+    nas_ip = forms.GenericIPAddressField(
+        label="NAS-IP-Address", widget=UnfoldAdminTextInputWidget()
+    )
+    counters_reversed = forms.BooleanField(
+        label="It counts downloads as input",
+        required=False,
+        widget=UnfoldBooleanWidget(),
+    )
+
+
+class DirectionForm(ReasonForm):
+    """Asks why an access server is to be read the other way round."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].label = "How do you know?"
+
+
 @admin.register(models.AccessServer)
-class AccessServerAdmin(ReadOnlyAdmin):
+class AccessServerAdmin(VerbAdmin):
     list_display = ("name", "nas_ip", "counters_reversed")
     search_fields = ("name",)
+    actions_list = ("register",)
+    actions_detail = ("turn_round",)
+
+    def has_write_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("provisioning.change_accessserver")
+
+    @action(
+        description="Register an access server",
+        permissions=["write"],
+        url_path="register",
+        dialog={
+            "title": "Register an access server",
+            "description": "Sessions of a server that is not registered are counted by RFC 2866.",
+            "form_class": AccessServerForm,
+            "form_submit_text": "Register it",
+        },
+    )
+    def register(self, request: HttpRequest, form: AccessServerForm) -> HttpResponse:
+        asked = {name: form.cleaned_data[name] for name in ("name", "nas_ip", "counters_reversed")}
+        self.call_each(
+            request,
+            [asked["name"]],
+            lambda _, at: accounting.register_access_server(**asked, actor=_actor(request), at=at),
+            done="The access server is registered.",
+        )
+        return redirect("admin:provisioning_accessserver_changelist")
+
+    @action(
+        description="Count the other way round",
+        permissions=["write"],
+        url_path="turn-round",
+        dialog={
+            "title": "Count the other way round",
+            "description": "What is metered from now on has download and upload exchanged.",
+            "form_class": DirectionForm,
+            "form_submit_text": "Exchange them",
+        },
+    )
+    def turn_round(self, request: HttpRequest, form: DirectionForm, object_id: int) -> HttpResponse:
+        self.call_each(
+            request,
+            models.AccessServer.objects.filter(pk=object_id),
+            lambda row, at: accounting.set_counters_reversed(
+                access_server_id=row.pk,
+                counters_reversed=not row.counters_reversed,
+                actor=_actor(request),
+                reason=form.cleaned_data["reason"],
+                at=at,
+            ),
+            done="Download and upload are exchanged from now on.",
+        )
+        return redirect("admin:provisioning_accessserver_change", object_id)
 
 
 @admin.register(models.AccountingRecord)

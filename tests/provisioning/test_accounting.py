@@ -6,8 +6,15 @@ from typing import Any
 import pytest
 
 from ipam.models import AddressServer
-from provisioning.accounting import record_accounting
-from provisioning.models import AccountingRecord
+from ispops.errors import InvalidInput
+from ispops.parties.models import AuditEntry, User
+from provisioning.accounting import (
+    AccessServerExists,
+    record_accounting,
+    register_access_server,
+    set_counters_reversed,
+)
+from provisioning.models import AccessServer, AccountingRecord
 from provisioning.radius import Attributes, Malformed
 from tests.provisioning.test_radius import ACCOUNTING
 
@@ -146,3 +153,42 @@ def test_the_largest_numbers_fit(server: AddressServer) -> None:
         Acct_Delay_Time=2**31,
     )  # fmt: skip
     assert kept.input_octets == kept.session_seconds == kept.input_gigawords == most
+
+
+class TestAccessServers:
+    def test_registering(self, otto: User, at: datetime) -> None:
+        server = register_access_server(
+            name="bng-1", nas_ip="10.0.0.1", counters_reversed=True, actor=otto, at=at
+        )
+        assert (server.name, server.nas_ip, server.counters_reversed) == ("bng-1", "10.0.0.1", True)
+        entry = AuditEntry.objects.get(action="access_server.registered")
+        assert (entry.actor, entry.subject) == (otto, "access_server_bng-1")
+        assert entry.detail == {"nas_ip": "10.0.0.1", "counters_reversed": True}
+
+    @pytest.mark.parametrize(("name", "nas_ip"), [("bng-1", "10.0.0.2"), ("bng-2", "10.0.0.1")])
+    def test_one_name_and_one_address(
+        self, otto: User, at: datetime, name: str, nas_ip: str
+    ) -> None:
+        register_access_server(name="bng-1", nas_ip="10.0.0.1", actor=otto, at=at)
+        with pytest.raises(AccessServerExists):
+            register_access_server(name=name, nas_ip=nas_ip, actor=otto, at=at)
+        assert AccessServer.objects.count() == 1
+
+    @pytest.mark.parametrize(
+        ("name", "nas_ip", "field"), [("b n g", "10.0.0.1", "name"), ("bng", "10.0.0", "nas_ip")]
+    )
+    def test_bad_input(self, otto: User, at: datetime, name: str, nas_ip: str, field: str) -> None:
+        with pytest.raises(InvalidInput) as refused:
+            register_access_server(name=name, nas_ip=nas_ip, actor=otto, at=at)
+        assert refused.value.field == field
+
+    def test_the_other_way_round(self, otto: User, at: datetime) -> None:
+        server = register_access_server(name="bng-1", nas_ip="10.0.0.1", actor=otto, at=at)
+        for _ in range(2):
+            turned = set_counters_reversed(
+                access_server_id=server.pk, counters_reversed=True, actor=otto,
+                reason="Seen in a capture", at=at,
+            )  # fmt: skip
+            assert turned.counters_reversed
+        entry = AuditEntry.objects.get(action="access_server.direction_set")
+        assert entry.reason == "Seen in a capture"

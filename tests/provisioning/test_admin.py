@@ -11,7 +11,7 @@ from pytest_django import Settings
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry, Subscriber, User
 from provisioning import execution, partner_orders
-from provisioning.models import OrderTask, ServiceOrder
+from provisioning.models import AccessServer, OrderTask, ServiceOrder
 from tests import factories
 from tests.small_isp import SmallIsp
 
@@ -46,7 +46,7 @@ def retry(console: Client, task: OrderTask) -> Any:
 
 def test_retrying_what_was_ticked(console: Client, fallen: OrderTask, otto: User) -> None:
     page = retry(console, fallen)
-    assert "1 steps will be tried again." in page.content.decode()
+    assert "Steps that will be tried again: 1." in page.content.decode()
     fallen.refresh_from_db()
     assert fallen.state == "ready"
     assert AuditEntry.objects.get(action="order_task.retried").actor == otto
@@ -92,3 +92,22 @@ def test_who_may_look_may_not_work(
     fallen.refresh_from_db()
     assert fallen.state == "fallout"
     assert not AuditEntry.objects.filter(action__startswith="order_task.").exists()
+
+
+def test_registering_an_access_server(console: Client, otto: User) -> None:
+    address = reverse("admin:provisioning_accessserver_register")
+    assert "NAS-IP-Address" in console.get(address).content.decode()
+    form = {"_form_submitted": "True", "name": "bng-1", "nas_ip": "10.0.0.1"}
+    console.get(address, form)
+    console.post(address, form | {"nas_ip": "10.0.0"})
+    assert not AccessServer.objects.exists()
+    console.post(address, form)
+    server = AccessServer.objects.get()
+    assert (server.name, server.nas_ip, server.counters_reversed) == ("bng-1", "10.0.0.1", False)
+    page = console.post(address, form, follow=True)
+    assert "is registered already" in page.content.decode()
+    turn = reverse("admin:provisioning_accessserver_turn_round", args=[server.pk])
+    console.post(turn, {"_form_submitted": "True", "reason": "Seen in a capture"})
+    server.refresh_from_db()
+    assert server.counters_reversed
+    assert AuditEntry.objects.filter(action__startswith="access_server.", actor=otto).count() == 2
