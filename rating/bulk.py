@@ -25,11 +25,18 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     Values are None, or what PostgreSQL reads from their `str`: whole numbers, UUIDs, times, text
     that was passed through `escape`. Amounts must be whole micro-units.
     """
-    lines = "\n".join(
-        "\t".join(["\\N" if value is None else str(value) for value in row]) for row in rows
+    copy_lines(
+        table,
+        columns,
+        ("\t".join(["\\N" if value is None else str(value) for value in row]) for row in rows),
     )
+
+
+def copy_lines(table: str, columns: Sequence[str], lines: Iterable[str]) -> None:
+    """Append rows that are written as COPY reads them: values between tabs, NULL as `\\N`."""
+    text = StringIO("\n".join(lines))
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", StringIO(lines))
+        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", text)
 
 
 def update_rows(table: str, key: str, types: dict[str, str], rows: Sequence[Sequence[Any]]) -> None:
@@ -51,9 +58,21 @@ def update_rows(table: str, key: str, types: dict[str, str], rows: Sequence[Sequ
         )
 
 
-def insert_returning(statement: str, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Run `INSERT ... VALUES %s ... RETURNING ...` for many rows; returns what it returns."""
+def insert_returning(
+    statement: str, rows: Sequence[Sequence[Any]], *, template: str | None = None
+) -> list[tuple[Any, ...]]:
+    """Run `INSERT ... VALUES %s ... RETURNING ...` for many rows; returns what it returns.
+
+    `template` writes one row where its values need casts, such as `(%s::uuid, %s)`.
+    """
     with connection.cursor() as cursor, connection.wrap_database_errors:
         return list(
-            execute_values(cursor.cursor, statement, rows, page_size=ROWS_A_STATEMENT, fetch=True)
+            execute_values(
+                cursor.cursor,
+                statement,
+                rows,
+                template=template,
+                page_size=ROWS_A_STATEMENT,
+                fetch=True,
+            )
         )

@@ -136,7 +136,6 @@ class Usage(models.Model):
             Index(fields=["id"], condition=Q(state="received"), name="usage_to_rate"),
             Index(fields=["id"], condition=Q(state="error"), name="usage_in_error"),
             Index(fields=["subscriber", "-started_at"], name="usage_by_subscriber"),
-            Index(fields=["service", "started_at"], name="usage_by_service"),
         ]
 
     def __str__(self) -> str:
@@ -242,7 +241,7 @@ class Charge(PublicIdModel):
     # What it is for, unique so that nothing is charged twice: "purchase:pur_...:one_off",
     # "usage:123", "recurring:svc_...:2026-01-01...", "activation:svc_...", "reversal:chg_...".
     cause = models.CharField(max_length=120)
-    reverses = models.OneToOneField("self", PROTECT, null=True, related_name="reversed_by")
+    reverses = ForeignKey("self", PROTECT, null=True, related_name="reversals", db_index=False)
     # The span that is charged for; the bill of the period that holds its start takes it.
     period_start = models.DateTimeField()
     period_end = models.DateTimeField(null=True)
@@ -266,6 +265,9 @@ class Charge(PublicIdModel):
         # Charges are written by the thousand a second, so there is no index that nobody reads by.
         constraints = [
             UniqueConstraint(fields=["cause"], name="charged_once"),
+            UniqueConstraint(
+                fields=["reverses"], condition=Q(reverses__isnull=False), name="reversed_once"
+            ),
             CheckConstraint(
                 name="shares_add_up_to_the_charge",
                 condition=Q(

@@ -17,8 +17,10 @@ ISP's part of a single step one micro-unit less than nothing, never its sum.
 **Tax** is a percentage of the net amount, on top of it, half a micro-unit rounded up.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from operator import mul
 from typing import Any
 
 from ispops.periods import Period
@@ -60,6 +62,9 @@ class UsagePrice:
     block_size: int = 1
     counts_started_blocks: bool = False
     allowance: int = 0
+    # The limits of all tiers but the last, in what is counted: blocks or units.
+    _limits: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _amounts: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         limits = [tier.up_to for tier in self.tiers]
@@ -70,37 +75,33 @@ class UsagePrice:
             raise ValueError("the limits of tiers must be above zero and ascend")
         if self.block_size <= 0 or self.allowance < 0 or any(t.amount < 0 for t in self.tiers):
             raise ValueError("a block must be above zero, and no allowance or amount below it")
+        object.__setattr__(self, "_limits", tuple(self.counted(limit) for limit in known))
+        object.__setattr__(self, "_amounts", tuple(tier.amount for tier in self.tiers))
+
+    def counted(self, units: int) -> int:
+        """Return what is counted of units: the blocks that they begin, or the units themselves."""
+        return -(-units // self.block_size) if self.counts_started_blocks else units
+
+    def spread(self, quantity: int) -> list[int]:
+        """Return how much of the first `quantity` units of a period counts in each tier."""
+        charged = self.counted(max(quantity - self.allowance, 0))
+        counts: list[int] = []
+        below = 0
+        for limit in self._limits:
+            here = min(charged, limit)
+            counts.append(here - below)
+            below = here
+        counts.append(charged - below)
+        return counts
+
+    def cost(self, counts: list[int]) -> int:
+        """Return the price of what counts in each tier, in micro-units."""
+        cost = sum(map(mul, counts, self._amounts))
+        return cost if self.counts_started_blocks else cost // self.block_size
 
     def total(self, quantity: int) -> int:
         """Return the price of the first `quantity` units of a period, in micro-units."""
-        charged = quantity - self.allowance
-        if charged <= 0:
-            return 0
-        if len(self.tiers) == 1:
-            amount = self.tiers[0].amount
-            if self.counts_started_blocks:
-                return -(-charged // self.block_size) * amount
-            return charged * amount // self.block_size
-        cost = sum(count * amount for count, amount in self._charged(charged))
-        return cost if self.counts_started_blocks else cost // self.block_size
-
-    def _charged(self, charged: int) -> list[tuple[int, int]]:
-        """Spread units after the allowance over the tiers: (blocks or units, amount) of each."""
-        upto = self.blocks(charged) if self.counts_started_blocks else charged
-        spread: list[tuple[int, int]] = []
-        below = 0
-        for tier in self.tiers:
-            limit = upto
-            if tier.up_to is not None:
-                limit = self.blocks(tier.up_to) if self.counts_started_blocks else tier.up_to
-            here = min(upto, limit)
-            spread.append((max(here - below, 0), tier.amount))
-            below = max(below, here)
-        return spread
-
-    def blocks(self, units: int) -> int:
-        """Return the number of blocks that `units` begin."""
-        return -(-units // self.block_size)
+        return self.cost(self.spread(quantity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +213,16 @@ def price_usage(
     if before < 0 or quantity < 0:
         raise ValueError("use is never negative")
     after = before + quantity
-    owed, owes = price.total(before), price.total(after)
+    old, new = price.spread(before), price.spread(after)
+    owed, owes = price.cost(old), price.cost(new)
     if owes > LARGEST:
         raise AmountTooLarge(f"{after} {price.unit} cost more than can be stored")
-    tiers = _tiers(price, before, after)
-    text = _usage_words(price, before, quantity, tiers, owed, owes)
+    tiers, parts = _tiers(price, before, after, old, new)
+    text = (
+        f"{quantity:,} {price.unit} after {before:,} in the period: "
+        f"{' + '.join(parts) or _NOTHING[quantity > 0]}; "
+        f"{words(owes)} - {words(owed)} = {words(owes - owed)}"
+    )
     explanation = _why("usage", price.version, text)
     explanation["before"] = before
     explanation["after"] = after
@@ -224,6 +230,7 @@ def price_usage(
     return _step(owed, owes, terms, (0, 0), explanation)
 
 
+@lru_cache(maxsize=65_536)
 def words(micros: int) -> str:
     """Write micro-units as a decimal number with two to six decimals, exactly."""
     whole, rest = divmod(abs(micros), 1_000_000)
@@ -301,47 +308,33 @@ def _percent_words(milli: int) -> str:
     return f"{whole}" + (f".{rest:03d}".rstrip("0") if rest else "") + " %"
 
 
-def _tiers(price: UsagePrice, before: int, after: int) -> list[dict[str, Any]]:
-    """Say what a step takes of the allowance and of each tier it touches.
+_NOTHING = ("nothing used", "within a block that is charged already")
+
+
+def _tiers(
+    price: UsagePrice, before: int, after: int, old: list[int], new: list[int]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Say what a step takes of the allowance and of each tier it touches, in facts and in words.
 
     `units` counts blocks where the price charges started blocks, else units.
     """
     touched: list[dict[str, Any]] = []
+    parts: list[str] = []
     if before < price.allowance:
         free = min(after, price.allowance) - before
         touched.append({"allowance": price.allowance, "units": free})
-    if after <= price.allowance:
-        return touched
-    old = price._charged(max(before - price.allowance, 0))
-    new = price._charged(after - price.allowance)
-    for tier, (was, amount), (now, _) in zip(price.tiers, old, new, strict=True):
+        parts.append(f"{free:,} included")
+    for tier, was, now in zip(price.tiers, old, new, strict=True):
         if now > was:
-            touched.append({"up_to": tier.up_to, "units": now - was, "amount": words(amount)})
-    return touched
+            amount = words(tier.amount)
+            touched.append({"up_to": tier.up_to, "units": now - was, "amount": amount})
+            parts.append(_part(price, now - was, amount))
+    return touched, parts
 
 
-def _usage_words(
-    price: UsagePrice,
-    before: int,
-    quantity: int,
-    tiers: list[dict[str, Any]],
-    owed: int,
-    owes: int,
-) -> str:
-    """Write the arithmetic of a step of use as one line a person can check."""
-    parts = []
-    for tier in tiers:
-        if "allowance" in tier:
-            parts.append(f"{tier['units']:,} included")
-        elif price.counts_started_blocks:
-            parts.append(f"{tier['units']:,} started x {price.block_size:,} at {tier['amount']}")
-        elif price.block_size == 1:
-            parts.append(f"{tier['units']:,} x {tier['amount']}")
-        else:
-            parts.append(f"{tier['units']:,} / {price.block_size:,} x {tier['amount']}")
-    if not parts:
-        parts.append("within a block that is charged already" if quantity else "nothing used")
-    return (
-        f"{quantity:,} {price.unit} after {before:,} in the period: {' + '.join(parts)}; "
-        f"{words(owes)} - {words(owed)} = {words(owes - owed)}"
-    )
+def _part(price: UsagePrice, count: int, amount: str) -> str:
+    if price.counts_started_blocks:
+        return f"{count:,} started x {price.block_size:,} at {amount}"
+    if price.block_size == 1:
+        return f"{count:,} x {amount}"
+    return f"{count:,} / {price.block_size:,} x {amount}"

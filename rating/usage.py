@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import DataError, transaction
+from django.db import DataError, connection, transaction
 from psycopg2.extras import Json
 
 from ispops import jobs
@@ -218,7 +218,8 @@ def _rate_one_by_one(at: datetime, limit: int) -> int:
 def _settle(rated: Rated) -> int:
     """Write the charges of a batch and the state of its usage."""
     rated.write_charges()
-    Usage.objects.filter(pk__in=rated.done).update(state=State.RATED)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE rating_usage SET state = 'rated' WHERE id = ANY(%s)", [rated.done])
     if rated.errors:
         bulk.update_rows(
             "rating_usage",

@@ -349,6 +349,6 @@ def test_the_tiers_of_the_explanation_account_for_every_unit(
     if price.counts_started_blocks:
         free = sum(tier["units"] for tier in touched if "allowance" in tier)
         first, last = (max(0, n - price.allowance) for n in (before, before + quantity))
-        assert counted - free == price.blocks(last) - price.blocks(first)
+        assert counted - free == price.counted(last) - price.counted(first)
     else:
         assert counted == quantity
