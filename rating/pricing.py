@@ -96,7 +96,7 @@ class UsagePrice:
 
     def cost(self, counts: list[int]) -> int:
         """Return the price of what counts in each tier, in micro-units."""
-        cost = sum(map(mul, counts, self._amounts))
+        cost: int = sum(map(mul, counts, self._amounts))
         return cost if self.counts_started_blocks else cost // self.block_size
 
     def total(self, quantity: int) -> int:

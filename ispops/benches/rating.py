@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -15,6 +16,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.db import uuid7
 from ispops.parties import partners
 from ispops.parties.models import Partner
+from qualification import coverage
 from qualification.models import Premises
 from rating import bulk, usage
 
@@ -23,7 +25,7 @@ MAY = datetime(2026, 5, 2, tzinfo=UTC)
 BATCH = 10_000
 # Products with an allowance, three graduated tiers, tax, and shares for two partners.
 PRODUCTS = 20
-TIERS = [
+TIERS: list[dict[str, Any]] = [
     {"up_to": 100, "amount": "0.05"},
     {"up_to": 1_000, "amount": "0.03"},
     {"up_to": None, "amount": "0.01"},
@@ -75,14 +77,11 @@ def _products() -> list[ProductOffering]:
 
 def _owners(count: int, products: list[ProductOffering]) -> list[Owner]:
     """Make accounts with one service each, past the verbs: they are not what is measured."""
-    place = Premises.objects.create(
-        match_key="1 MAIN ST",
-        street="1 Main St",
-        city="Barre",
-        region="VT",
-        postal_code="05641",
-        created_at=OPENED,
+    coverage.import_premises(
+        rows=[{"street": "1 Main St", "city": "Barre", "region": "VT", "postal_code": "05641"}],
+        at=OPENED,
     )
+    place = Premises.objects.get()
     owners = [(uuid7(), uuid7(), products[n % len(products)].pk) for n in range(count)]
     bulk.copy_rows(
         "parties_subscriber",
