@@ -60,7 +60,7 @@ class PoolAdmin(ReadOnlyAdmin):
 
 @admin.register(AddressHolder)
 class AddressHolderAdmin(ReadOnlyAdmin):
-    list_display = ("service_ref", "subscriber", "plan", "ended_at")
+    list_display = ("service_ref", "subscriber", "plan", "ended_at", "refused_by_limit")
     list_filter = ("plan", ("ended_at", admin.EmptyFieldListFilter))
     list_select_related = ("subscriber", "plan")
     search_fields = ("service_ref", "subscriber__name", "subscriber__email")

@@ -131,7 +131,8 @@ def release_address(*, service_ref: str, device: str, at: datetime, because: str
 
     The addresses rest for it: if it asks again soon it gets the same ones. An extra address stays
     granted and charged until `overallocation.end_extra`. Returns how many were taken back; zero
-    when the device or the service is not known, so that a repeated message does no harm.
+    when the device or the service is not known, so that a repeated message does no harm. Of
+    `because`, which may come from the network, the history keeps 40 characters.
     """
     try:
         name = selection.normalise_device(device)
@@ -143,7 +144,7 @@ def release_address(*, service_ref: str, device: str, at: datetime, because: str
             return 0
         rows = leases.lock_allocations(found[0], at=at)
         mine = [row for row in rows if row.device == name and row.state == leases.ACTIVE]
-        leases.let_go(mine, because=because, at=at)
+        leases.let_go(mine, because=because[:40], at=at)
     return len(mine)
 
 
@@ -264,6 +265,9 @@ class _Request:
             )
             if not verdict.granted:
                 return self._not_granted(verdict)
+        elif self.rows:
+            # There was something to ask only beside other addresses, so a first device skips this.
+            overallocation.withdraw(holder=self.holder, device=self.device, at=self.at)
         return self._grant(kept, {family: offered[family] for family in missing})
 
     def _pools_for(self, family: int) -> list[Pool]:

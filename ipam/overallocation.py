@@ -35,6 +35,13 @@ class RequestClosed(IllegalTransition):
     title = "The request is closed"
 
 
+class ExtraNotNeeded(Refusal):
+    """The device has an address of the plan meanwhile; nobody pays for what is included."""
+
+    code = "extra_not_needed"
+    title = "No extra address is needed"
+
+
 class TooManyExtraAddresses(Refusal):
     """The plan sells no more extra addresses than are held already."""
 
@@ -76,6 +83,7 @@ def accept(
         NotFound: there is no such request, or it is not of the subscriber whose login this is.
         NotYoursToDecide: the plan leaves it to a CSR.
         RequestClosed: it was declined, or its time is over.
+        ExtraNotNeeded: the device has an address of the plan by now.
         TooManyExtraAddresses: the plan's extra addresses are all in use.
         SubscriberNotInGoodStanding: the account may buy nothing.
     """
@@ -112,6 +120,20 @@ def decline(
         _require_open(request, State.DENIED, at)
         _decide(request, State.DENIED, actor, decided_by, reason, at)
     return request
+
+
+def withdraw(*, holder: AddressHolder, device: str, at: datetime) -> None:
+    """Close the open question of a device of a locked holder that the plan has a place for now."""
+    asked = holder.requests.filter(device=device, state=State.PENDING).select_for_update()
+    for request in asked:
+        _close(request, "The plan has a place for the device now.", at)
+
+
+def _close(request: OverallocationRequest, reason: str, at: datetime) -> None:
+    """Deny a locked, pending request without asking anybody."""
+    request.state, request.decided_at = State.DENIED, at
+    request.decided_by, request.reason = Decider.POLICY, reason
+    request.save(update_fields=["state", "decided_at", "decided_by", "reason"])
 
 
 def _lock_request(
@@ -156,6 +178,10 @@ def _require_grantable(request: OverallocationRequest) -> None:
         raise SubscriberNotInGoodStanding(
             "The account is not in good standing, so nothing can be added. Pay what is due first."
         )
+    if Allocation.objects.filter(
+        holder=request.holder, device=request.device, state=leases.ACTIVE, counts=True
+    ).exists():
+        raise ExtraNotNeeded(f"{request.device} has an address of the plan by now.")
     most = entitlement_of(request.holder).most_extra_addresses
     if open_extras(request.holder) >= most:
         raise TooManyExtraAddresses(
@@ -262,9 +288,7 @@ def end_extra(*, extra_id: str | uuid.UUID, at: datetime) -> ExtraAddress:
 def end_all(*, holder: AddressHolder, held: list[Allocation], because: str, at: datetime) -> None:
     """End everything beyond the plan of a locked holder: open questions, then open extras."""
     for request in holder.requests.filter(state=State.PENDING).select_for_update().order_by("pk"):
-        request.state, request.decided_at = State.DENIED, at
-        request.decided_by, request.reason = Decider.POLICY, "The service has ended."
-        request.save(update_fields=["state", "decided_at", "decided_by", "reason"])
+        _close(request, "The service has ended.", at)
     for extra in holder.extra_addresses.filter(ended_at__isnull=True).select_related("addon"):
         _end(extra, holder, held, because, at)
 

@@ -206,6 +206,12 @@ def test_releasing_twice_or_what_is_not_held_does_nothing(isp: Isp) -> None:
     assert list(Allocation.objects.values()) == before
 
 
+def test_a_reason_from_the_network_is_cut_to_what_is_kept(isp: Isp) -> None:
+    isp.ask(mac(1))
+    assert isp.release(mac(1), because="x" * 253) == 2
+    assert stays(mac(1))[0][2] == "x" * 40
+
+
 def test_a_lease_that_runs_out_ends_the_stay(isp: Isp) -> None:
     first = isp.ask(mac(1))
     assert allocation.expire_due(at=NOON + LEASE - timedelta(seconds=1)) == 0

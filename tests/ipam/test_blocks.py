@@ -136,6 +136,8 @@ def test_a_block_backs_one_pool_and_a_name_is_taken_once(server: AddressServer) 
         ("2001:db8::/32", {"unit_length": 128}, "unit_length"),
         ("192.0.2.0/24", {"purpose": Purpose.PREFIX}, "purpose"),
         ("192.0.2.0/24", {"purpose": "gifts"}, "purpose"),
+        ("2001:db8::/112", {"unit_length": 128}, "purpose"),
+        ("192.0.2.0/24", {"purpose": Purpose.WALLED_GARDEN, "unit_length": 28}, "purpose"),
         ("192.0.2.0/24", {"name": "not a slug"}, "name"),
         ("192.0.2.0/24", {"quarantine": timedelta(seconds=9)}, "quarantine"),
     ],

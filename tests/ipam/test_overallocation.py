@@ -189,6 +189,29 @@ def test_a_reason_that_is_too_long_is_refused_with_its_field(isp: Isp) -> None:
     assert OverallocationRequest.objects.get().state == "pending"
 
 
+def test_nobody_pays_for_a_device_that_the_plan_has_a_place_for(isp: Isp) -> None:
+    request = pending(isp)
+    isp.release(mac(1), at=SOON)
+    assert isp.ask(mac(2), at=after(minutes=2)).outcome == "granted"
+    request.refresh_from_db()
+    assert (request.state, request.decided_by, request.reason) == (
+        "denied",
+        "policy",
+        "The plan has a place for the device now.",
+    )
+    with pytest.raises(overallocation.RequestClosed):
+        accept(isp, request, at=after(minutes=3))
+
+
+def test_an_extra_is_not_sold_to_a_device_that_has_its_address(isp: Isp) -> None:
+    """Even if the question was left open."""
+    request = pending(isp)
+    Allocation.objects.filter(device=mac(2)).update(counts=True)
+    with pytest.raises(overallocation.ExtraNotNeeded):
+        accept(isp, request)
+    assert not ExtraAddress.objects.exists()
+
+
 # --- Declining ----------------------------------------------------------------------------------
 
 
