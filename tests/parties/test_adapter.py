@@ -244,5 +244,5 @@ class TestSigningKey:
 
 def test_scopes_have_words_for_people() -> None:
     words = adapter.ApiClientAdapter.scope_display
-    assert {"qualification:read", "settlement:write", "openid"} <= set(words)
+    assert {"qualification:read", "usage:write", "openid"} <= set(words)
     assert all(str(text)[0].isupper() for text in words.values())

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.urls import reverse
 
-from ispops.demo import people
+from ispops.demo import network, people, places
 
 PARTNER = "cinebox"
 
@@ -24,6 +24,10 @@ class Command(BaseCommand):
         lines.append(_row("Partner (API)", partner.code, partner.api_secret, f"{base}/api/v1/docs"))
         ask = f"curl -u {partner.code}:{partner.api_secret} -d grant_type=client_credentials"
         lines += [
+            _row("RADIUS server", network.SERVER, network.SERVER_SECRET, f"{base}/aaa/authorize"),
+            "",
+            "  An address with two networks:",
+            f"  {places.TWO_NETWORKS}",
             "",
             "  A token for the partner:",
             f"  {ask} {base}{reverse('idp:oidc:token')}",
