@@ -20,6 +20,7 @@ MOST_TEXT = 253
 # A clock that differs more than this from the time of receipt is not believed.
 CLOCK_TOLERANCE = timedelta(seconds=300)
 MOST_UINT32 = 2**32 - 1
+EARLIEST_YEAR, LATEST_YEAR = 2000, 2199
 
 # RFC 2866, 5.1 and 5.10; FreeRADIUS's words for the codes.
 STATUS_TYPES = {
@@ -174,6 +175,14 @@ def _first(name: str, value: Any) -> str | int | None:
 
 
 def _parse_date(text: str) -> datetime | None:
+    """Read a date that can be true; what no clock says is taken as absent."""
+    found = _parse_words(text)
+    if found is None or not EARLIEST_YEAR <= found.year <= LATEST_YEAR:
+        return None
+    return found.astimezone(UTC)
+
+
+def _parse_words(text: str) -> datetime | None:
     words = text.split()
     if len(words) == 5 and words[4] in {"UTC", "GMT"}:
         try:
@@ -184,7 +193,7 @@ def _parse_date(text: str) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found.astimezone(UTC) if found.tzinfo else None
+    return found if found.tzinfo else None
 
 
 def status_type(attributes: Attributes) -> str:
@@ -202,7 +211,8 @@ def status_type(attributes: Attributes) -> str:
 def terminate_cause(attributes: Attributes) -> str:
     """Return FreeRADIUS's word for Acct-Terminate-Cause, empty when it is absent."""
     text = attributes.text("Acct-Terminate-Cause")
-    return TERMINATE_CAUSES.get(int(text), text) if text.isdecimal() else text
+    is_code = text.isdecimal() and len(text) <= 10
+    return TERMINATE_CAUSES.get(int(text), text) if is_code else text
 
 
 def event_time(attributes: Attributes, received_at: datetime) -> tuple[datetime, int]:

@@ -11,7 +11,7 @@ Pure: no database and no clock. The caller keeps the marks, one per incarnation 
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 # Two messages of one session compute its start to within this, in spite of rounding and delay.
@@ -19,6 +19,9 @@ SAME_START = timedelta(seconds=30)
 WRAP = 2**32
 # 72 petabytes: no access session carries as much, so such a total is damaged.
 IMPLAUSIBLE = 2**56
+# What Acct-Session-Time can hold (RFC 2866, 5.7), and the times that this software can see.
+LONGEST_SESSION = 2**32
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class Kind(Enum):
@@ -54,9 +57,11 @@ class Reading:
 
     @property
     def is_plausible(self) -> bool:
-        """Whether the totals can be true at all."""
+        """Whether the totals and the times can be true at all."""
         return (
-            max(_total(self.input_octets, self.input_gigawords),
+            self.session_seconds < LONGEST_SESSION
+            and EARLIEST <= self.event_at < LATEST
+            and max(_total(self.input_octets, self.input_gigawords),
                 _total(self.output_octets, self.output_gigawords)) < IMPLAUSIBLE
         )  # fmt: skip
 

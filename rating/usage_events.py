@@ -93,7 +93,7 @@ def read_event(row: Any, received_at: datetime) -> UsageEvent:
 def event_id_of(row: Any) -> str:
     """Return the event id that a row gives, as far as it gives one, to answer it by."""
     found = row.get("event_id") if isinstance(row, Mapping) else None
-    return found[:120] if isinstance(found, str) else ""
+    return found[:120].encode(errors="replace").decode() if isinstance(found, str) else ""
 
 
 def _text(row: Mapping[str, Any], field: str, *, most: int) -> str:
@@ -141,6 +141,8 @@ def _check_times(started_at: datetime, ended_at: datetime | None, received_at: d
         raise UnusableEvent("started_at", f"This is more than {OLDEST.days} days ago. Call us.")
     if ended_at is not None and ended_at < started_at:
         raise UnusableEvent("ended_at", "This is before the start.")
+    if ended_at is not None and ended_at > received_at + FUTURE_BY:
+        raise UnusableEvent("ended_at", "This is in the future. Check your clock.")
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -149,9 +151,12 @@ def _attributes(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise UnusableEvent("attributes", "This must be an object.")
     try:
-        written = json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        written = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        written.encode()  # halves of characters are JSON and no text
+    except (TypeError, ValueError, RecursionError) as error:
         raise UnusableEvent("attributes", "This must be plain JSON.") from error
-    if len(written) > MOST_ATTRIBUTES or "\\u0000" in written:
+    if "\\u0000" in written:
+        raise UnusableEvent("attributes", "This has the character NUL, which is no text.")
+    if len(written) > MOST_ATTRIBUTES:
         raise UnusableEvent("attributes", f"This may have {MOST_ATTRIBUTES:,} characters at most.")
     return dict(value)

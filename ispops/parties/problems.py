@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from ispops import hostile
 from ispops.errors import InvalidInput, NotFound, Refusal
 
 MEDIA_TYPE = "application/problem+json"
@@ -53,6 +54,8 @@ def problem_details(exception: Exception, context: Mapping[str, Any]) -> Respons
     elif isinstance(exception, exceptions.APIException):
         code = str(exception.default_code)
         problem = _framework(_CODES.get(code, code), exception.status_code, str(exception.detail))
+    elif words := hostile.what_is_wrong(exception):
+        problem = _framework("bad_request", 400, words)
     else:
         return None
     headers = {}

@@ -217,6 +217,25 @@ def test_a_message_out_of_the_spool_is_judged_by_its_own_clock() -> None:
     assert radius.event_time(read, RECEIVED)[0] == told
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "Jan  1 0001 00:00:00 UTC",
+        "Dec 31 1999 23:59:59 UTC",
+    ],
+)
+def test_a_date_that_no_clock_says_is_none(date: str) -> None:
+    for name in ("Event_Timestamp", "Packet_Original_Timestamp"):
+        read = sent(**{name: date, "Acct_Delay_Time": 4})
+        assert radius.event_time(read, RECEIVED) == (RECEIVED - seconds(4), 4)
+
+
+def test_a_cause_of_many_digits_is_no_code() -> None:
+    assert radius.terminate_cause(sent(Acct_Terminate_Cause="9" * 5000)) == "9" * 5000
+
+
 def test_a_spool_cannot_have_held_what_is_to_come() -> None:
     later = int((RECEIVED + seconds(60)).timestamp())
     read = sent(Packet_Original_Timestamp=later)

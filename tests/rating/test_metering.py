@@ -178,6 +178,13 @@ def test_a_damaged_counter_is_seen() -> None:
     assert not interim(1, 1, 1, output_gigawords=2**24).is_plausible
 
 
+def test_a_time_that_cannot_be_is_seen() -> None:
+    true = interim(1, 1, 1)
+    assert not replace(true, session_seconds=2**40).is_plausible
+    for year in (1, 1999, 2200, 9999):
+        assert not replace(true, event_at=true.event_at.replace(year=year)).is_plausible
+
+
 # --- Cuts at the ends of billing periods --------------------------------------------------------
 
 

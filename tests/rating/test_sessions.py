@@ -198,6 +198,16 @@ def test_a_slice_over_the_end_of_a_period_is_cut(
     assert second.attributes == {"download_bytes": 667, "upload_bytes": 4, "estimated": True}
 
 
+def test_a_session_older_than_time_does_not_stop_the_others(
+    server: AddressServer, line: Service
+) -> None:
+    told(server, line, session_seconds=2**40)
+    told(server, line, age=600, down=1_000)
+    meter()
+    assert octets_of_good() == 1_000
+    assert Usage.objects.get(state="error").error_code == "implausible_counter"
+
+
 def test_damaged_counters_are_seen_and_count_nothing(server: AddressServer, line: Service) -> None:
     told(server, line, age=300, down=1_000)
     told(server, line, age=600, output_gigawords=2**31)

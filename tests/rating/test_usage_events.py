@@ -65,9 +65,13 @@ def test_one_event_has_one_fingerprint_however_it_is_written() -> None:
         ("started_at", (NOW - timedelta(days=401)).isoformat(), "400 days"),
         ("ended_at", "2026-05-04T10:59:59Z", "before the start"),
         ("ended_at", "soon", "a time"),
+        ("ended_at", "9999-12-31T23:59:59Z", "future"),
+        ("event_id", "\ud800", "printed"),
         ("attributes", [1], "object"),
         ("attributes", {"x": float("inf")}, "JSON"),
-        ("attributes", {"x": "\x00"}, "characters"),
+        ("attributes", {"x": "\x00"}, "NUL"),
+        ("attributes", {"x": "\ud800"}, "JSON"),
+        ("attributes", {"\ud800": "x"}, "JSON"),
         ("attributes", {"x": "y" * 4_000}, "4,000"),
         ("colour", "red", "no such field"),
     ],
@@ -83,6 +87,10 @@ def test_a_row_that_is_no_object(row: Any) -> None:
     with pytest.raises(UnusableEvent, match="object"):
         read_event(row, NOW)
     assert event_id_of(row) == ""
+
+
+def test_an_answer_can_be_written_whatever_the_name() -> None:
+    assert event_id_of({"event_id": "e-\ud800"}) == "e-?"
 
 
 def test_an_answer_names_the_event_as_far_as_it_has_a_name() -> None:
