@@ -40,6 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
             # Without it, every answer is a redirect to https and static files need a manifest.
             "DEBUG": "1",
         }
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # A Redis database for each process, because a test may empty the cache.
+        address = os.environ["REDIS_URL"].rpartition("/")[0]
+        os.environ["REDIS_URL"] = f"{address}/{1 + int(worker.removeprefix('gw')) % 15}"
     import django
     from django.conf import settings
 
