@@ -31,4 +31,5 @@ class HostileInputMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not what_is_wrong(error):
             return None
-        return get_resolver().resolve_error_handler(400)(request, exception=error)
+        page: Callable[..., HttpResponse] = get_resolver().resolve_error_handler(400)
+        return page(request, exception=error)
