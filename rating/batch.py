@@ -5,11 +5,9 @@ and the batch's rows then take their steps of the running total in turn. All ari
 `rating.pricing`; the rest is done in bulk and in text, because it is what costs time.
 """
 
-import gc
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -120,10 +118,6 @@ class Batch:
         Raises:
             AmountTooLarge: a running total costs more than can be stored.
         """
-        with _without_collections():
-            return self._rate(at)
-
-    def _rate(self, at: datetime) -> Rated:
         rated = Rated()
         groups: defaultdict[Counter, list[tuple[Row, OfferingPrice]]] = defaultdict(list)
         for row in self.rows:
@@ -190,18 +184,6 @@ class Batch:
             before += row.quantity
             rated.done.append(row.id)
             rated.charges.append(_charge_line(row, price.pk, priced, parties, at))
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Keep Python from walking all of its memory again and again: a batch makes no cycles."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _charge_line(

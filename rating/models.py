@@ -1,7 +1,5 @@
 """Purchases, usage and charges with their shares; what is entered in the books is beside them."""
 
-from typing import Any
-
 from django.db import models
 from django.db.models import PROTECT, CheckConstraint, F, ForeignKey, Index, Q, UniqueConstraint
 
@@ -215,11 +213,6 @@ class UsageCounter(models.Model):
         return f"{self.quantity} at {self.price_id}"
 
 
-# PostgreSQL checks a foreign key row by row and locks what it refers to, which took a third of the
-# time of rating. A trigger of the migration checks these for all charges of a statement at once.
-CHECKED_AT_ONCE: dict[str, Any] = {"db_index": False, "db_constraint": False}
-
-
 class Charge(PublicIdModel):
     """An amount that a subscriber owes, with the shares of everybody who gets a part of it.
 
@@ -237,11 +230,11 @@ class Charge(PublicIdModel):
         USAGE = "usage", "Use"
         ADJUSTMENT = "adjustment", "Adjustment"
 
-    subscriber = ForeignKey(Subscriber, PROTECT, related_name="charges", **CHECKED_AT_ONCE)
-    service = ForeignKey(Service, PROTECT, null=True, related_name="+", **CHECKED_AT_ONCE)
-    offering = ForeignKey(ProductOffering, PROTECT, related_name="+", **CHECKED_AT_ONCE)
-    bundle = ForeignKey(ProductOffering, PROTECT, null=True, related_name="+", **CHECKED_AT_ONCE)
-    price = ForeignKey(OfferingPrice, PROTECT, null=True, related_name="+", **CHECKED_AT_ONCE)
+    subscriber = ForeignKey(Subscriber, PROTECT, related_name="charges", db_index=False)
+    service = ForeignKey(Service, PROTECT, null=True, related_name="+", db_index=False)
+    offering = ForeignKey(ProductOffering, PROTECT, related_name="+", db_index=False)
+    bundle = ForeignKey(ProductOffering, PROTECT, null=True, related_name="+", db_index=False)
+    price = ForeignKey(OfferingPrice, PROTECT, null=True, related_name="+", db_index=False)
     # The address beyond the plan that is charged for.
     extra_address = ForeignKey(ExtraAddress, PROTECT, null=True, related_name="+", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind)
@@ -260,8 +253,8 @@ class Charge(PublicIdModel):
     bsp_share = AmountField(default=0)
     network_provider_share = AmountField(default=0)
     amount_tax = AmountField()
-    bsp = ForeignKey(Partner, PROTECT, null=True, related_name="+", **CHECKED_AT_ONCE)
-    network_provider = ForeignKey(Partner, PROTECT, null=True, related_name="+", **CHECKED_AT_ONCE)
+    bsp = ForeignKey(Partner, PROTECT, null=True, related_name="+", db_index=False)
+    network_provider = ForeignKey(Partner, PROTECT, null=True, related_name="+", db_index=False)
     # The rule, its version and the arithmetic, in words and numbers: *why this amount*.
     explanation = models.JSONField(default=dict)
     charged_at = models.DateTimeField()

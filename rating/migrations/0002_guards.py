@@ -103,71 +103,6 @@ ALTER TABLE rating_charge ADD CONSTRAINT a_moment_is_charged_once EXCLUDE USING 
 ) WHERE (kind = 'recurring');
 """
 
-# Foreign keys that are checked for all rows of a statement at once: a tenth of the cost of checking
-# them row by row. A parent that is deleted meanwhile waits for the charges that are being written.
-CHARGE_REFERS = """
-CREATE FUNCTION rating_charge_refers() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    missing text;
-BEGIN
-    SELECT what INTO missing FROM (
-        SELECT 'subscriber' what FROM (SELECT DISTINCT subscriber_id id FROM fresh) named
-         WHERE NOT EXISTS (SELECT FROM parties_subscriber known WHERE known.id = named.id)
-        UNION ALL
-        SELECT 'service' FROM (SELECT DISTINCT service_id id FROM fresh) named
-         WHERE id IS NOT NULL
-           AND NOT EXISTS (SELECT FROM provisioning_service known WHERE known.id = named.id)
-        UNION ALL
-        SELECT 'offering' FROM (
-            SELECT offering_id id FROM fresh UNION SELECT bundle_id FROM fresh
-        ) named
-         WHERE id IS NOT NULL
-           AND NOT EXISTS (SELECT FROM catalog_productoffering known WHERE known.id = named.id)
-        UNION ALL
-        SELECT 'price' FROM (SELECT DISTINCT price_id id FROM fresh) named
-         WHERE id IS NOT NULL
-           AND NOT EXISTS (SELECT FROM catalog_offeringprice known WHERE known.id = named.id)
-        UNION ALL
-        SELECT 'partner' FROM (
-            SELECT bsp_id id FROM fresh UNION SELECT network_provider_id FROM fresh
-        ) named
-         WHERE id IS NOT NULL
-           AND NOT EXISTS (SELECT FROM parties_partner known WHERE known.id = named.id)
-    ) none LIMIT 1;
-    IF missing IS NOT NULL THEN
-        RAISE EXCEPTION 'a charge names a % that does not exist', missing
-            USING ERRCODE = 'foreign_key_violation';
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER charge_refers AFTER INSERT ON rating_charge REFERENCING NEW TABLE AS fresh
-    FOR EACH STATEMENT EXECUTE FUNCTION rating_charge_refers();
-
-CREATE FUNCTION rating_keeps_what_is_charged() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    is_charged boolean;
-BEGIN
-    LOCK TABLE rating_charge IN SHARE MODE;
-    EXECUTE format('SELECT EXISTS (SELECT FROM rating_charge WHERE $1 IN (%s))', TG_ARGV[0])
-       INTO is_charged USING OLD.id;
-    IF is_charged THEN
-        RAISE EXCEPTION 'a charge refers to % of %', OLD.id, TG_TABLE_NAME
-            USING ERRCODE = 'foreign_key_violation';
-    END IF;
-    RETURN OLD;
-END $$;
-CREATE TRIGGER kept_by_charges BEFORE DELETE ON parties_subscriber
-    FOR EACH ROW EXECUTE FUNCTION rating_keeps_what_is_charged('subscriber_id');
-CREATE TRIGGER kept_by_charges BEFORE DELETE ON provisioning_service
-    FOR EACH ROW EXECUTE FUNCTION rating_keeps_what_is_charged('service_id');
-CREATE TRIGGER kept_by_charges BEFORE DELETE ON catalog_productoffering
-    FOR EACH ROW EXECUTE FUNCTION rating_keeps_what_is_charged('offering_id, bundle_id');
-CREATE TRIGGER kept_by_charges BEFORE DELETE ON catalog_offeringprice
-    FOR EACH ROW EXECUTE FUNCTION rating_keeps_what_is_charged('price_id');
-CREATE TRIGGER kept_by_charges BEFORE DELETE ON parties_partner
-    FOR EACH ROW EXECUTE FUNCTION rating_keeps_what_is_charged('bsp_id, network_provider_id');
-"""
-
 LEDGER_BALANCES = """
 CREATE FUNCTION rating_ledger_balances() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -261,10 +196,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(REVERSAL_MIRRORS, _drop("rating_reversal_mirrors")),
         migrations.RunSQL(
             RECURRING_ONCE, "ALTER TABLE rating_charge DROP CONSTRAINT a_moment_is_charged_once"
-        ),
-        migrations.RunSQL(
-            CHARGE_REFERS,
-            f"{_drop('rating_charge_refers')}; {_drop('rating_keeps_what_is_charged')}",
         ),
         migrations.RunSQL(LEDGER_BALANCES, _drop("rating_ledger_balances")),
         migrations.RunSQL(BILL_ADDS_UP, f"{_drop('rating_bill_adds_up')}; {_drop('rating_line_adds_up')}"),

@@ -34,7 +34,6 @@ from tests.rating.ground import (
     buy,
     event,
     execute,
-    product,
     rate,
     refused,
     report,
@@ -73,11 +72,6 @@ def a_charge(shop: Shop, ada: Subscriber, **other: Any) -> Charge:
             **other,
         }
     )
-
-
-def publishing_of_nothing(shop: Shop) -> int:
-    """An offering that nobody has bought."""
-    return product(f"spare-{uuid7()}", "Spare", shop.films, NOON).pk
 
 
 class TestNothingPostedIsChanged:
@@ -160,37 +154,6 @@ class TestCharges:
         ):
             with refused("recurring_charge_has_a_span"):
                 a_charge(shop, ada, kind="recurring", **wrong).save()
-
-    @pytest.mark.parametrize(
-        "role",
-        ["subscriber", "service", "offering", "bundle", "price", "bsp", "network_provider"],
-    )
-    def test_a_charge_names_what_there_is(self, shop: Shop, ada: Subscriber, role: str) -> None:
-        nothing = uuid7() if role in ("subscriber", "service") else 10**9
-        wrong = a_charge(shop, ada)
-        setattr(wrong, f"{role}_id", nothing)
-        good = [a_charge(shop, ada) for _ in range(3)]
-        with refused("that does not exist"):
-            Charge.objects.bulk_create([*good, wrong])
-        Charge.objects.bulk_create(good)
-
-    @pytest.mark.parametrize(
-        ("table", "role"),
-        [
-            ("parties_subscriber", "subscriber_id"),
-            ("provisioning_service", "service_id"),
-            ("catalog_productoffering", "offering_id"),
-            ("catalog_offeringprice", "price_id"),
-            ("parties_partner", "bsp_id"),
-        ],
-    )
-    def test_what_is_charged_stays(self, shop: Shop, line: Service, table: str, role: str) -> None:
-        buy(line, shop.film)
-        charge = Charge.objects.get()
-        with refused("a charge refers to", "violates foreign key"):
-            execute(f"DELETE FROM {table} WHERE id = %s", getattr(charge, role))
-        spare = publishing_of_nothing(shop)
-        execute("DELETE FROM catalog_productoffering WHERE id = %s", spare)
 
     def test_a_reversal_is_the_opposite_of_one_charge_and_comes_once(
         self, shop: Shop, line: Service, ada: Subscriber
