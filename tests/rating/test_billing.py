@@ -106,6 +106,18 @@ class TestTheRunningBill:
         bill = billing.running_bill(subscriber=bob, at=NOON)
         assert (bill.lines, bill.amount_due) == ([], Decimal(0))
 
+    def test_it_takes_few_queries_however_much_there_is(
+        self, shop: Shop, line: Service, ada: Subscriber, django_assert_max_num_queries
+    ) -> None:
+        subscribed(line, shop.storage)
+        subscribed(line, shop.minutes)
+        for _ in range(4):
+            buy(line, shop.film)
+            report(shop.films, event(line, shop.minutes, 50))
+        rate()
+        with django_assert_max_num_queries(17):
+            billing.running_bill(subscriber=ada, at=NOON)
+
 
 class TestWhatWasActive:
     def test_a_whole_period_costs_the_whole_price(
