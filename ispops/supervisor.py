@@ -251,22 +251,23 @@ def _prepare(environment: Mapping[str, str], data_dir: Path) -> None:
 
     Raises `CannotStart` with the line that tells why it failed.
     """
-    log_path = data_dir / "logs" / "prepare.log"
-    log_path.parent.mkdir(exist_ok=True)
-    with log_path.open("w+b") as log, contextlib.ExitStack() as running:
+    with contextlib.ExitStack() as running:
         child = subprocess.Popen(
             [sys.executable, "manage.py", "prepare"],
             stdin=subprocess.DEVNULL,
-            stderr=log,
+            stderr=subprocess.PIPE,
             cwd=REPOSITORY,
             env=dict(environment),
             start_new_session=True,
         )
         running.callback(processes.stop, child, (signal.SIGINT, 10), (signal.SIGKILL, 5))
-        if child.wait():
-            log.seek(0)
-            reason = _reason(log.read().decode(errors="replace"))
-            raise embedded.CannotStart(f"manage.py prepare: {reason} (see {log_path})")
+        complaint = child.communicate()[1].decode(errors="replace")
+        if child.returncode:
+            log = data_dir / "logs" / "prepare.log"
+            with contextlib.suppress(OSError):  # a full disk is just what it may tell of
+                log.parent.mkdir(exist_ok=True)
+                log.write_text(complaint)
+            raise embedded.CannotStart(f"manage.py prepare: {_reason(complaint)} (see {log})")
 
 
 def _reason(text: str) -> str:

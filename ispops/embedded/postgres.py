@@ -15,7 +15,13 @@ from urllib.parse import quote
 import psycopg2
 
 from ispops import processes
-from ispops.embedded.host import CannotStart, let_read, server_environment, wheel_folder
+from ispops.embedded.host import (
+    CannotStart,
+    let_read,
+    require_free_space,
+    server_environment,
+    wheel_folder,
+)
 from ispops.embedded.server import Server
 
 POSTGRES_MAJOR = 18
@@ -58,6 +64,7 @@ class Postgres(Server):
 
     def _prepare(self, account: pwd.struct_passwd | None) -> None:
         self._require_same_version()
+        require_free_space(self.data_dir)
         super()._prepare(account)
         if account is not None:
             let_read(self.binaries.parent)

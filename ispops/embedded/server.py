@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from ispops import processes
-from ispops.embedded.host import CannotStart, account_for, explained, let_pass, require_free_space
+from ispops.embedded.host import CannotStart, account_for, explained, let_pass
 
 START_SECONDS = 120
 """Crash recovery after a power cut may take this long; a server that exits is noticed at once."""
@@ -59,7 +59,6 @@ class Server:
         that gives up, with the server's own last line.
         """
         with explained(self.data_dir):
-            require_free_space(self.data_dir)
             account = account_for(self.data_dir / "postgres")
             self._prepare(account)
             self.log.parent.mkdir(exist_ok=True)
