@@ -40,13 +40,15 @@ def pytest_configure(config: pytest.Config) -> None:
             # Without it, every answer is a redirect to https and static files need a manifest.
             "DEBUG": "1",
         }
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        # A Redis database for each process, because a test may empty the cache.
-        address = os.environ["REDIS_URL"].rpartition("/")[0]
-        os.environ["REDIS_URL"] = f"{address}/{1 + int(worker.removeprefix('gw')) % 15}"
     import django
     from django.conf import settings
 
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # A Redis database for each process, because a test may empty the cache. The settings are
+        # read already, so the address is changed there.
+        server = os.environ["REDIS_URL"].rpartition("/")[0]
+        number = 1 + int(worker.removeprefix("gw")) % 15
+        settings.CACHES["default"]["LOCATION"] = f"{server}/{number}"
     # The real one takes a second of work for each login, on purpose.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django.setup()
