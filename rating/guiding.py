@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 from ispops.catalog.models import ProductOffering
@@ -89,47 +88,32 @@ class PartnerGuide:
         )
 
 
-class Line(NamedTuple):
-    """What metering needs of an access line and its account."""
-
-    service_id: UUID
-    subscriber_id: UUID
-    offering_id: int
-    anchor_day: int
-
-
 class NetworkGuide:
     """Resolves what access servers report; two queries for any number of sessions."""
 
     def __init__(self, usernames: Iterable[str]) -> None:
-        # Columns alone: a login that is read whole has its secret decrypted.
-        logins = AaaCredential.objects.filter(username__in=set(usernames)).values_list(
-            "username",
-            "service",
-            "service__subscriber",
-            "service__offering",
-            "service__subscriber__billing_anchor_day",
-        )
-        self._lines = {
-            name: Line(service, subscriber, offering, anchor_day)
-            for name, service, subscriber, offering, anchor_day in logins
+        self._services = {
+            credential.username: credential.service
+            for credential in AaaCredential.objects.filter(
+                username__in=set(usernames)
+            ).select_related("service__subscriber")
         }
-        self._spans = _active_spans([line.service_id for line in self._lines.values()])
+        self._spans = _active_spans([service.pk for service in self._services.values()])
 
-    def line(self, username: str) -> Line | None:
+    def service(self, username: str) -> Service | None:
         """Return the line that logs in with this name."""
-        return self._lines.get(username)
+        return self._services.get(username)
 
     def guide(self, username: str, at: datetime) -> Guided:
         """Say whose use a slice that began at a moment is, and under which plan it falls."""
-        line = self._lines.get(username)
-        if line is None:
+        service = self._services.get(username)
+        if service is None:
             return Guided(error_code="unknown_user", error="No line logs in with this name.")
-        offering = line.offering_id
-        for start, end, plan in self._spans[line.service_id]:
+        offering = service.offering_id
+        for start, end, plan in self._spans[service.pk]:
             if start <= at and (end is None or at < end):
                 offering = plan
-        return Guided(line.subscriber_id, line.service_id, offering)
+        return Guided(service.subscriber_id, service.pk, offering)
 
 
 def _active_spans(

@@ -6,7 +6,6 @@ at any point leaves nothing half counted.
 """
 
 import hashlib
-import itertools
 import json
 import logging
 from collections import defaultdict
@@ -18,8 +17,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from ispops.periods import Period, billing_period
-from provisioning.models import AccessServer, AccountingRecord
+from ispops.periods import billing_period
+from provisioning.models import AccessServer, AccountingRecord, Service
 from rating import bulk, metering
 from rating.guiding import Guided, NetworkGuide
 from rating.metering import Mark, Reading, Slice
@@ -38,23 +37,6 @@ _KINDS = {
     "Stop": metering.Kind.STOP,
 }
 _RESTARTS = frozenset({"Accounting-On", "Accounting-Off"})
-# Columns are read instead of objects: making those took most of the time of metering.
-_READ = (
-    "pk",
-    "status_type",
-    "unique_session_id",
-    "session_class",
-    "username",
-    "nas_ip",
-    "calling_station_id",
-    "framed_ip",
-    "session_seconds",
-    "input_octets",
-    "output_octets",
-    "input_gigawords",
-    "output_gigawords",
-    "event_at",
-)
 _MARKED = {
     "id": "bigint",
     "service_id": "uuid",
@@ -91,8 +73,6 @@ _USAGE_COLUMNS = (
 )
 
 Key = tuple[str, str]
-# The columns of `_READ` of one message, as attributes.
-Message = Any
 
 
 def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
@@ -103,11 +83,10 @@ def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
     messages that no other holds, and counts a session only while it holds that session.
     """
     with transaction.atomic():
-        waiting = AccountingRecord.objects.select_for_update(skip_locked=True, no_key=True)
         records = list(
-            waiting.filter(metered_at__isnull=True)
-            .order_by("pk")
-            .values_list(*_READ, named=True)[:limit]
+            AccountingRecord.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
+            .filter(metered_at__isnull=True)
+            .order_by("pk")[:limit]
         )
         if records:
             _Batch(records, at).run()
@@ -135,26 +114,23 @@ class _Session:
 class _Batch:
     """One transaction's work: messages in, slices and marks out."""
 
-    guide: NetworkGuide
-
-    def __init__(self, records: Sequence[Message], at: datetime) -> None:
+    def __init__(self, records: Sequence[AccountingRecord], at: datetime) -> None:
         self.at = at
         self.restarts = [r for r in records if r.status_type in _RESTARTS]
         told = [r for r in records if r.status_type in _KINDS]
         self.damaged = [r for r in told if not _reading(r).is_plausible]
         damaged = {r.pk for r in self.damaged}
-        self.messages: defaultdict[Key, list[Message]] = defaultdict(list)
+        self.messages: defaultdict[Key, list[AccountingRecord]] = defaultdict(list)
         for record in told:
             if record.pk not in damaged:
                 self.messages[_key(record)].append(record)
-        self._periods: defaultdict[int, list[Period]] = defaultdict(list)
+        self.guide = NetworkGuide({r.username for r in told})
         self.reversed = set(
             AccessServer.objects.filter(counters_reversed=True).values_list("nas_ip", flat=True)
         )
 
     def run(self) -> None:
         sessions = self._lock_sessions()
-        self.guide = NetworkGuide(self._usernames(sessions.values()))
         for key, records in sorted(self.messages.items()):
             self._count(sessions[key], records)
         touched = list(sessions.values())
@@ -181,8 +157,8 @@ class _Batch:
             ],
             ignore_conflicts=True,
         )
-        locked = known.filter(incarnation=0).select_for_update(no_key=True)
-        list(locked.order_by("unique_session_id", "nas_ip").values_list("pk"))
+        locked = known.filter(incarnation=0).select_for_update(of=("self",), no_key=True)
+        list(locked.order_by("unique_session_id", "nas_ip"))
         for row in known.order_by("unique_session_id", "nas_ip", "incarnation"):
             session = sessions.get(_key(row))
             if session is not None:
@@ -190,13 +166,7 @@ class _Batch:
                 session.marks.append(_mark(row))
         return sessions
 
-    def _usernames(self, sessions: Iterable[_Session]) -> set[str]:
-        """Name everybody whose use this may be: some devices name the user only at the start."""
-        names = {row.username for session in sessions for row in session.rows}
-        told = itertools.chain(*self.messages.values(), self.damaged)
-        return names | {record.username for record in told}
-
-    def _count(self, session: _Session, records: list[Message]) -> None:
+    def _count(self, session: _Session, records: list[AccountingRecord]) -> None:
         for record in sorted(records, key=_order):
             reading = _reading(record)
             number = metering.incarnation_of(session.marks, reading)
@@ -213,13 +183,14 @@ class _Batch:
             mark if mark.started_at == latest else metering.close(mark) for mark in session.marks
         ]
 
-    def _row(self, record: Message, *, incarnation: int) -> MeteredSession:
+    def _row(self, record: AccountingRecord, *, incarnation: int) -> MeteredSession:
         reading = _reading(record)
         return MeteredSession(
             unique_session_id=record.unique_session_id,
             nas_ip=record.nas_ip,
             incarnation=incarnation,
             session_class=record.session_class,
+            service=self.guide.service(record.username),
             username=record.username,
             framed_ip=record.framed_ip,
             calling_station_id=record.calling_station_id,
@@ -233,9 +204,8 @@ class _Batch:
         fresh: list[MeteredSession] = []
         for session in sessions:
             for row, mark in zip(session.rows, session.marks, strict=True):
-                line = self.guide.line(row.username)
-                if row.service_id is None and line is not None:
-                    row.service_id = line.service_id
+                if row.service_id is None:
+                    row.service = self.guide.service(row.username)
                 before = _mark(row)
                 _apply(mark, row)
                 if row._state.adding:
@@ -255,8 +225,8 @@ class _Batch:
 
     def _usage(self, row: MeteredSession, piece: Slice) -> Iterable[tuple[Any, ...]]:
         """Give the usage rows of a slice: one, or several where a billing period ended in it."""
-        line = self.guide.line(row.username)
-        edges = self._period_ends(line.anchor_day, piece) if line else ()
+        service = self.guide.service(row.username)
+        edges = _period_ends(service, piece) if service else []
         for part in metering.cut(piece, edges):
             guided = self.guide.guide(row.username, part.started_at)
             sent, got = part.input_bytes, part.output_bytes
@@ -276,34 +246,16 @@ class _Batch:
                 at=self.at,
             )
 
-    def _period_ends(self, anchor_day: int, piece: Slice) -> list[datetime]:
-        """Return the ends of an account's billing periods that fall into a slice."""
-        ends = []
-        start = piece.started_at
-        while start < piece.ended_at:
-            start = self._end_of_period(anchor_day, start)
-            ends.append(start)
-        return ends
 
-    def _end_of_period(self, anchor_day: int, at: datetime) -> datetime:
-        known = self._periods[anchor_day]
-        for period in known:
-            if at in period:
-                return period.end
-        found = billing_period(at, anchor_day=anchor_day, zone=settings.BILLING_TIME_ZONE)
-        known.append(found)
-        return found.end
-
-
-def _key(row: Message | MeteredSession) -> Key:
+def _key(row: AccountingRecord | MeteredSession) -> Key:
     return row.unique_session_id, row.nas_ip or ""
 
 
-def _order(record: Message) -> tuple[datetime, int, int]:
+def _order(record: AccountingRecord) -> tuple[datetime, int, int]:
     return record.event_at, record.session_seconds, record.pk
 
 
-def _reading(record: Message) -> Reading:
+def _reading(record: AccountingRecord) -> Reading:
     return Reading(
         kind=_KINDS[record.status_type],
         event_at=record.event_at,
@@ -326,6 +278,20 @@ def _mark(row: MeteredSession) -> Mark:
 def _apply(mark: Mark, row: MeteredSession) -> None:
     for name in _MARK_FIELDS:
         setattr(row, name, getattr(mark, name))
+
+
+def _period_ends(service: Service, piece: Slice) -> list[datetime]:
+    """Return the ends of the subscriber's billing periods that fall into a slice."""
+    ends: list[datetime] = []
+    start = piece.started_at
+    while start < piece.ended_at:
+        start = billing_period(
+            start,
+            anchor_day=service.subscriber.billing_anchor_day,
+            zone=settings.BILLING_TIME_ZONE,
+        ).end
+        ends.append(start)
+    return ends
 
 
 def _usage_row(
@@ -361,7 +327,7 @@ def _usage_row(
     )
 
 
-def _damaged_row(record: Message, at: datetime) -> tuple[Any, ...]:
+def _damaged_row(record: AccountingRecord, at: datetime) -> tuple[Any, ...]:
     """Keep a message whose counters cannot be true where a person sees it; it counts nothing."""
     log.warning("accounting record %s has counters that cannot be true", record.pk)
     return _usage_row(

@@ -141,15 +141,6 @@ def test_use_of_an_unknown_name_is_kept(server: AddressServer, line: Service) ->
     assert (use.state, use.service) == ("received", line)
 
 
-def test_a_name_that_is_told_only_at_the_start(server: AddressServer, line: Service) -> None:
-    told(server, line, "Start", age=0)
-    meter()
-    told(server, line, age=300, down=500, username="")
-    meter()
-    use = Usage.objects.get()
-    assert (use.service, use.subscriber_ref) == (line, line.credential.username)
-
-
 def test_names_with_odd_characters(server: AddressServer, line: Service) -> None:
     told(server, line, down=500, username="a\\b\tc\n'\"%s")
     meter()
