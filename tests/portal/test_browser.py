@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
 
 from ispops.demo import places
 from tests.stack import Stack
@@ -59,6 +59,27 @@ def test_an_address_is_chosen_by_keys_alone(phone: Page) -> None:
     field.press("Enter")
     expect(phone.get_by_role("heading", level=1)).to_contain_text("you can be connected")
     assert fits(phone)
+
+
+def test_a_late_answer_keeps_the_option_that_was_marked(phone: Page) -> None:
+    """On a slow line the list for the last letter comes when somebody is choosing already."""
+    held: list[Route] = []
+    phone.goto("/")
+    field = phone.get_by_role("combobox")
+    options = phone.get_by_role("option")
+    field.press_sequentially(STREET[:-2], delay=20)
+    expect(phone.get_by_role("status")).to_contain_text("found")
+    phone.wait_for_load_state("networkidle")
+    phone.route("**/check/suggestions/**", lambda route: held.append(route))
+    with phone.expect_request("**/check/suggestions/**"):
+        field.press_sequentially(STREET[-2])
+    field.press("ArrowDown")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    with phone.expect_response("**/check/suggestions/**"):
+        held[0].continue_()
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    field.press("Enter")
+    expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
 
 
 def test_editing_forgets_what_was_chosen_and_escape_closes(phone: Page) -> None:

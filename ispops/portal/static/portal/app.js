@@ -64,16 +64,19 @@ for (const combo of document.querySelectorAll("[data-combo]")) {
     input.focus();
   };
 
+  const mark = (option) => {
+    active()?.setAttribute("aria-selected", "false");
+    option.setAttribute("aria-selected", "true");
+    option.scrollIntoView({ block: "nearest" });
+    input.setAttribute("aria-activedescendant", option.id);
+  };
+
   const move = (step) => {
     const all = options();
     if (!all.length) return;
     const from = active();
     const index = from ? all.indexOf(from) + step : step > 0 ? 0 : all.length - 1;
-    const next = all[(index + all.length) % all.length];
-    from?.setAttribute("aria-selected", "false");
-    next.setAttribute("aria-selected", "true");
-    next.scrollIntoView({ block: "nearest" });
-    input.setAttribute("aria-activedescendant", next.id);
+    mark(all[(index + all.length) % all.length]);
   };
 
   const keys = {
@@ -102,9 +105,19 @@ for (const combo of document.querySelectorAll("[data-combo]")) {
     const option = event.target.closest("[role=option]");
     if (option) choose(option);
   });
+
+  /* The answer to the last letter may come after an option was marked: if it is still there, it
+     stays marked, or the next Enter would send the form instead of choosing it. */
+  let marked;
+  list.addEventListener("htmx:beforeSwap", () => {
+    marked = active()?.dataset.id;
+  });
   list.addEventListener("htmx:afterSwap", () => {
     /* An answer that comes after the field was left or an address was chosen is not shown. */
-    if (document.activeElement !== input || chosen.value) close();
-    else input.setAttribute("aria-expanded", String(options().length > 0));
+    if (document.activeElement !== input || chosen.value) return close();
+    input.setAttribute("aria-expanded", String(options().length > 0));
+    input.removeAttribute("aria-activedescendant");
+    const again = options().find((option) => option.dataset.id === marked);
+    if (again) mark(again);
   });
 }
