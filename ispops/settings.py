@@ -239,6 +239,9 @@ X_FRAME_OPTIONS = "DENY"
 
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+# Files that people send and fetch: lists of coverage, of addresses, and their results. They are
+# given out by pages that ask for the right to them, never by the web server.
+MEDIA_ROOT = DATA_DIR / "files"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

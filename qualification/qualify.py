@@ -86,6 +86,7 @@ def qualify_address(
         asker=asker,
         subscriber_kind=subscriber_kind,
         premises=premises,
+        address=str(premises) if premises else "",
         state=_state(place, offers),
         confidence=place.confidence,
         remark=place.remark,
@@ -348,6 +349,8 @@ def _row(
         offering=sold.offering,
         provider_id=sold.offering.provider_id or (line.provider if line else None),
         coverage_id=line.key if line else None,
+        offering_name=sold.offering.name,
+        provider_name=_provider_name(sold, line),
         eligible=offer.eligible,
         reason_code=offer.reason_code,
         reason=offer.reason[:300],
@@ -361,3 +364,9 @@ def _row(
         construction_fee=line.construction_fee if line else Decimal(0),
         usage_terms=sold.usage_terms[:300],
     )
+
+
+def _provider_name(sold: SoldOffering, line: eligibility.Line | None) -> str:
+    if sold.offering.provider:
+        return sold.offering.provider.name
+    return line.provider_name if line else ""

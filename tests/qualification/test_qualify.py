@@ -294,13 +294,33 @@ def test_answer_is_never_edited(isp: SmallIsp) -> None:
     answer = ask("1 Oak St, Barre, VT 05641")
 
     def attack(change: Callable[[], object]) -> None:
-        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        refused = "append-only|never edited"
+        with pytest.raises(DatabaseError, match=refused), transaction.atomic():
             change()
 
     attack(lambda: ServiceQualification.objects.update(state="not_qualified"))
+    attack(lambda: ServiceQualification.objects.update(state="pending"))
     attack(lambda: answer.offers.update(recurring_amount=Decimal(1)))
     attack(lambda: answer.offers.all()._raw_delete("default"))
     attack(lambda: ServiceQualification.objects.all()._raw_delete("default"))
+
+
+def test_a_pending_answer_is_settled_once_and_changes_in_nothing_else(isp: SmallIsp) -> None:
+    answer = ServiceQualification.objects.create(
+        asked_text="1 Oak St", channel="csr", state="pending", asked_at=AT, expires_at=AT
+    )
+    own = ServiceQualification.objects.filter(pk=answer.pk)
+
+    def attack(**change: object) -> None:
+        with pytest.raises(DatabaseError, match="never edited"), transaction.atomic():
+            own.update(**change)
+
+    attack(remark="While it waits")
+    attack(state="qualified")
+    attack(state="qualified", settled_at=AT, asked_text="2 Oak St")
+    own.update(state="qualified", settled_at=AT, lines=[{"provider": 1}])
+    attack(state="not_qualified")
+    attack(settled_at=None)
 
 
 QUERIES_OF_A_KNOWN_ADDRESS = 7

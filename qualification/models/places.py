@@ -1,9 +1,9 @@
-"""Places, the access networks that reach them, and what was promised to whoever asked."""
+"""Places, the access networks that reach them, and the files that say where they do."""
 
 from django.db import models
 from django.db.models import F, Q
 
-from ispops.catalog.models import ProductOffering, Technology
+from ispops.catalog.models import Technology
 from ispops.db import Effective, PublicIdModel
 from ispops.money import AmountField
 from ispops.parties.models import Partner
@@ -82,17 +82,26 @@ class AccessNode(models.Model):
 
 
 class AccessPort(models.Model):
-    """One port of an access node: free, or taken by one service."""
+    """One port of an access node: free, held for a qualification for a time, or taken by one
+    service."""
 
     node = models.ForeignKey(AccessNode, on_delete=models.PROTECT, related_name="ports")
     number = models.PositiveIntegerField()
     # The public id of the service that has it; services belong to a later stage.
     service_ref = models.CharField(max_length=40, null=True, blank=True, unique=True)
     taken_at = models.DateTimeField(null=True, blank=True)
+    # The public id of the qualification it is kept for, and until when; then it is free again.
+    held_for = models.CharField(max_length=40, null=True, blank=True, unique=True)
+    held_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["node", "number"], name="port_number_once"),
+            models.CheckConstraint(
+                condition=Q(held_for__isnull=True, held_until__isnull=True)
+                | Q(held_for__isnull=False, held_until__isnull=False, service_ref__isnull=True),
+                name="held_port_is_not_taken",
+            ),
             models.CheckConstraint(
                 condition=Q(service_ref__isnull=True, taken_at__isnull=True)
                 | Q(service_ref__isnull=False, taken_at__isnull=False),
@@ -137,8 +146,17 @@ class CoverageArea(models.Model):
     node = models.ForeignKey(
         AccessNode, on_delete=models.PROTECT, null=True, blank=True, related_name="coverage"
     )
+    # The network is to be built by this day; until another row replaces this one, it is not there.
+    planned_date = models.DateField(null=True, blank=True)
     valid_from = models.DateTimeField()
     valid_to = models.DateTimeField(null=True, blank=True)
+    # The files that added and ended it, so that an import can be rolled back.
+    added_by = models.ForeignKey(
+        "CoverageImport", on_delete=models.PROTECT, null=True, blank=True, related_name="rows_added"
+    )
+    ended_by = models.ForeignKey(
+        "CoverageImport", on_delete=models.PROTECT, null=True, blank=True, related_name="rows_ended"
+    )
 
     # Set on the rows of `queries.coverage_at` alone.
     has_free_port: bool
@@ -166,118 +184,3 @@ class CoverageArea(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.get_technology_display()}"
-
-
-class ServiceQualification(PublicIdModel):
-    """The stored answer to *can this place be served?*: a promise until it expires, never edited.
-
-    TM Forum: ServiceQualification (TMF645). `confidence` is MEF Sonata's serviceability
-    confidence.
-    """
-
-    PREFIX = "qlf"
-
-    class State(models.TextChoices):
-        QUALIFIED = "qualified", "Qualified"
-        WITH_CONSTRUCTION = "qualified_with_construction", "Qualified, after construction"
-        NOT_QUALIFIED = "not_qualified", "Not available"
-        CHOOSE = "choose", "Several addresses match"
-        OUT_OF_FOOTPRINT = "out_of_footprint", "Outside our area"
-
-    class Channel(models.TextChoices):
-        PORTAL = "portal", "Portal"
-        CLIENT = "client", "Client software"
-        CSR = "csr", "CSR"
-        PARTNER = "partner", "Partner API"
-
-    class Confidence(models.TextChoices):
-        GREEN = "green", "We know this address"
-        YELLOW = "yellow", "Estimated from places nearby"
-
-    asked_text = models.CharField(max_length=500)
-    channel = models.CharField(max_length=8, choices=Channel)
-    # Who asked: a user's or partner's id, empty for a visitor.
-    asker = models.CharField(max_length=80, blank=True, default="")
-    subscriber_kind = models.CharField(max_length=10, default="consumer")
-    premises = models.ForeignKey(
-        Premises, on_delete=models.PROTECT, null=True, related_name="qualifications"
-    )
-    state = models.CharField(max_length=30, choices=State)
-    confidence = models.CharField(max_length=6, choices=Confidence, default=Confidence.GREEN)
-    # What the asker should know about the answer as a whole, in words; often empty.
-    remark = models.CharField(max_length=300, blank=True, default="")
-    # Premises to pick from, as `[{"id": "prm_...", "address": "..."}]`, when the state is choose.
-    candidates = models.JSONField(default=list)
-    asked_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return f"{self.asked_text}: {self.get_state_display()}"
-
-
-class QualifiedOffer(models.Model):
-    """One offering in the answer: what was promised of it, or why it is not available."""
-
-    qualification = models.ForeignKey(
-        ServiceQualification, on_delete=models.PROTECT, related_name="offers"
-    )
-    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
-    provider = models.ForeignKey(Partner, on_delete=models.PROTECT, null=True, related_name="+")
-    coverage = models.ForeignKey(
-        CoverageArea, on_delete=models.PROTECT, null=True, related_name="+"
-    )
-    eligible = models.BooleanField()
-    # Stable code and words, such as "no_free_port"; empty when eligible.
-    reason_code = models.CharField(max_length=40, blank=True, default="")
-    reason = models.CharField(max_length=300, blank=True, default="")
-    technology = models.PositiveSmallIntegerField(choices=Technology, null=True)
-    download_kbps = models.PositiveBigIntegerField(null=True)
-    upload_kbps = models.PositiveBigIntegerField(null=True)
-    # From order to use, with the building of the line where one must be built.
-    install_days = models.PositiveSmallIntegerField(null=True)
-    currency = models.CharField(max_length=3)
-    one_off_amount = AmountField(default=0)
-    recurring_amount = AmountField(default=0)
-    # What building the line costs, beside the prices of the offering.
-    construction_fee = AmountField(default=0)
-    # The prices by use, in words: "1 TB included, then USD 10.00 for each started 50 GB".
-    usage_terms = models.CharField(max_length=300, blank=True, default="")
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["qualification", "offering"], name="offer_once_in_an_answer"
-            ),
-            models.CheckConstraint(
-                condition=Q(eligible=True, reason_code="")
-                | Q(eligible=False) & ~Q(reason_code="") & ~Q(reason=""),
-                name="refused_offer_has_a_reason",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.offering} in {self.qualification_id}"
-
-
-class WaitlistEntry(models.Model):
-    """Somebody who wants service where there is none yet."""
-
-    qualification = models.ForeignKey(
-        ServiceQualification, on_delete=models.PROTECT, related_name="waitlist"
-    )
-    name = models.CharField(max_length=200, blank=True, default="")
-    email = models.EmailField()
-    h3_res8 = models.CharField(max_length=15, blank=True, default="", db_index=True)
-    created_at = models.DateTimeField()
-    notified_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name_plural = "waitlist entries"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["qualification", "email"], name="waits_once_for_an_address"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.email
