@@ -1,9 +1,7 @@
 """The verb of figures 1 to 3: can this place be served, by whom, how fast, at what price, when?"""
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from statistics import median
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -12,22 +10,18 @@ from django.db import transaction
 
 from ispops.catalog.models import ProductOffering
 from ispops.catalog.queries import SoldOffering, catalogue_at
-from ispops.errors import InvalidInput, NotFound, Refusal
+from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
-from qualification import addresses, eligibility, queries
-from qualification.addresses import Address, AddressUnparseable
+from qualification import eligibility, locating, queries
 from qualification.models import (
     CoverageArea,
-    Premises,
     QualifiedOffer,
     ServiceQualification,
     WaitlistEntry,
 )
 
 State = ServiceQualification.State
-Confidence = ServiceQualification.Confidence
 _LONGEST_EMAIL = 254  # RFC 5321, and what the column holds.
-_REVIEW = "We will confirm the address with you before we install anything."
 
 
 class QualificationExpired(Refusal):
@@ -38,16 +32,6 @@ class QualificationExpired(Refusal):
 class OfferNotQualified(Refusal):
     code = "offer_not_qualified"
     title = "This cannot be delivered at this address"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What is known of where the asker means: a premises, or candidates, or neither."""
-
-    premises: Premises | None = None
-    candidates: list[Premises] = field(default_factory=list)
-    confidence: str = Confidence.GREEN
-    remark: str = ""
 
 
 @transaction.atomic
@@ -76,7 +60,7 @@ def qualify_address(
         raise InvalidInput("Choose consumer or business.", field="subscriber_kind")
     if channel not in ServiceQualification.Channel.values:
         raise InvalidInput("This channel is not known.", field="channel")
-    place = _place_by_id(premises_id) if premises_id else _place_by_text(text, at)
+    place = locating.by_id(premises_id) if premises_id else locating.by_text(text, at)
     premises = place.premises
     lines = queries.coverage_at(premises, premises.h3_res8, at) if premises else []
     offers = _judged(lines, subscriber_kind, at) if premises else []
@@ -164,127 +148,6 @@ def _is_email(text: str) -> bool:
     return len(text) <= _LONGEST_EMAIL
 
 
-def _place_by_id(premises_id: str) -> _Place:
-    key = Premises.key_of(premises_id)
-    premises = Premises.objects.filter(pk=key).first() if key else None
-    if premises is None:
-        raise NotFound("There is no place with this id.", field="premises_id")
-    return _known(premises)
-
-
-def _place_by_text(text: str, at: datetime) -> _Place:
-    """Find the place that an address means, or make one up from its neighbours."""
-    readings = addresses.parse(text)
-    found = queries.premises_matching(readings)
-    if found:
-        return _among(found, readings, at)
-    asked = readings[0]
-    if not asked.house_number:
-        raise addresses.lacking("house_number")
-    if not asked.postal_code:
-        raise AddressUnparseable(
-            "We do not know this address. Add the ZIP code, so that we can check the area.",
-            field="address",
-            missing="postal_code",
-        )
-    if alike := queries.near_misses(asked):
-        return _Place(
-            candidates=alike, remark="We do not know this address. Did you mean one of these?"
-        )
-    return _by_neighbours(asked, queries.neighbours(asked), at)
-
-
-def _among(found: list[Premises], readings: list[Address], at: datetime) -> _Place:
-    """Choose among known places of the same street and number, the best of them first."""
-    for reading in readings:
-        here = [row for row in found if _fits(row, reading)]
-        exact = [row for row in here if row.unit == reading.unit]
-        if len(exact) == 1 and (reading.unit or len(here) == 1):
-            return _known(exact[0])
-    asked = readings[0]
-    building = [row for row in found if _fits(row, asked)]
-    if asked.unit and len({row.match_key for row in building}) == 1:
-        remark = f"We know the building, but not {asked.unit} in it. {_REVIEW}"
-        place = _new_premises(asked, building[0], at)
-        return _Place(place, confidence=Confidence.YELLOW, remark=remark)
-    remark = ""
-    if not any(_fits(row, reading) for row in found for reading in readings):
-        remark = "The ZIP code is another one. Did you mean one of these?"
-    if len(found) > queries.MOST_CANDIDATES:
-        remark = "There are more. Add the unit, such as #12, to the address."
-    return _Place(candidates=found[: queries.MOST_CANDIDATES], remark=remark)
-
-
-def _fits(row: Premises, reading: Address) -> bool:
-    on_street = row.match_key.startswith(f"{reading.street}, ")
-    return on_street and reading.postal_code in ("", row.postal_code)
-
-
-def _known(premises: Premises) -> _Place:
-    if premises.source == Premises.Source.IMPORTED:
-        return _Place(premises)
-    remark = f"This address is not on our list yet; the area's coverage was taken. {_REVIEW}"
-    return _Place(premises, confidence=Confidence.YELLOW, remark=remark)
-
-
-def _by_neighbours(asked: Address, near: list[Premises], at: datetime) -> _Place:
-    """Accept an unknown address where a listed neighbour of its ZIP code is covered."""
-    near = [row for row in near if f", {asked.city}, " in row.match_key] or near
-    on_street = [row for row in near if f" {asked.street_name}, " in row.match_key]
-    guide = _nearest_number(asked, on_street) if on_street else _middle(near)
-    if guide is None or not queries.coverage_at(None, guide.h3_res8, at):
-        return _Place(remark=f"We do not deliver at unlisted addresses in {asked.postal_code} yet.")
-    what = f"near {guide.street}" if on_street else f"in the middle of {asked.postal_code}"
-    return _Place(
-        _new_premises(asked, guide, at),
-        confidence=Confidence.YELLOW,
-        remark=f"We do not have this address on our list. We took the coverage {what}. {_REVIEW}",
-    )
-
-
-def _nearest_number(asked: Address, rows: list[Premises]) -> Premises:
-    def away(row: Premises) -> int:
-        number = addresses.leading_number(row.match_key)
-        return abs(number - addresses.leading_number(asked.street))
-
-    return min(rows, key=away)
-
-
-def _middle(rows: list[Premises]) -> Premises | None:
-    """Return the place that is closest to the middle of all of them."""
-    located = [row for row in rows if row.latitude is not None and row.longitude is not None]
-    if not located:
-        return rows[0] if rows else None
-    latitude = median(row.latitude or Decimal(0) for row in located)
-    longitude = median(row.longitude or Decimal(0) for row in located)
-    return min(
-        located,
-        key=lambda row: abs((row.latitude or 0) - latitude) + abs((row.longitude or 0) - longitude),
-    )
-
-
-def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
-    """Note an address that is on no list, in the area of a place that is.
-
-    It gets no coordinates, because nobody has measured them.
-    """
-    key = f"{asked.street}, {guide.match_key.partition(', ')[2]}"
-    place = Premises(
-        street=addresses.display_form(asked.street),
-        unit=asked.unit,
-        city=guide.city,
-        region=guide.region,
-        postal_code=guide.postal_code,
-        match_key=key,
-        h3_res8=guide.h3_res8,
-        source=Premises.Source.ASKED,
-        created_at=at,
-    )
-    # Two askers of one new address at once get one place.
-    Premises.objects.bulk_create([place], ignore_conflicts=True)
-    return Premises.objects.get(match_key=key, unit=asked.unit)
-
-
 def _judged(
     lines: list[CoverageArea], subscriber_kind: str, at: datetime
 ) -> list[tuple[SoldOffering, eligibility.Offer]]:
@@ -294,7 +157,7 @@ def _judged(
     return list(zip(sold, offers, strict=True))
 
 
-def _state(place: _Place, offers: list[tuple[SoldOffering, eligibility.Offer]]) -> str:
+def _state(place: locating.Place, offers: list[tuple[SoldOffering, eligibility.Offer]]) -> str:
     if place.candidates:
         return State.CHOOSE
     if place.premises is None:

@@ -45,7 +45,7 @@ ROOMS = {
     "qualification": Room(
         stage=3,
         pure=_names("addresses eligibility"),
-        verbs=_names("coverage ports qualify"),
+        verbs=_names("coverage locating ports qualify"),
     ),
     "ipam": Room(
         stage=3,
