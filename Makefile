@@ -14,7 +14,7 @@ PYTHON := $(shell for python in python3.12 python3.11 python3 python3.13 python3
 	&& { echo "$$python"; break; }; done)
 endif
 BIN := .venv/bin
-PIP_INSTALL := install -q --disable-pip-version-check -r requirements.txt
+PIP_INSTALL := install -q --disable-pip-version-check
 
 # Production settings, as `check --deploy` should see them; nothing here is a real secret.
 PRODUCTION := env -u DEBUG -u ISPOPS_DEMO -u SECURE_COOKIES ALLOWED_HOSTS=isp.example \
@@ -25,20 +25,22 @@ help:  ## List the commands
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1|\2/p' Makefile | \
 		while IFS='|' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-install:  ## Make .venv with the pinned packages, when requirements.txt changed
-	@if cmp -s requirements.txt .venv/requirements.txt && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
+install:  ## Make .venv with the pinned packages, when requirements.txt or pyproject.toml changed
+	@if cat requirements.txt pyproject.toml | cmp -s - .venv/installed && $(BIN)/python -c '' 2>/dev/null; \
+		then exit 0; fi; \
 	if [ -z "$(PYTHON)" ]; then \
 		echo "Python 3.11 or later is missing: install it (for example: apt install python3 python3-pip)." >&2; \
 		exit 1; fi; \
 	echo "Installing the pinned packages into .venv (about a minute, the first time only) ..."; \
 	$(BIN)/python -c '' 2>/dev/null || rm -rf .venv; \
 	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
-		$(PYTHON) -m venv .venv && $(BIN)/python -m pip $(PIP_INSTALL); \
+		$(PYTHON) -m venv .venv && pip="$(BIN)/python -m pip"; \
 	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-		$(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python $(PIP_INSTALL); \
+		$(PYTHON) -m venv --without-pip .venv && pip="$(PYTHON) -m pip --python $(BIN)/python"; \
 	else \
 		echo "pip is missing for $(PYTHON): install it (for example: apt install python3-pip)." >&2; false; \
-	fi && cp requirements.txt .venv/requirements.txt
+	fi && $$pip $(PIP_INSTALL) -r requirements.txt && $$pip $(PIP_INSTALL) --no-deps --no-build-isolation -e . \
+	&& cat requirements.txt pyproject.toml >.venv/installed
 
 chromium: install
 	@$(BIN)/python tests/chromium.py
@@ -64,5 +66,5 @@ bench: install  ## Measure (ONLY=name QUICK=1 JSON=1)
 	@$(BIN)/python -m ispops.bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(JSON),--json)
 
 clean:  ## Remove .venv and everything that tools left; your data in .data stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .data/test
+	@rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .data/test
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
