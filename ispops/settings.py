@@ -242,6 +242,14 @@ STATIC_ROOT = DATA_DIR / "static"
 # Files that people send and fetch: lists of coverage, of addresses, and their results. They are
 # given out by pages that ask for the right to them, never by the web server.
 MEDIA_ROOT = DATA_DIR / "files"
+UPLOAD_MOST_BYTES = int(os.environ.get("UPLOAD_MOST_MEGABYTES", "200")) * 1_000_000
+# What a packed file may become.
+UNPACKED_MOST_BYTES = 5 * UPLOAD_MOST_BYTES
+FILE_UPLOAD_HANDLERS = [
+    "ispops.uploads.SizeLimit",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
