@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
+from ispops.catalog.catalogue import SoldOffering, catalogue_at
 from ispops.catalog.models import ProductOffering
-from ispops.catalog.queries import SoldOffering, catalogue_at
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
 from qualification import eligibility, locating, queries

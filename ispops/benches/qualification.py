@@ -16,7 +16,7 @@ from qualification.models import Premises
 OPENED = datetime(2025, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 # What `qualify_address` asks of PostgreSQL for a known address; a test holds it to that.
-QUERIES = 7
+QUERIES = 5
 
 
 @bench

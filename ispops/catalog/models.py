@@ -270,3 +270,15 @@ class AddressEntitlement(models.Model):
 
     def __str__(self) -> str:
         return f"addresses of {self.offering}"
+
+
+class CatalogueRevision(models.Model):
+    """The number of the catalogue's state: one row, which triggers change with what is sold.
+
+    Whoever keeps the catalogue in memory compares it; see `ispops.catalog.catalogue`.
+    """
+
+    number = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"revision {self.number}"

@@ -1,7 +1,5 @@
 """What the catalogue holds at a moment: what is sold, for how much, with which terms."""
 
-from collections import defaultdict
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -9,7 +7,6 @@ from django.db.models import Q, QuerySet
 
 from ispops.catalog.models import (
     AddressEntitlement,
-    BundleComponent,
     OfferingPrice,
     ProductOffering,
     SettlementTerm,
@@ -18,48 +15,11 @@ from ispops.catalog.models import (
 from ispops.money import format_money
 
 
-@dataclass(frozen=True, slots=True)
-class SoldOffering:
-    """An offering as it is sold at a moment, with its prices in one currency.
-
-    Amounts are net of tax; None where there is no such price. `components` are the keys of the
-    offerings inside a bundle.
-    """
-
-    offering: ProductOffering
-    components: tuple[int, ...] = ()
-    one_off_amount: Decimal | None = None
-    recurring_amount: Decimal | None = None
-    usage_prices: tuple[OfferingPrice, ...] = field(default=())
-
-    @property
-    def has_price(self) -> bool:
-        amounts = (self.one_off_amount, self.recurring_amount)
-        return bool(self.usage_prices) or any(amount is not None for amount in amounts)
-
-    @property
-    def usage_terms(self) -> str:
-        """The prices by use in words; empty when there are none."""
-        return "; ".join(usage_words(price) for price in self.usage_prices)
-
-
 def sold_at(at: datetime) -> QuerySet[ProductOffering]:
     """The offerings that can be ordered at a moment."""
     return ProductOffering.objects.filter(sold_from__lte=at).filter(
         Q(sold_to__isnull=True) | Q(sold_to__gt=at)
     )
-
-
-def catalogue_at(at: datetime, currency: str) -> list[SoldOffering]:
-    """Everything that is sold at a moment, in a steady order, in three queries."""
-    offerings = list(sold_at(at).select_related("provider").order_by("kind", "pk"))
-    parts: defaultdict[int, list[int]] = defaultdict(list)
-    for bundle, part in BundleComponent.objects.order_by("pk").values_list("bundle", "component"):
-        parts[bundle].append(part)
-    prices: defaultdict[int, list[OfferingPrice]] = defaultdict(list)
-    for price in OfferingPrice.objects.at(at).filter(currency=currency).order_by("pk"):
-        prices[price.offering_id].append(price)
-    return [_sold(offering, prices[offering.pk], parts[offering.pk]) for offering in offerings]
 
 
 def price_in_force(
@@ -126,15 +86,3 @@ def quantity_words(quantity: int, unit: str) -> str:
                 return f"{Decimal(quantity) / size:,.3f}".rstrip("0").rstrip(".") + f" {name}"
     plural = "" if quantity == 1 or unit.endswith("s") or unit.isupper() else "s"
     return f"{quantity:,} {unit}{plural}"
-
-
-def _sold(offering: ProductOffering, prices: list[OfferingPrice], parts: list[int]) -> SoldOffering:
-    amounts = {price.charge: price.amount for price in prices}
-    usage = (price for price in prices if price.charge == OfferingPrice.Charge.USAGE)
-    return SoldOffering(
-        offering=offering,
-        components=tuple(parts),
-        one_off_amount=amounts.get(OfferingPrice.Charge.ONE_OFF),
-        recurring_amount=amounts.get(OfferingPrice.Charge.RECURRING),
-        usage_prices=tuple(usage),
-    )

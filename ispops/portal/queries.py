@@ -6,8 +6,8 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from ipam.models import OverallocationRequest
+from ispops.catalog.catalogue import SoldOffering, catalogue_at
 from ispops.catalog.models import ProductOffering
-from ispops.catalog.queries import SoldOffering, catalogue_at
 from ispops.parties.models import Subscriber
 from ispops.portal.access import own
 from provisioning.models import ProductOrder, Service

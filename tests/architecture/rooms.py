@@ -41,7 +41,7 @@ ROOMS = {
         verbs=_names("accounts audit outbox partners roles webhooks"),
         web=_names("adapter docs problems rest schema"),
     ),
-    "ispops.catalog": Room(stage=2, verbs=_names("publishing")),
+    "ispops.catalog": Room(stage=2, verbs=_names("publishing"), reads=_names("catalogue")),
     "qualification": Room(
         stage=3,
         pure=_names("addresses eligibility"),

@@ -45,19 +45,6 @@ def test_what_is_sold_begins_and_ends_at_its_moment(isp: SmallIsp) -> None:
 
 
 @pytest.mark.django_db
-def test_catalogue_has_prices_and_parts_in_three_queries(
-    isp: SmallIsp, django_assert_num_queries: Any
-) -> None:
-    with django_assert_num_queries(3):
-        sold = {entry.offering.code: entry for entry in queries.catalogue_at(LAUNCH, "USD")}
-    fast = sold["fibre-500"]
-    assert (fast.one_off_amount, fast.recurring_amount) == (Decimal(49), Decimal(60))
-    assert fast.usage_terms == "1 TB included, then USD 10.00 for each started 50 GB"
-    assert sold["fibre-and-films"].components == (isp.fast.pk, isp.streaming.pk)
-    assert not any(entry.has_price for entry in queries.catalogue_at(LAUNCH, "EUR"))
-
-
-@pytest.mark.django_db
 def test_entitlement_terms_taxes_and_the_line_of_a_bundle(isp: SmallIsp) -> None:
     assert queries.entitlement_of(isp.fast).extra_address == isp.extra_address
     without = queries.entitlement_of(isp.dsl)

@@ -169,8 +169,9 @@ def test_coverage_differs_by_area_and_by_house(isp: float) -> None:
 
 def test_everything_sold_has_a_price_and_every_partner_its_terms(isp: float) -> None:
     from ispops.catalog import queries
+    from ispops.catalog.catalogue import catalogue_at
 
-    for sold in queries.catalogue_at(NOW, "USD"):
+    for sold in catalogue_at(NOW, "USD"):
         offering = sold.offering
         assert sold.has_price, offering
         assert queries.tax_percent(offering.tax_category, NOW) > 0, offering

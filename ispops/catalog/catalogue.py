@@ -1,0 +1,156 @@
+"""The catalogue as it is sold at a moment, kept in memory until it changes.
+
+Every answer to *can I get service here?* needs all of it, and it changes a few times a month. So
+a process keeps what it read under the number of the catalogue's revision, which triggers change
+with every change of what was read. A number is never used twice, not even by a transaction that
+was rolled back; so what is kept under it can be old, but never wrong.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import connection
+
+from ispops.catalog.models import BundleComponent, OfferingPrice, ProductOffering
+from ispops.catalog.queries import usage_words
+
+_MOMENTS_KEPT = 16
+_READS = 3
+_REVISION = "SELECT number FROM catalog_cataloguerevision WHERE id = 1"
+
+
+@dataclass(frozen=True, slots=True)
+class SoldOffering:
+    """An offering as it is sold at a moment, with its prices in one currency.
+
+    Amounts are net of tax; None where there is no such price. `components` are the keys of the
+    offerings inside a bundle, `usage_terms` the prices by use in words. Callers share these
+    objects and the rows in them: they are to be read only.
+    """
+
+    offering: ProductOffering
+    components: tuple[int, ...] = ()
+    one_off_amount: Decimal | None = None
+    recurring_amount: Decimal | None = None
+    usage_prices: tuple[OfferingPrice, ...] = ()
+    usage_terms: str = ""
+
+    @property
+    def has_price(self) -> bool:
+        amounts = (self.one_off_amount, self.recurring_amount)
+        return bool(self.usage_prices) or any(amount is not None for amount in amounts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Everything:
+    """All offerings, parts and prices there ever were, and what has been worked out of them."""
+
+    revision: tuple[str, int] | None
+    offerings: tuple[ProductOffering, ...]
+    components: dict[int, tuple[int, ...]]
+    prices: tuple[OfferingPrice, ...]
+    moments: dict[tuple[str, datetime | None], tuple[SoldOffering, ...]] = field(
+        default_factory=dict
+    )
+
+
+_kept: _Everything | None = None
+
+
+def catalogue_at(at: datetime, currency: str) -> tuple[SoldOffering, ...]:
+    """Everything that is sold at a moment, in a steady order; mostly one small query.
+
+    The same object is returned for as long as nothing changes, so that what is worked out of it
+    can be kept beside it.
+    """
+    everything = _everything()
+    # Nothing changes between two moments at which something begins or ends.
+    since = max((moment for moment in _turns(everything) if moment <= at), default=None)
+    found = everything.moments.get((currency, since))
+    if found is None:
+        found = tuple(_sold_at(everything, at, currency))
+        while len(everything.moments) >= _MOMENTS_KEPT:
+            everything.moments.pop(next(iter(everything.moments)), None)
+        everything.moments[currency, since] = found
+    return found
+
+
+def _everything() -> _Everything:
+    """Return what is kept, if it is of this revision; read it anew otherwise."""
+    global _kept
+    revision = _revision()
+    if _kept is not None and revision is not None and _kept.revision == revision:
+        return _kept
+    for _ in range(_READS):
+        found = _read(revision)
+        now = _revision()
+        if now == revision:
+            break
+        revision = now  # It changed while it was read.
+    if found.revision is not None:
+        _kept = found
+    return found
+
+
+def _revision() -> tuple[str, int] | None:
+    """Return the database and the number of its catalogue; None where nothing was ever sold."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REVISION)
+        row = cursor.fetchone()
+    return (connection.settings_dict["NAME"], row[0]) if row else None
+
+
+def _read(revision: tuple[str, int] | None) -> _Everything:
+    parts: defaultdict[int, list[int]] = defaultdict(list)
+    for bundle, part in BundleComponent.objects.order_by("pk").values_list("bundle", "component"):
+        parts[bundle].append(part)
+    return _Everything(
+        revision=revision,
+        offerings=tuple(ProductOffering.objects.select_related("provider").order_by("kind", "pk")),
+        components={bundle: tuple(found) for bundle, found in parts.items()},
+        prices=tuple(OfferingPrice.objects.order_by("pk")),
+    )
+
+
+def _turns(everything: _Everything) -> Iterator[datetime]:
+    for offering in everything.offerings:
+        yield offering.sold_from
+        if offering.sold_to:
+            yield offering.sold_to
+    for price in everything.prices:
+        yield price.valid_from
+        if price.valid_to:
+            yield price.valid_to
+
+
+def _sold_at(everything: _Everything, at: datetime, currency: str) -> Iterator[SoldOffering]:
+    prices: defaultdict[int, list[OfferingPrice]] = defaultdict(list)
+    for price in everything.prices:
+        if price.currency == currency and _in_force(price.valid_from, price.valid_to, at):
+            prices[price.offering_id].append(price)
+    for offering in everything.offerings:
+        if _in_force(offering.sold_from, offering.sold_to, at):
+            parts = everything.components.get(offering.pk, ())
+            yield _sold(offering, prices[offering.pk], parts)
+
+
+def _in_force(start: datetime, end: datetime | None, at: datetime) -> bool:
+    return start <= at and (end is None or at < end)
+
+
+def _sold(
+    offering: ProductOffering, prices: Iterable[OfferingPrice], parts: tuple[int, ...]
+) -> SoldOffering:
+    amounts = {price.charge: price.amount for price in prices}
+    usage = tuple(price for price in prices if price.charge == OfferingPrice.Charge.USAGE)
+    return SoldOffering(
+        offering=offering,
+        components=parts,
+        one_off_amount=amounts.get(OfferingPrice.Charge.ONE_OFF),
+        recurring_amount=amounts.get(OfferingPrice.Charge.RECURRING),
+        usage_prices=usage,
+        usage_terms="; ".join(usage_words(price) for price in usage),
+    )
