@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import cycle, islice
 
 import psycopg2
 from django.db import connection
 
 from ispops.bench import Case, Size, bench
-from ispops.demo import catalogue, coverage, people, places
-from ispops.parties import partners
+from ispops.benches import million
 from qualification import qualify
-from qualification.models import Premises
 
 OPENED = datetime(2025, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -21,18 +18,11 @@ QUERIES = 5
 
 @bench
 def qualification(size: Size) -> Iterator[Case]:
-    """Warm qualification of known addresses at one client, on the demonstration's network."""
-    for planned in people.PARTNERS:
-        partners.create_partner(
-            code=planned.code, name=planned.name, kind=planned.kind,
-            is_on_net=planned.is_on_net, at=OPENED,
-        )  # fmt: skip
-    for part in (places, coverage, catalogue):
-        part.load(at=OPENED)
-    known = list(Premises.objects.filter(region__in=coverage.FIBER_STATES).order_by("pk"))
-    count = size.of(full=1_000, quick=200)
-    texts = [str(place) for place in islice(cycle(known), count)]
-    keys = [str(place.pk) for place in islice(cycle(known), count)]
+    """Warm qualification of known addresses at one client, among a million places."""
+    million.load(size.of(full=1_000_000, quick=20_000), at=OPENED)
+    known = million.some(size.of(full=1_000, quick=200))
+    texts = [str(place) for place in known]
+    keys = [str(place.pk) for place in known]
     _qualify_all(texts[:50])
     yield Case(
         name="known address",
