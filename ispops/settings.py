@@ -56,6 +56,8 @@ BASE_URL = os.environ.get("ISPOPS_BASE_URL", "http://127.0.0.1:8000")
 ISP_NAME = os.environ.get("ISP_NAME", "Harbor Broadband")
 SUPPORT_PHONE = os.environ.get("SUPPORT_PHONE", "+1 800 555 0142")
 CURRENCY = os.environ.get("ISP_CURRENCY", "USD")
+# Whose addresses: a country of `qualification.countries`, or a module of your own.
+ADDRESS_COUNTRY = os.environ.get("ADDRESS_COUNTRY", "us")
 BILLING_TIME_ZONE = os.environ.get("BILLING_TIME_ZONE", "America/New_York")
 
 INSTALLED_APPS = [

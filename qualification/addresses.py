@@ -1,75 +1,20 @@
-"""US addresses: from what people write to the one form by which a premises is found.
+"""Addresses as every country has them: their parts, the key of a place, and what is none.
 
-The form follows USPS Publication 28. The parser, usaddress-scourgify, separates what people run
-together; the words are then put into the standard's form one by one, so that a place has the same
-key however it was written. Pure: no Django, no clock, no I/O. Another country gets a module of its
-own with `parse`, `from_fields` and `prefixes`.
+How people write them is each country's own: an `AddressFormat`, in a module of
+`qualification.countries`. Pure: no Django, no clock, no I/O.
 """
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-
-from scourgify import normalize_address_record
-from scourgify.address_constants import (
-    DIRECTIONAL_REPLACEMENTS,
-    OCCUPANCY_TYPE_ABBREVIATIONS,
-    STATE_ABBREVIATIONS,
-    STREET_TYPE_ABBREVIATIONS,
-)
-from scourgify.exceptions import AddressNormalizationError
+from typing import Protocol
 
 from ispops.errors import InvalidInput
 
-_ORDINALS = (
-    *("FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "SIXTH", "SEVENTH", "EIGHTH", "NINTH"),
-    *("TENTH", "ELEVENTH", "TWELFTH"),
-)
 LONGEST = 300
-MOST_READINGS = 16
-STATES = frozenset(STATE_ABBREVIATIONS.values())
-# Of two words for one thing, the key has the shorter. Saint and street share theirs, as in print.
-SHORT_WORDS = (
-    STREET_TYPE_ABBREVIATIONS
-    | DIRECTIONAL_REPLACEMENTS
-    | {"SAINT": "ST"}
-    | {
-        word: f"{number}{'TH' if number > 3 else ('ST', 'ND', 'RD')[number - 1]}"
-        for number, word in enumerate(_ORDINALS, start=1)
-    }
-)
-STREET_TYPES = frozenset(STREET_TYPE_ABBREVIATIONS) | frozenset(STREET_TYPE_ABBREVIATIONS.values())
-DIRECTIONS = frozenset(DIRECTIONAL_REPLACEMENTS.values())
-_STREET_ENDS = STREET_TYPES | DIRECTIONS
-# A number after one of these is the name of the road, not a flat in it.
-_NUMBERED_ROADS = frozenset({"HWY", "HIGHWAY", "RTE", "ROUTE", "RD", "ROAD", "LOOP", "TRL"})
-# Words for a part of a building that say nothing but that a number follows.
-_PLAIN_UNITS = frozenset({"APT", "UNIT", "STE", "RM", "NO", "NUM"})
-_UNIT_WORDS = (
-    {word: short for word, short in OCCUPANCY_TYPE_ABBREVIATIONS.items() if word != "#"}
-    | {short: short for short in OCCUPANCY_TYPE_ABBREVIATIONS.values() if short != "#"}
-    | {"NO": "NO", "NUM": "NO", "SP": "SPC", "APART": "APT", "FLR": "FL", "BLD": "BLDG"}
-)  # fmt: skip
-# Too common as names of streets to be taken for a part of a building without a comma before.
-_DOUBTFUL_UNIT_WORDS = frozenset({"KEY", "PIER", "SIDE", "SLIP", "STOP", "FRONT", "LOWER", "UPPER"})
-_UNIT_AT_END = re.compile(
-    r"^(?P<street>.*\S)[ ,]+(?P<unit>(?:(?P<word>"
-    + "|".join(sorted(set(_UNIT_WORDS) - _DOUBTFUL_UNIT_WORDS, key=len, reverse=True))
-    + r")\b\.? *#? *|# *)(?P<number>[A-Z0-9][A-Z0-9-]*(?: [A-Z0-9])?))$"
-)
 _HOUSE_NUMBER = re.compile(r"\d+[A-Z]?(?:[-.]\w*)?(?= |$)")
-_ZIP_AT_END = re.compile(r"^(?:(?P<rest>.*?)[ ,]+)?(?P<zip>\d{5})(?:[- ]?\d{4})?$")
 _APOSTROPHES = "'`\N{RIGHT SINGLE QUOTATION MARK}"
-_PO_BOX = re.compile(r"\b(?:P ?O ?(?:BOX|BX)|POST(?:AL)? OFFICE BOX|POB)\b *#?\d*")
-_COUNTRY_AT_END = re.compile(r"[ ,]+(?:USA|UNITED STATES(?: OF AMERICA)?)$")
-_WORDS_FOR_PARTS = {
-    "house_number": "the street number",
-    "street": "the street",
-    "city": "the city and state, or the ZIP code",
-    "region": "the state, or the ZIP code",
-    "postal_code": "the ZIP code",
-}
 
 
 class AddressUnparseable(InvalidInput):
@@ -81,11 +26,11 @@ class AddressUnparseable(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address in the standard's form, in capitals; a part that was not given is empty.
+    """An address in its country's standard form, in capitals; a part that was not given is empty.
 
-    `street` begins with the street number, except for the rare place that has none. `unit` is
-    `#4`, or `BLDG 2` where the kind of unit matters. There is a postal code, or a city and
-    region, or all three.
+    `street` begins with the street number, except for the rare place that has none, and wherever
+    the country writes it. `unit` is `#4`, or `BLDG 2` where the kind of unit matters. `region` is
+    always empty where addresses have none.
     """
 
     street: str
@@ -96,146 +41,67 @@ class Address:
 
     @property
     def house_number(self) -> str:
-        first = self.street.split(" ", 1)[0]
-        return first if _HOUSE_NUMBER.match(first) else ""
+        return leading_part(self.street)
 
     @property
     def street_name(self) -> str:
         return self.street.removeprefix(self.house_number).strip()
 
     @property
-    def is_whole(self) -> bool:
-        return bool(self.city and self.region and self.postal_code)
-
-    @property
     def match_key(self) -> str:
         """The key of a whole address without the unit, such as `1 MAIN ST, BARRE, VT 05641`."""
-        return f"{self.street}, {self.city}, {self.region} {self.postal_code}"
+        return f"{self.key_before_postal_code}{self.postal_code}"
+
+    @property
+    def key_before_postal_code(self) -> str:
+        """How the key begins of an address with a city: all of it but the postal code."""
+        return " ".join(filter(None, (f"{self.street}, {self.city},", self.region))) + " "
 
 
-def parse(text: str) -> list[Address]:
-    """Read an address that a person wrote, on one line or several, with commas or without.
+class AddressFormat(Protocol):
+    """How one country writes addresses; a module of its name in `qualification.countries`.
 
-    Returns every way in which it can be read, the likeliest first and at most `MOST_READINGS`:
-    the places that are known decide whether `8 Holland Ct D` is a flat or a street. A street
-    number that is missing is not refused here, because a few places have none.
-
-    Raises:
-        AddressUnparseable: on the field `address`; it says what is missing or what is wrong.
+    Everything is pure, and texts come from anybody: a text that is no address is refused with
+    `AddressUnparseable`, which names the field and, where one lacks, the part.
     """
-    body = _clean(text)
-    if _PO_BOX.search(body):
-        raise AddressUnparseable(
-            "A PO box cannot be connected. Enter the street address of the place.",
-            field="address",
-            missing="street",
-        )
-    body, region, postal_code = _take_region_and_zip(_COUNTRY_AT_END.sub("", body))
-    found = [
-        Address(street_form(street), unit, _short_form(city), region, postal_code)
-        for street, unit, city in _splits(body, region, postal_code)
-    ]
-    usable = [address for address in dict.fromkeys(found) if not _missing(address)]
-    if not usable:
-        raise lacking(_missing(found[0]) if found else "street")
-    return usable[:MOST_READINGS]
+
+    POSTAL_CODE: str
+    """What people call the postal code."""
+
+    def parse(self, text: str) -> list[Address]:
+        """Read what a person wrote: every way in which it can be read, the likeliest first.
+
+        Each has a street with a name, and a postal code, or a city and its region, or all.
+        """
+
+    def from_fields(
+        self, *, street: str, unit: str, city: str, region: str, postal_code: str
+    ) -> Address:
+        """Read an address that comes in separate fields, as in a location list; it is whole."""
+
+    def prefixes(self, text: str) -> list[str]:
+        """Return how the key of the address may begin that somebody is still typing."""
+
+    def lacking(self, part: str) -> AddressUnparseable:
+        """Return the error that says that a part of an address is missing, and how to write one."""
+
+    def display_form(self, street: str) -> str:
+        """Write a street of the standard's form, with its number, as it is on an envelope."""
+
+    def one_line(self, *, street: str, unit: str, city: str, region: str, postal_code: str) -> str:
+        """Write the parts of an address, as people have them, on one line."""
 
 
-def lacking(part: str) -> AddressUnparseable:
-    """Return the error that says that a part of an address is missing, and how to write one."""
-    return AddressUnparseable(
-        f"The address lacks {_WORDS_FOR_PARTS[part]}. Write it like "
-        "“108 East 11th Avenue #2, Anchorage, AK 99501”.",
-        field="address",
-        missing=part,
-    )
-
-
-def from_fields(*, street: str, unit: str, city: str, region: str, postal_code: str) -> Address:
-    """Read an address that comes in separate fields, as in a location list.
-
-    Raises:
-        AddressUnparseable: on the field that cannot be used.
-    """
-    parts = {"street": street, "city": city, "region": region, "postal_code": postal_code}
-    for name, value in parts.items():
-        if not value.strip():
-            raise AddressUnparseable("This part of the address is empty.", field=name)
-    state = STATE_ABBREVIATIONS.get(_clean(region), _clean(region))
-    if state not in STATES:
-        raise AddressUnparseable("This is not the code of a US state.", field="region")
-    code = _ZIP_AT_END.match(_clean(postal_code))
-    if not code or code["rest"]:
-        raise AddressUnparseable("A ZIP code has five digits, or nine.", field="postal_code")
-    line, found = _take_unit(_clean(street))
-    if not unit and not found:
-        line, found = _unit_by_parser(line)
-    own_unit = unit_form(_clean(unit)) if unit.strip() else found
-    return Address(street_form(line), own_unit, _short_form(_clean(city)), state, code["zip"])
-
-
-def street_form(line: str) -> str:
-    """Put a street line into the standard's form: `108 East 11 Avenue` is `108 E 11TH AVE`."""
-    words = re.sub(r"[^A-Z0-9#&/-]+", " ", line.upper()).split()
-    if not words:
-        return ""
-    for place in range(1, len(words)):
-        following = words[place + 1] if place + 1 < len(words) else ""
-        if words[place].isdigit() and following in STREET_TYPES:
-            words[place] += _ordinal_ending(int(words[place]))
-    return " ".join([words[0], *(SHORT_WORDS.get(word, word) for word in words[1:])])
-
-
-def unit_form(unit: str) -> str:
-    """Put a unit into the standard's form: `Apt 000002`, `##2` and `2` are `#2`."""
-    words = re.sub(r"[^A-Z0-9-]+", " ", unit.upper()).split()
-    kind = _UNIT_WORDS.get(words[0], "") if words else ""
-    if kind and len(words) > 1:
-        words = words[1:]
-    elif kind:
-        return kind
-    number = "".join(words).lstrip("0") or ("0" if words else "")
-    if not number:
-        return ""
-    return f"#{number}" if kind in _PLAIN_UNITS or not kind else f"{kind} {number}"
-
-
-def display_form(street: str) -> str:
-    """Write a street of the standard's form for people: `108 E 11TH AVE` is `108 E 11th Ave`."""
-    return " ".join(word if word in DIRECTIONS else word.capitalize() for word in street.split())
+def leading_part(street: str) -> str:
+    """Return the street number with its letter, as `12A`; empty when there is none."""
+    first = street.split(" ", 1)[0]
+    return first if _HOUSE_NUMBER.match(first) else ""
 
 
 def leading_number(street: str) -> int:
     """Return the street number as a number, to tell near from far; zero if there is none."""
     digits = re.match(r"\d+", street)
     return int(digits[0]) if digits else 0
-
-
-def prefixes(text: str) -> list[str]:
-    """Return how the key of the address may begin that somebody is still typing.
-
-    The last word may be half a word, and the comma between street and city may be left out, so
-    there are several beginnings; at most eight. None when the text holds nothing to look for.
-    """
-    try:
-        typed = _clean(text)
-    except AddressUnparseable:
-        return []
-    street, comma, rest = typed.partition(",")
-    if not _HOUSE_NUMBER.match(street):
-        return []
-    if comma:
-        parts = [_short_form(part) for part in rest.split(",")]
-        begun = street_form(_take_unit(street)[0])
-        # The unit may stand between street and city, so the last part may be the city alone.
-        return [f"{begun}, {ending}" for ending in dict.fromkeys((", ".join(parts), parts[-1]))]
-    words = street_form(street).split()
-    begun = " ".join(words[:-1])
-    endings = {words[-1], *_completions(street.split()[-1])}
-    found = [f"{begun} {ending}".strip() for ending in sorted(endings)][:4]
-    commas = range(max(2, len(words) - 4), len(words))
-    found += [f"{' '.join(words[:cut])}, {' '.join(words[cut:])}" for cut in commas]
-    return found
 
 
 def is_misspelling(one: str, other: str) -> bool:
@@ -248,11 +114,13 @@ def is_misspelling(one: str, other: str) -> bool:
     return one != other and SequenceMatcher(None, one, other).ratio() >= 0.85
 
 
-def _clean(text: str) -> str:
+def clean(text: str, *, empty: str) -> str:
     """Return the text in capitals on one line, without what only machines see.
 
+    Letters with accents lose them. `empty` is what to say when there is no letter or digit in it.
+
     Raises:
-        AddressUnparseable: it is empty, too long, or not in letters that addresses here have.
+        AddressUnparseable: it is empty, too long, or not in Latin letters.
     """
     if len(text) > LONGEST:
         raise AddressUnparseable(
@@ -275,131 +143,5 @@ def _clean(text: str) -> str:
             plain.append(" " if kind[0] == "Z" or letter in "\t.;" else letter)
     cleaned = re.sub(r" *,[ ,]*", ", ", " ".join("".join(plain).upper().split())).strip(" ,")
     if not any(letter.isalnum() for letter in cleaned):
-        raise AddressUnparseable(
-            "Enter an address: street number and street, city, state and ZIP code.",
-            field="address",
-            missing="street",
-        )
-    # Publication 28 writes a unit as "#2" or as "APT 2", never as both.
-    return re.sub(r"#[# ]*(?=[A-Z]{3})", "", re.sub(r"#[# ]+", "#", cleaned))
-
-
-def _take_region_and_zip(body: str) -> tuple[str, str, str]:
-    """Take state and ZIP code off the end; a part that is not there is empty."""
-    postal_code = ""
-    if (found := _ZIP_AT_END.match(body)) and found["rest"]:
-        body, postal_code = found["rest"].strip(" ,"), found["zip"]
-    words = body.split()
-    for count in (3, 2, 1):
-        name = " ".join(words[-count:]).strip(",")
-        state = name if name in STATES else STATE_ABBREVIATIONS.get(name, "")
-        # CT is Connecticut and a court: without a ZIP code or a comma, a city must precede.
-        sure = postal_code or (len(words) > count and words[-count - 1].endswith(","))
-        if state and "," not in name and (sure or len(words) - count >= 4):
-            return " ".join(words[:-count]).strip(" ,"), state, postal_code
-    return body, "", postal_code
-
-
-def _splits(body: str, region: str, postal_code: str) -> list[tuple[str, str, str]]:
-    """Split what is left into street line, unit and city, in every way that makes sense."""
-    parts = [part for part in body.split(", ") if part]
-    numbered = [place for place, part in enumerate(parts) if _HOUSE_NUMBER.match(part)]
-    if numbered:
-        parts = parts[numbered[0] :]  # A name or a firm stands above the street.
-    if not parts:
-        return []
-    if len(parts) == 1:
-        return [
-            _split_by_parser(parts[0], region, postal_code),
-            *_splits_between_words(parts[0], bool(postal_code)),
-        ]
-    street, *middle, city = parts
-    if _take_unit(f"1 X {city}")[1]:
-        middle, city = [*middle, city], ""
-    street, unit = _take_unit(street)
-    if unit or middle:
-        return [(street, unit or unit_form(" ".join(middle)), city)]
-    guessed, guessed_unit = _unit_by_parser(street)
-    return [(guessed, guessed_unit, city), (street, "", city), *_with_unit_at_end(street, city)]
-
-
-def _splits_between_words(line: str, city_may_lack: bool) -> list[tuple[str, str, str]]:
-    """Put the comma between street and city into every place where it can be, the last first."""
-    words = line.split()
-    found = []
-    for cut in range(len(words) - (0 if city_may_lack else 1), 1, -1):
-        street, unit = _take_unit(" ".join(words[:cut]))
-        city = " ".join(words[cut:])
-        found.append((street, unit, city))
-        if not unit:
-            found += _with_unit_at_end(street, city)
-    return found
-
-
-def _with_unit_at_end(street: str, city: str) -> list[tuple[str, str, str]]:
-    """Read the last word of a street as a unit, as in `8 Holland Ct D`, if it can be one."""
-    *begun, last = street.split()
-    if len(begun) < 2 or last in STREET_TYPES or last in SHORT_WORDS or len(last) > 5:
-        return []
-    return [(" ".join(begun), unit_form(last), city)]
-
-
-def _take_unit(line: str) -> tuple[str, str]:
-    """Take a unit that is marked as one (`Apt 2`, `# 2`) off the end of a street line."""
-    found = _UNIT_AT_END.match(line)
-    if not found:
-        return line, ""
-    return found["street"].strip(" ,"), unit_form(found["unit"])
-
-
-def _unit_by_parser(line: str) -> tuple[str, str]:
-    """Take an unmarked unit (`4000 Carman Dr C47`) off a street line, if the parser sees one."""
-    if SHORT_WORDS.get(line.split()[-1], "") in _STREET_ENDS:
-        return line, ""  # The line ends as a street does, so there is nothing to take off.
-    street, unit, city = _split_by_parser(f"{line}, AUSTIN", "TX", "78701")
-    return (street, unit) if city == "AUSTIN" else (line, "")
-
-
-def _split_by_parser(line: str, region: str, postal_code: str) -> tuple[str, str, str]:
-    """Split street line, unit and city that no comma separates, as well as can be guessed."""
-    try:
-        found = normalize_address_record(f"{line}, {region or 'TX'} {postal_code or '78701'}")
-    except (AddressNormalizationError, ValueError, KeyError, IndexError, TypeError):
-        found = {}
-    street, unit = found.get("address_line_1") or "", found.get("address_line_2") or ""
-    if not street:
-        return *_take_unit(line), ""
-    last = street.split()[-1]
-    if unit and not _take_unit(f"1 X {unit}")[1].startswith("#"):
-        return street, unit_form(unit), found.get("city") or ""
-    marked = "#" in line or _UNIT_AT_END.match(line)
-    number = unit_form(unit).lstrip("#")
-    if number.isdigit() and not marked and (last in _NUMBERED_ROADS or last not in STREET_TYPES):
-        return f"{street} {number}", "", found.get("city") or ""
-    return street, unit_form(unit), found.get("city") or ""
-
-
-def _missing(address: Address) -> str:
-    if not address.street_name:
-        return "street"
-    if address.postal_code:
-        return ""
-    return "" if address.city and address.region else "region" if address.city else "city"
-
-
-def _short_form(words: str) -> str:
-    cleaned = re.sub(r"[^A-Z0-9-]+", " ", words.upper())
-    return " ".join(SHORT_WORDS.get(word, word) for word in cleaned.split())
-
-
-def _ordinal_ending(number: int) -> str:
-    if number % 100 in (11, 12, 13):
-        return "TH"
-    return {1: "ST", 2: "ND", 3: "RD"}.get(number % 10, "TH")
-
-
-def _completions(begun: str) -> set[str]:
-    """Return short forms that the half word may become: AVEN is on its way to AVE."""
-    if len(begun) < 3:
-        return set()
-    return {short for word, short in SHORT_WORDS.items() if word.startswith(begun)}
+        raise AddressUnparseable(empty, field="address", missing="street")
+    return cleaned

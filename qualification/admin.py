@@ -7,7 +7,7 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline
-from qualification.addresses import prefixes
+from qualification import countries
 from qualification.models import (
     AccessNode,
     AccessPort,
@@ -42,7 +42,7 @@ class PremisesAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Premises], bool]:
         """Find an address by how it begins, from the index that the portal completes from."""
         begins = Q()
-        for prefix in prefixes(search_term):
+        for prefix in countries.here().prefixes(search_term):
             begins |= Q(match_key__startswith=prefix)
         rows, has_duplicates = super().get_search_results(request, queryset, search_term)
         return (rows | queryset.filter(begins) if begins else rows), has_duplicates

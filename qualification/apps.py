@@ -1,6 +1,7 @@
 from django.apps import AppConfig
 
 from ispops.parties import roles
+from qualification import countries
 
 
 class QualificationConfig(AppConfig):
@@ -10,3 +11,7 @@ class QualificationConfig(AppConfig):
         roles.OPERATIONS: ("view_*", "add_*", "change_*"),
         roles.CATALOGUE_MANAGER: ("view_*", "add_servicequalification"),
     }
+
+    def ready(self) -> None:
+        """Stop at once, and not at the first address, when the country is not known."""
+        countries.here()

@@ -17,7 +17,7 @@ from django.db import transaction
 from ispops.catalog.models import Technology
 from ispops.errors import InvalidInput
 from ispops.parties.models import Partner
-from qualification import addresses
+from qualification import countries
 from qualification.models import AccessNode, AccessPort, CoverageArea, Premises
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ def _place(row: Mapping[str, Any], at: datetime) -> Premises:
         name: str(row.get(name) or "").strip()
         for name in ("street", "unit", "city", "region", "postal_code", "location_id")
     }
-    form = addresses.from_fields(
+    form = countries.here().from_fields(
         street=text["street"], unit=text["unit"], city=text["city"], region=text["region"],
         postal_code=text["postal_code"],
     )  # fmt: skip

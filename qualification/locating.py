@@ -6,7 +6,7 @@ from decimal import Decimal
 from statistics import median
 
 from ispops.errors import NotFound
-from qualification import addresses, queries
+from qualification import addresses, countries, queries
 from qualification.addresses import Address, AddressUnparseable
 from qualification.models import Premises, ServiceQualification
 
@@ -43,16 +43,17 @@ def by_text(text: str, at: datetime) -> Place:
     Raises:
         AddressUnparseable: the text is no usable address; says what is missing.
     """
-    readings = addresses.parse(text)
+    readings = countries.here().parse(text)
     found = queries.premises_matching(readings)
     if found:
         return _among(found, readings, at)
     asked = readings[0]
     if not asked.house_number:
-        raise addresses.lacking("house_number")
+        raise countries.here().lacking("house_number")
     if not asked.postal_code:
         raise AddressUnparseable(
-            "We do not know this address. Add the ZIP code, so that we can check the area.",
+            f"We do not know this address. Add the {countries.here().POSTAL_CODE}, so that we can "
+            "check the area.",
             field="address",
             missing="postal_code",
         )
@@ -78,7 +79,8 @@ def _among(found: list[Premises], readings: list[Address], at: datetime) -> Plac
         return Place(place, confidence=Confidence.YELLOW, remark=remark)
     remark = ""
     if not any(_fits(row, reading) for row in found for reading in readings):
-        remark = "The ZIP code is another one. Did you mean one of these?"
+        name = countries.here().POSTAL_CODE
+        remark = f"The {name} is another one. Did you mean one of these?"
     if len(found) > queries.MOST_CANDIDATES:
         remark = "There are more. Add the unit, such as #12, to the address."
     return Place(candidates=found[: queries.MOST_CANDIDATES], remark=remark)
@@ -139,7 +141,7 @@ def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
     """
     key = f"{asked.street}, {guide.match_key.partition(', ')[2]}"
     place = Premises(
-        street=addresses.display_form(asked.street),
+        street=countries.here().display_form(asked.street),
         unit=asked.unit,
         city=guide.city,
         region=guide.region,

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Case, Exists, IntegerField, OuterRef, Q, QuerySet, Value, When
 
-from qualification import addresses
+from qualification import addresses, countries
 from qualification.addresses import Address
 from qualification.models import (
     AccessPort,
@@ -27,7 +27,7 @@ def suggest(text: str, limit: int = 8) -> list[Premises]:
     asked for; and nothing of a place but its address. Answered from the index of the keys.
     """
     begins = Q()
-    for prefix in addresses.prefixes(text):
+    for prefix in countries.here().prefixes(text):
         begins |= Q(match_key__startswith=prefix)
     if not begins:
         return []
@@ -47,9 +47,8 @@ def premises_matching(readings: Sequence[Address]) -> list[Premises]:
         begins = Q(match_key__startswith=f"{reading.street}, ")
         if reading.postal_code:
             place |= begins & Q(postal_code=reading.postal_code)
-        if reading.city and reading.region:
-            in_city = f"{reading.street}, {reading.city}, {reading.region} "
-            place |= Q(match_key__startswith=in_city)
+        if reading.city:
+            place |= Q(match_key__startswith=reading.key_before_postal_code)
     units = {reading.unit for reading in readings if reading.unit}
     found = Premises.objects.filter(place).annotate(
         other_unit=Case(When(unit__in=units, then=0), default=1, output_field=IntegerField())

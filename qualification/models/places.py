@@ -7,6 +7,7 @@ from ispops.catalog.models import Technology
 from ispops.db import Effective, PublicIdModel
 from ispops.money import AmountField
 from ispops.parties.models import Partner
+from qualification import countries
 
 
 class Premises(PublicIdModel):
@@ -25,7 +26,7 @@ class Premises(PublicIdModel):
     city = models.CharField(max_length=100)
     region = models.CharField(max_length=2)
     postal_code = models.CharField(max_length=10)
-    # The address in USPS Publication 28 form without the unit; see `addresses.normalise`.
+    # The address in its country's standard form without the unit; see `addresses.Address`.
     match_key = models.CharField(max_length=300)
     latitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
     longitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
@@ -63,8 +64,10 @@ class Premises(PublicIdModel):
         ]
 
     def __str__(self) -> str:
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{self.street}{unit}, {self.city}, {self.region} {self.postal_code}"
+        return countries.here().one_line(
+            street=self.street, unit=self.unit, city=self.city, region=self.region,
+            postal_code=self.postal_code,
+        )  # fmt: skip
 
 
 class AccessNode(models.Model):

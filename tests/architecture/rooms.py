@@ -72,6 +72,7 @@ SHARED_PURE = {
     "ispops.console.charts",
     "ispops.console.graph",
     "ispops.console.tones",
+    "qualification.countries.us",
 }
 SHARED_VERBS = {"ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}

