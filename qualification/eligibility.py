@@ -1,12 +1,13 @@
 """Which offerings a place can have, and why not the others. Pure: no Django, no clock, no I/O.
 
 Facts about the lines at a place, the kind of subscriber and the catalogue go in; one offer for
-each product comes out, with a reason where it is refused. More speed on a line never removes an
-offer, and a line less never adds one.
+each product comes out, with a reason where it is refused, and with the closest plan that can be had
+where a plan is. More speed on a line never removes an offer, and a line less never adds one.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 
 COPPER = 10
@@ -29,19 +30,25 @@ REASON_CODES = (
     "no_coverage",
     "too_slow",
     "loop_too_long",
+    "planned",
     "no_free_port",
     "no_line",
     "line_too_slow",
     "latency_too_high",
     "part_not_available",
 )
+# Refusals that no network can lift, because they are about who asks or what is sold.
+NOT_OF_THE_NETWORK = frozenset({"subscriber_kind", "not_priced", "part_not_available"})
+GREEN, YELLOW, RED = "green", "yellow", "red"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """What one network can deliver at the place with one technology.
 
-    Speeds are in kilobits a second. `has_free_port` is true where ports are not counted.
+    Speeds are in kilobits a second. `has_free_port` is true where ports are not counted. A line
+    with a `planned_date` is to be built by then and delivers nothing before. `confidence` is MEF
+    Sonata's: green, yellow or red.
     """
 
     key: int
@@ -57,6 +64,8 @@ class Line:
     construction_fee: Decimal = Decimal(0)
     construction_days: int = 0
     has_free_port: bool = True
+    planned_date: date | None = None
+    confidence: str = GREEN
 
     @property
     def needs_construction(self) -> bool:
@@ -93,6 +102,7 @@ class Offer:
 
     `line` is the one that delivers it, or that would if the refusal did not stand; `plan` is the
     access plan whose speeds it has. Both are None for what no line of its own comes with.
+    `alternative` is the closest plan that can be had, for a refused plan where there is one.
     """
 
     product: Product
@@ -100,6 +110,7 @@ class Offer:
     plan: Product | None = None
     reason_code: str = ""
     reason: str = ""
+    alternative: Product | None = None
 
     @property
     def eligible(self) -> bool:
@@ -129,7 +140,7 @@ def judge(lines: Iterable[Line], subscriber_kind: str, catalogue: Sequence[Produ
         else:
             offer = _carried_by_any(product, ready)
         offers.append(offer)
-    return offers
+    return _with_alternatives(offers, parts)
 
 
 def outcome(offers: Iterable[Offer]) -> str:
@@ -177,6 +188,54 @@ def in_mbits(kbps: int) -> str:
     return f"{Decimal(kbps) / 1_000:.1f}".removesuffix(".0") + " Mbit/s"
 
 
+def in_words(day: date) -> str:
+    """Write a day for people: `March 31, 2027`."""
+    return f"{day:%B} {day.day}, {day.year}"
+
+
+def _with_alternatives(offers: list[Offer], parts: Mapping[int, Product]) -> list[Offer]:
+    """Name the closest plan that can be had with each plan that cannot."""
+    open_plans = [offer.product for offer in offers if offer.eligible and offer.plan]
+    return [
+        replace(offer, alternative=_closest(offer.product, open_plans, parts))
+        if not offer.eligible and offer.product.kind in ("access", "bundle")
+        else offer
+        for offer in offers
+    ]
+
+
+def _closest(
+    wanted: Product, candidates: Iterable[Product], parts: Mapping[int, Product]
+) -> Product | None:
+    """Return the plan most like the one that was wanted: of its network first, then by its speed.
+
+    Of two alike, whoever wanted an aggregated plan gets one. None where nothing can be had, or
+    where nobody knows any more what line was wanted.
+    """
+    plan = _line_plan(wanted, parts)
+    if plan is None:
+        return None
+
+    def distance(product: Product) -> tuple[bool, int, int, bool]:
+        other = _line_plan(product, parts) or product
+        return (
+            other.provider != plan.provider,
+            abs(other.download_kbps - plan.download_kbps),
+            abs(other.upload_kbps - plan.upload_kbps),
+            product.kind != wanted.kind,
+        )
+
+    return min(candidates, key=distance, default=None)
+
+
+def _line_plan(product: Product, parts: Mapping[int, Product]) -> Product | None:
+    """Return the access plan that is sold: the product itself, or the one inside a bundle."""
+    if product.kind == "access":
+        return product
+    inside = (parts[key] for key in product.components if key in parts)
+    return next((part for part in inside if part.kind == "access"), None)
+
+
 def _wrong_kind(product: Product, subscriber_kind: str) -> Offer | None:
     if product.subscriber_kind in ("", subscriber_kind):
         return None
@@ -205,28 +264,35 @@ def _access(product: Product, lines: Iterable[Line], subscriber_kind: str) -> Of
 
 
 def _on_line(product: Product, line: Line) -> Offer:
+    code, reason = _too_slow(product, line)
+    if not code and line.planned_date:
+        code, reason = (
+            "planned",
+            f"{line.provider_name} has not built its {line.technology_name} line here yet. "
+            f"It is planned for {in_words(line.planned_date)}.",
+        )
+    elif not code and not line.has_free_port:
+        code, reason = (
+            "no_free_port",
+            f"All connections of {line.provider_name} in this area are taken at the moment.",
+        )
+    return Offer(product, line, product, code, reason)
+
+
+def _too_slow(product: Product, line: Line) -> tuple[str, str]:
+    """Return why a line is too slow for a plan, as a code and in words; empty when it is not."""
     download, upload = usable_kbps(line)
-    fast = download >= product.download_kbps and upload >= product.upload_kbps
+    if download >= product.download_kbps and upload >= product.upload_kbps:
+        return "", ""
     wanted = f"{in_mbits(product.download_kbps)} down and {in_mbits(product.upload_kbps)} up"
     has = f"{in_mbits(download)} down and {in_mbits(upload)} up"
     if line.max_download_kbps < product.download_kbps or line.max_upload_kbps < product.upload_kbps:
-        code, reason = "too_slow", f"The line here has {has}; the plan needs {wanted}."
-    elif not fast:
-        code, reason = (
-            "loop_too_long",
-            (
-                f"The copper line is {line.loop_length_m:,} m long and has {has}; "
-                f"the plan needs {wanted}."
-            ),
-        )
-    elif not line.has_free_port:
-        code, reason = (
-            "no_free_port",
-            (f"All connections of {line.provider_name} in this area are taken at the moment."),
-        )
-    else:
-        code = reason = ""
-    return Offer(product, line, product, code, reason)
+        which = "that is planned here will have" if line.planned_date else "here has"
+        return "too_slow", f"The line {which} {has}; the plan needs {wanted}."
+    return (
+        "loop_too_long",
+        f"The copper line is {line.loop_length_m:,} m long and has {has}; the plan needs {wanted}.",
+    )
 
 
 def _preference(offer: Offer) -> tuple[bool, int, bool, int]:

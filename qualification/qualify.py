@@ -1,24 +1,17 @@
 """The verb of figures 1 to 3: can this place be served, by whom, how fast, at what price, when?"""
 
 from datetime import datetime
-from decimal import Decimal
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
-from ispops.catalog.catalogue import SoldOffering, catalogue_at
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
-from qualification import eligibility, locating, queries
-from qualification.models import (
-    CoverageArea,
-    QualifiedOffer,
-    ServiceQualification,
-    WaitlistEntry,
-)
+from qualification import judging, locating
+from qualification.models import QualifiedOffer, ServiceQualification, WaitlistEntry
 
 State = ServiceQualification.State
 _LONGEST_EMAIL = 254  # RFC 5321, and what the column holds.
@@ -62,8 +55,7 @@ def qualify_address(
         raise InvalidInput("This channel is not known.", field="channel")
     place = locating.by_id(premises_id) if premises_id else locating.by_text(text, at)
     premises = place.premises
-    lines = queries.coverage_at(premises, premises.h3_res8, at) if premises else []
-    offers = _judged(lines, subscriber_kind, at) if premises else []
+    judged = _judged(place, subscriber_kind, at)
     answer = ServiceQualification.objects.create(
         asked_text=str(premises) if premises_id else " ".join(text.split()),
         channel=channel,
@@ -71,14 +63,17 @@ def qualify_address(
         subscriber_kind=subscriber_kind,
         premises=premises,
         address=str(premises) if premises else "",
-        state=_state(place, offers),
+        location_id=(premises.location_id or "") if premises else "",
+        state=_state(place, judged),
         confidence=place.confidence,
         remark=place.remark,
+        lines=judged.lines if judged else [],
         candidates=[{"id": row.public_id, "address": str(row)} for row in place.candidates],
         asked_at=at,
         expires_at=at + settings.QUALIFICATION_VALID_FOR,
     )
-    QualifiedOffer.objects.bulk_create(_row(answer, sold, offer) for sold, offer in offers)
+    if judged:
+        QualifiedOffer.objects.bulk_create(judged.offers(answer))
     return answer
 
 
@@ -148,88 +143,19 @@ def _is_email(text: str) -> bool:
     return len(text) <= _LONGEST_EMAIL
 
 
-def _judged(
-    lines: list[CoverageArea], subscriber_kind: str, at: datetime
-) -> list[tuple[SoldOffering, eligibility.Offer]]:
-    sold = catalogue_at(at, settings.CURRENCY)
-    products = [_product(entry) for entry in sold]
-    offers = eligibility.judge([_line(row) for row in lines], subscriber_kind, products)
-    return list(zip(sold, offers, strict=True))
-
-
-def _state(place: locating.Place, offers: list[tuple[SoldOffering, eligibility.Offer]]) -> str:
-    if place.candidates:
-        return State.CHOOSE
+def _judged(place: locating.Place, subscriber_kind: str, at: datetime) -> judging.Judgement | None:
+    """Judge the place that was found; None where there is not one."""
     if place.premises is None:
-        return State.OUT_OF_FOOTPRINT
-    return eligibility.outcome(offer for _, offer in offers)
-
-
-def _line(row: CoverageArea) -> eligibility.Line:
-    return eligibility.Line(
-        key=row.pk,
-        provider=row.provider_id,
-        provider_name=row.provider.name,
-        technology=row.technology,
-        technology_name=row.get_technology_display(),
-        max_download_kbps=row.max_download_kbps,
-        max_upload_kbps=row.max_upload_kbps,
-        low_latency=row.low_latency,
-        install_days=row.install_days,
-        loop_length_m=row.loop_length_m,
-        construction_fee=row.construction_fee,
-        construction_days=row.construction_days,
-        has_free_port=row.has_free_port,
+        return None
+    return judging.judge(
+        judging.known_facts(place.premises, at=at),
+        subscriber_kind=subscriber_kind,
+        confidence=place.confidence,
+        at=at,
     )
 
 
-def _product(sold: SoldOffering) -> eligibility.Product:
-    offering = sold.offering
-    return eligibility.Product(
-        key=offering.pk,
-        name=offering.name,
-        kind=offering.kind,
-        has_price=sold.has_price,
-        subscriber_kind=offering.subscriber_kind,
-        provider=offering.provider_id,
-        provider_name=offering.provider.name if offering.provider else "",
-        technology=offering.technology,
-        technology_name=offering.get_technology_display() if offering.technology else "",
-        download_kbps=offering.download_kbps or 0,
-        upload_kbps=offering.upload_kbps or 0,
-        needs_download_kbps=offering.needs_download_kbps,
-        needs_low_latency=offering.needs_low_latency,
-        components=sold.components,
-    )
-
-
-def _row(
-    answer: ServiceQualification, sold: SoldOffering, offer: eligibility.Offer
-) -> QualifiedOffer:
-    line, plan = offer.line, offer.plan
-    return QualifiedOffer(
-        qualification=answer,
-        offering=sold.offering,
-        provider_id=sold.offering.provider_id or (line.provider if line else None),
-        coverage_id=line.key if line else None,
-        offering_name=sold.offering.name,
-        provider_name=_provider_name(sold, line),
-        eligible=offer.eligible,
-        reason_code=offer.reason_code,
-        reason=offer.reason[:300],
-        technology=plan.technology if plan else sold.offering.technology,
-        download_kbps=plan.download_kbps if plan else sold.offering.download_kbps,
-        upload_kbps=plan.upload_kbps if plan else sold.offering.upload_kbps,
-        install_days=line.install_days + line.construction_days if line else None,
-        currency=settings.CURRENCY,
-        one_off_amount=sold.one_off_amount or Decimal(0),
-        recurring_amount=sold.recurring_amount or Decimal(0),
-        construction_fee=line.construction_fee if line else Decimal(0),
-        usage_terms=sold.usage_terms[:300],
-    )
-
-
-def _provider_name(sold: SoldOffering, line: eligibility.Line | None) -> str:
-    if sold.offering.provider:
-        return sold.offering.provider.name
-    return line.provider_name if line else ""
+def _state(place: locating.Place, judged: judging.Judgement | None) -> str:
+    if judged:
+        return judged.outcome
+    return State.CHOOSE if place.candidates else State.OUT_OF_FOOTPRINT

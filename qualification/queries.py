@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, Exists, IntegerField, OuterRef, Q, QuerySet, Value, When
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Case, Func, IntegerField, OuterRef, Q, QuerySet, Value, When
 
 from qualification import addresses, countries
 from qualification.addresses import Address
@@ -18,6 +19,8 @@ from qualification.models import (
 
 # So many places are offered to pick from; more than anybody reads.
 MOST_CANDIDATES = 100
+# An answer counts free ports so far: whether a node is nearly full matters, and not how big it is.
+MOST_PORTS_COUNTED = 50
 
 
 def suggest(text: str, limit: int = 8) -> list[Premises]:
@@ -91,26 +94,30 @@ def neighbours(address: Address, limit: int = 200) -> list[Premises]:
     )
 
 
-def coverage_at(premises: Premises | None, cell: str, at: datetime) -> list[CoverageArea]:
+def coverage_at(
+    premises: Premises | None, cell: str, at: datetime, holder: str = ""
+) -> list[CoverageArea]:
     """Return what each network can deliver at a place, as far as its lists say, in one query.
 
     For one network and technology the row of the premises wins over the row of its H3 cell. Each
-    row has `has_free_port`, which is true where ports are not counted.
+    row has `free_ports`: how many there are, up to `MOST_PORTS_COUNTED`, or None where the network
+    counts none. A port that is held for the answer `holder` is free; for others it is taken.
     """
     here = Q(h3_res8=cell) & ~Q(h3_res8="")
     if premises is not None:
         here |= Q(premises=premises)
-    free = AccessPort.objects.filter(node=OuterRef("node"), service_ref__isnull=True)
+    free = AccessPort.objects.filter(node=OuterRef("node")).free(at, holder)
+    counted = ArraySubquery(free.values("number")[:MOST_PORTS_COUNTED])
     rows = (
         CoverageArea.objects.at(at)
         .filter(here, provider__active=True)
         .select_related("provider", "node")
-        .annotate(is_free=Q(node__isnull=True) | Exists(free))
+        .annotate(free_here=Func(counted, function="cardinality", output_field=IntegerField()))
         .order_by("provider", "technology")
     )
     best: dict[tuple[int, int], CoverageArea] = {}
     for row in rows:
-        row.has_free_port = row.is_free
+        row.free_ports = row.free_here if row.node_id else None
         key = (row.provider_id, row.technology)
         if row.premises_id or key not in best:
             best[key] = row
@@ -140,11 +147,6 @@ def asked_by(asker: str) -> QuerySet[ServiceQualification]:
     if not asker:
         return ServiceQualification.objects.none()
     return ServiceQualification.objects.filter(asker=asker).select_related("premises")
-
-
-def free_ports(node_id: int) -> int:
-    """Count the ports of a node that no service has."""
-    return AccessPort.objects.filter(node=node_id, service_ref__isnull=True).count()
 
 
 def _distance(row: Premises, readings: Sequence[Address]) -> tuple[int, ...]:

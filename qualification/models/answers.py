@@ -50,6 +50,8 @@ class ServiceQualification(PublicIdModel):
     )
     # The address of the place as it was written then, for a reprint years later.
     address = models.CharField(max_length=400, blank=True, default="")
+    # Its id in the location list then.
+    location_id = models.CharField(max_length=40, blank=True, default="")
     # Where, when coordinates were asked for.
     latitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
     longitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
@@ -73,6 +75,9 @@ class ServiceQualification(PublicIdModel):
     settled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        permissions = [
+            ("override_servicequalification", "Can promise what an answer refused, with a reason")
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(overrides__isnull=True) | ~Q(override_reason=""),
@@ -99,6 +104,9 @@ class QualifiedOffer(models.Model):
     # What they were called then, for a reprint years later.
     offering_name = models.CharField(max_length=120, default="")
     provider_name = models.CharField(max_length=200, blank=True, default="")
+    description = models.TextField(blank=True, default="")
+    # What an aggregated plan was made of, as `[{"code": "...", "name": "..."}]`.
+    parts = models.JSONField(default=list)
     confidence = models.CharField(
         max_length=6,
         choices=ServiceQualification.Confidence,
@@ -108,6 +116,8 @@ class QualifiedOffer(models.Model):
     # Stable code and words, such as "no_free_port"; empty when eligible.
     reason_code = models.CharField(max_length=40, blank=True, default="")
     reason = models.CharField(max_length=300, blank=True, default="")
+    # Refused by the rules, and promised by a member of staff: see the answer's reason.
+    overridden = models.BooleanField(default=False)
     # What comes closest to a refused plan and can be had; None where nothing does.
     alternative = models.ForeignKey(
         ProductOffering, on_delete=models.PROTECT, null=True, related_name="+"
@@ -117,6 +127,8 @@ class QualifiedOffer(models.Model):
     technology = models.PositiveSmallIntegerField(choices=Technology, null=True)
     download_kbps = models.PositiveBigIntegerField(null=True)
     upload_kbps = models.PositiveBigIntegerField(null=True)
+    # Whether the line answers quickly; None for what comes with no line of its own.
+    low_latency = models.BooleanField(null=True)
     # From order to use, with the building of the line where one must be built.
     install_days = models.PositiveSmallIntegerField(null=True)
     currency = models.CharField(max_length=3)

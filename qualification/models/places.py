@@ -1,5 +1,8 @@
 """Places, the access networks that reach them, and the files that say where they do."""
 
+from datetime import datetime
+from typing import Self
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -84,6 +87,19 @@ class AccessNode(models.Model):
         return self.name
 
 
+class PortSet(models.QuerySet["AccessPort"]):
+    """Ports, which a hold keeps from others only until it runs out."""
+
+    def free(self, at: datetime, holder: str = "") -> Self:
+        """Keep the ports that can be had now; `holder` is the answer for which one may be held."""
+        unheld = Q(held_for__isnull=True) | Q(held_until__lte=at) | Q(held_for=holder)
+        return self.filter(unheld, service_ref__isnull=True)
+
+    def held(self, at: datetime) -> Self:
+        """Keep the ports that are held for an answer now."""
+        return self.filter(held_until__gt=at)
+
+
 class AccessPort(models.Model):
     """One port of an access node: free, held for a qualification for a time, or taken by one
     service."""
@@ -97,7 +113,10 @@ class AccessPort(models.Model):
     held_for = models.CharField(max_length=40, null=True, blank=True, unique=True)
     held_until = models.DateTimeField(null=True, blank=True)
 
+    objects = PortSet.as_manager()
+
     class Meta:
+        permissions = [("hold_accessport", "Can hold a port for an answer, for some days")]
         constraints = [
             models.UniqueConstraint(fields=["node", "number"], name="port_number_once"),
             models.CheckConstraint(
@@ -161,8 +180,9 @@ class CoverageArea(models.Model):
         "CoverageImport", on_delete=models.PROTECT, null=True, blank=True, related_name="rows_ended"
     )
 
-    # Set on the rows of `queries.coverage_at` alone.
-    has_free_port: bool
+    # Set on the rows of `queries.coverage_at` alone: how many ports are free, as far as they are
+    # counted; None where the network counts none.
+    free_ports: int | None
 
     objects = Effective.as_manager()
 

@@ -46,6 +46,7 @@ ROOMS = {
         stage=3,
         pure=_names("addresses eligibility"),
         verbs=_names("coverage locating ports qualify"),
+        reads=_names("judging"),
     ),
     "ipam": Room(
         stage=3,

@@ -1,6 +1,7 @@
 """What must hold for every place and every catalogue, and a few examples in words."""
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -33,6 +34,7 @@ def lines(draw: some.DrawFn) -> Line:
         construction_fee=Decimal(draw(some.sampled_from([0, 0, 500]))),
         construction_days=days,
         has_free_port=draw(some.booleans()),
+        planned_date=draw(some.sampled_from([None, None, None, date(2027, 3, 31)])),
     )
 
 
@@ -127,6 +129,7 @@ def test_eligible_line_can_really_deliver(
             assert download >= offer.plan.download_kbps
             assert upload >= offer.plan.upload_kbps
             assert offer.line.has_free_port
+            assert offer.line.planned_date is None
             assert offer.product.subscriber_kind in ("", kind)
 
 
@@ -142,12 +145,47 @@ def test_outcome_agrees_with_the_offers(
         assert outcome == "qualified"
 
 
+@given(PLACES, SUBSCRIBERS, catalogues())
+def test_every_alternative_can_be_had_and_is_another_plan(
+    place: list[Line], kind: str, catalogue: list[Product]
+) -> None:
+    offers = judge(place, kind, catalogue)
+    can_be_had = eligible(offers)
+    for offer in offers:
+        if offer.alternative:
+            assert not offer.eligible
+            assert offer.product.kind in ("access", "bundle")
+            assert offer.alternative.kind in ("access", "bundle")
+            assert offer.alternative.key in can_be_had - {offer.product.key}
+
+
+@given(PLACES, SUBSCRIBERS, catalogues())
+def test_no_refused_plan_is_left_alone_and_its_own_network_comes_first(
+    place: list[Line], kind: str, catalogue: list[Product]
+) -> None:
+    offers = judge(place, kind, catalogue)
+    had = [offer.product for offer in offers if offer.eligible and offer.product.kind == "access"]
+    for offer in offers:
+        wanted = offer.product
+        if offer.eligible or wanted.kind != "access" or not had:
+            continue
+        assert offer.alternative is not None
+        own = [product for product in had if product.provider == wanted.provider]
+        if own and offer.alternative.kind == "access":
+            assert offer.alternative.provider == wanted.provider
+            away = abs(offer.alternative.download_kbps - wanted.download_kbps)
+            assert away == min(abs(one.download_kbps - wanted.download_kbps) for one in own)
+
+
 @given(some.integers(min_value=0, max_value=9_000), some.integers(min_value=0, max_value=9_000))
 def test_longer_copper_is_never_faster(one: int, other: int) -> None:
     short, long = sorted((one, other))
     near, far = (usable_kbps(copper(length)) for length in (short, long))
     assert near[0] >= far[0]
     assert near[1] >= far[1]
+
+
+SPRING = date(2027, 3, 31)
 
 
 def copper(length: int | None, **facts: object) -> Line:
@@ -176,6 +214,20 @@ def plan(download: int, upload: int = 1_000, **facts: object) -> Product:
         (copper(900, max_download_kbps=0), plan(0), "no_coverage", "does not reach"),
         (copper(900), plan(1_000, subscriber_kind="business"), "subscriber_kind", "businesses"),
         (copper(900), plan(1_000, has_price=False), "not_priced", "no price"),
+        (copper(900, planned_date=SPRING), plan(1_000), "planned", "planned for March 31, 2027."),
+        (copper(900, planned_date=SPRING), plan(90_000), "loop_too_long", "900 m long"),
+        (
+            copper(None, planned_date=SPRING, max_download_kbps=9_000),
+            plan(25_000),
+            "too_slow",
+            "The line that is planned here will have 9 Mbit/s down",
+        ),
+        (
+            copper(900, planned_date=SPRING, has_free_port=False),
+            plan(1_000),
+            "planned",
+            "not built",
+        ),
     ],
 )
 def test_access_plan(line: Line, product: Product, code: str, words: str) -> None:
@@ -196,6 +248,38 @@ def test_nearest_refusal_is_told() -> None:
     slow, full = copper(9_000, key=1), copper(100, key=2, has_free_port=False)
     (offer,) = judge([slow, full], "consumer", [plan(25_000)])
     assert offer.reason_code == "no_free_port"
+
+
+def test_line_that_is_there_is_told_before_one_that_is_planned() -> None:
+    planned, full = copper(100, planned_date=SPRING), copper(100, key=2, has_free_port=False)
+    (offer,) = judge([planned, full], "consumer", [plan(1_000)])
+    assert offer.line == full
+    (offer,) = judge([planned, copper(100, key=3)], "consumer", [plan(1_000)])
+    assert offer.eligible
+
+
+def test_refused_plan_names_the_closest_of_its_network_that_can_be_had() -> None:
+    wanted, near, far = plan(90_000), replace(plan(25_000), key=2), replace(plan(6_000), key=3)
+    other = replace(plan(90_000), key=4, provider=2)
+    glass = replace(copper(None), provider=2)
+    offers = judge([copper(900), glass], "consumer", [wanted, far, near, other])
+    assert [offer.eligible for offer in offers] == [False, True, True, True]
+    assert offers[0].alternative == near
+    offers = judge([glass], "consumer", [wanted, far, near, other])
+    assert [offer.alternative for offer in offers] == [other, other, other, None]
+
+
+def test_aggregated_plan_has_another_one_as_its_alternative() -> None:
+    slow, fast, film = plan(6_000), replace(plan(90_000), key=2), Product(3, "Films", "bsp")
+    both = Product(4, "Both", "bundle", components=(2, 3))
+    small = Product(5, "Small", "bundle", components=(1, 3))
+    offers = judge([copper(900)], "consumer", [slow, fast, film, both, small])
+    assert [offer.product.name for offer in offers if not offer.eligible] == ["Plan", "Both"]
+    assert offers[1].alternative == slow
+    assert offers[3].alternative == small
+    lost = Product(6, "Lost", "bundle", components=(9,))
+    (_, refused) = judge([copper(900)], "consumer", [slow, lost])
+    assert (refused.reason_code, refused.alternative) == ("part_not_available", None)
 
 
 def test_partner_product_names_the_fastest_line_that_is_too_slow_for_it() -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from qualification import coverage, ports, queries
+from qualification import coverage, ports
 from qualification.models import AccessPort
 from tests.small_isp import ELM_POINT, LAUNCH, SmallIsp, cell_of, make_small_isp
 
@@ -29,7 +29,7 @@ def test_port_is_taken_once_for_a_service(isp: SmallIsp) -> None:
     assert isinstance(first, AccessPort)
     assert again == first
     assert (first.number, first.service_ref, first.taken_at) == (1, "svc_1", AT)
-    assert queries.free_ports(isp.fibre_node.pk) == 1
+    assert isp.fibre_node.ports.free(AT).count() == 1
 
 
 def test_full_node_is_refused_with_what_to_do(isp: SmallIsp) -> None:
@@ -86,5 +86,5 @@ def test_port_that_is_given_back_is_free_once(isp: SmallIsp) -> None:
     reserve(isp)
     assert ports.release_port(service_ref="svc_1", at=AT) is True
     assert ports.release_port(service_ref="svc_1", at=AT) is False
-    assert queries.free_ports(isp.fibre_node.pk) == 2
+    assert isp.fibre_node.ports.free(AT).count() == 2
     assert not AccessPort.objects.exclude(taken_at=None).exists()
