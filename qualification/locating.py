@@ -1,6 +1,6 @@
 """Finding the premises that an asker means: known, one of several, or made up from neighbours."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from statistics import median
@@ -16,7 +16,10 @@ _REVIEW = "We will confirm the address with you before we install anything."
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is known of where the asker means: a premises, or candidates, or neither."""
+    """What is known of where the asker means: a premises, or candidates, or neither.
+
+    The premises may be one that was made up and is not stored; `store` does that.
+    """
 
     premises: Premises | None = None
     candidates: list[Premises] = field(default_factory=list)
@@ -38,7 +41,7 @@ def by_id(premises_id: str) -> Place:
 
 
 def by_text(text: str, at: datetime) -> Place:
-    """Find the place that an address means, or make one up from its neighbours.
+    """Find the place that an address means, or make one up from its neighbours; writes nothing.
 
     Raises:
         AddressUnparseable: the text is no usable address; says what is missing.
@@ -62,6 +65,19 @@ def by_text(text: str, at: datetime) -> Place:
             candidates=alike, remark="We do not know this address. Did you mean one of these?"
         )
     return _by_neighbours(asked, queries.neighbours(asked), at)
+
+
+def store(place: Place) -> Place:
+    """Keep a place that was made up, so that an answer can rest on it.
+
+    Two askers of one new address at once get one place.
+    """
+    made_up = place.premises
+    if made_up is None or not made_up._state.adding:
+        return place
+    Premises.objects.bulk_create([made_up], ignore_conflicts=True)
+    stored = Premises.objects.get(match_key=made_up.match_key, unit=made_up.unit)
+    return replace(place, premises=stored)
 
 
 def _among(found: list[Premises], readings: list[Address], at: datetime) -> Place:
@@ -135,12 +151,12 @@ def _middle(rows: list[Premises]) -> Premises | None:
 
 
 def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
-    """Note an address that is on no list, in the area of a place that is.
+    """Make up a place for an address that is on no list, in the area of a place that is.
 
     It gets no coordinates, because nobody has measured them.
     """
     key = f"{asked.street}, {guide.match_key.partition(', ')[2]}"
-    place = Premises(
+    return Premises(
         street=countries.here().display_form(asked.street),
         unit=asked.unit,
         city=guide.city,
@@ -151,6 +167,3 @@ def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
         source=Premises.Source.ASKED,
         created_at=at,
     )
-    # Two askers of one new address at once get one place.
-    Premises.objects.bulk_create([place], ignore_conflicts=True)
-    return Premises.objects.get(match_key=key, unit=asked.unit)

@@ -54,6 +54,7 @@ def qualify_address(
     if channel not in ServiceQualification.Channel.values:
         raise InvalidInput("This channel is not known.", field="channel")
     place = locating.by_id(premises_id) if premises_id else locating.by_text(text, at)
+    place = locating.store(place)
     premises = place.premises
     judged = _judged(place, subscriber_kind, at)
     answer = ServiceQualification.objects.create(
