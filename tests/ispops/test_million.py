@@ -4,7 +4,7 @@ import h3
 import pytest
 
 from ispops.benches import million
-from qualification import addresses, qualify
+from qualification import countries, qualify
 from qualification.models import Premises
 from tests.small_isp import LAUNCH
 
@@ -16,7 +16,7 @@ def test_made_up_places_are_found_as_real_ones_are() -> None:
     assert Premises.objects.count() == 4_200
     assert made.count() == 350
     for place in made:
-        form = addresses.from_fields(
+        form = countries.here().from_fields(
             street=place.street,
             unit=place.unit,
             city=place.city,
