@@ -63,7 +63,7 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names("metering pricing usage_events"),
-        verbs=_names("batch billing bulk charges ledger purchases sessions settlement usage"),
+        verbs=_names("batch billing charges ledger purchases sessions settlement usage"),
         reads=_names("accrual books carriage guiding tariff"),
     ),
 }
@@ -75,7 +75,7 @@ SHARED_PURE = {
     "ispops.console.tones",
     "qualification.countries.us",
 }
-SHARED_VERBS = {"ispops.events", "ispops.health", "ispops.jobs"}
+SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}
 
 
