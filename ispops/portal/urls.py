@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from ispops.portal.views import bills, check, devices, orders, overview, register, shop, usage
+from ispops.portal.views import (
+    bills,
+    check,
+    devices,
+    labels,
+    orders,
+    overview,
+    register,
+    shop,
+    usage,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -17,6 +27,10 @@ urlpatterns = [
     path("register/review/", register.review, name="review"),
     path("register/place/", register.place, name="place"),
     path("terms/", register.terms, name="terms"),
+    path("policies/", labels.policies, name="policies"),
+    path("labels/", labels.listing, name="labels"),
+    path("labels/<slug:code>/", labels.one, name="label"),
+    path("labels.csv", labels.as_file, name="labels_csv"),
     path("orders/<str:order_id>/", orders.order, name="order"),
     path("orders/<str:order_id>/progress/", orders.progress, name="order_progress"),
     path("account/", overview.overview, name="overview"),

@@ -41,7 +41,12 @@ ROOMS = {
         verbs=_names("accounts audit outbox partners roles webhooks"),
         web=_names("adapter docs problems rest schema"),
     ),
-    "ispops.catalog": Room(stage=2, verbs=_names("publishing"), reads=_names("catalogue")),
+    "ispops.catalog": Room(
+        stage=2,
+        pure=_names("labels"),
+        verbs=_names("effective labelling publishing"),
+        reads=_names("catalogue labelled"),
+    ),
     "qualification": Room(
         stage=3,
         pure=_names("addresses eligibility"),
