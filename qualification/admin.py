@@ -1,22 +1,29 @@
 """Places, networks and answers in the console: to be read; imports and verbs change them."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 
-from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline
-from qualification import countries
+from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
+from ispops.parties.models import User
+from qualification import countries, letters, waitlist
 from qualification.models import (
     AccessNode,
     AccessPort,
     CoverageArea,
     Premises,
     QualifiedOffer,
+    ReachedCell,
     ServiceQualification,
     WaitlistEntry,
 )
+
+
+def _actor(request: HttpRequest) -> User:
+    """Return who works at the console; the site lets nobody in without a login."""
+    return cast(User, request.user)
 
 
 class CoverageInline(ReadOnlyInline):
@@ -121,10 +128,79 @@ class ServiceQualificationAdmin(ReadOnlyAdmin):
     inlines = (OfferInline,)
 
 
+class WaitlistStateFilter(admin.SimpleListFilter):
+    """What has become of an entry; see the queryset of the model."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("waiting", "Waiting"),
+            ("found", "Found, to be told"),
+            ("notified", "Told"),
+            ("withdrawn", "Left the list"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        states = {
+            "waiting": queryset.waiting,
+            "found": queryset.found,
+            "notified": queryset.notified,
+            "withdrawn": queryset.withdrawn,
+        }
+        wanted = states.get(self.value() or "")
+        return wanted() if wanted else queryset
+
+
 @admin.register(WaitlistEntry)
-class WaitlistEntryAdmin(ReadOnlyAdmin):
-    list_display = ("email", "name", "qualification", "h3_res8", "created_at", "notified_at")
-    list_filter = (("notified_at", admin.EmptyFieldListFilter), "created_at")
-    list_select_related = ("qualification",)
-    search_fields = ("email", "name", "h3_res8", "qualification__asked_text")
+class WaitlistEntryAdmin(VerbAdmin):
+    list_display = (
+        "email", "name", "place", "became", "channel", "created_at", "next_attempt_at",
+        "notified_at", "last_error",
+    )  # fmt: skip
+    list_filter = (WaitlistStateFilter, "channel", "region", "created_at")
+    list_select_related = ("qualification__premises",)
+    search_fields = ("email", "name", "h3_res8", "postal_code", "qualification__asked_text")
+    readonly_fields = ("became",)
     ordering = ("-created_at",)
+    actions = ("take_off", "write_again")
+
+    def has_tend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("qualification.change_waitlistentry")  # type: ignore[union-attr]
+
+    @admin.display(description="Place")
+    def place(self, entry: WaitlistEntry) -> str:
+        answer = entry.qualification
+        return str(answer.premises or answer.asked_text)
+
+    @admin.display(description="State")
+    def became(self, entry: WaitlistEntry) -> str:
+        return entry.state.capitalize()
+
+    @admin.action(description="Take off the list, for all places", permissions=["tend"])
+    def take_off(self, request: HttpRequest, queryset: QuerySet[WaitlistEntry]) -> None:
+        self.call_each(
+            request,
+            queryset,
+            lambda row, at: waitlist.leave_waitlist(email=row.email, actor=_actor(request), at=at),
+            done="Entries whose e-mail address is off the list now: {n}.",
+        )
+
+    @admin.action(description="Write to them again", permissions=["tend"])
+    def write_again(self, request: HttpRequest, queryset: QuerySet[WaitlistEntry]) -> None:
+        self.call_each(
+            request,
+            queryset,
+            lambda row, at: letters.send_again(entry_id=row.pk, actor=_actor(request), at=at),
+            done="Letters that will be tried again: {n}.",
+        )
+
+
+@admin.register(ReachedCell)
+class ReachedCellAdmin(ReadOnlyAdmin):
+    list_display = ("h3_res8", "provider", "is_reached", "planned_date")
+    list_filter = ("provider", "is_reached")
+    list_select_related = ("provider",)
+    search_fields = ("h3_res8__startswith",)
+    ordering = ("h3_res8", "provider")

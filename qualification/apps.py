@@ -7,11 +7,18 @@ from qualification import countries
 class QualificationConfig(AppConfig):
     name = "qualification"
     role_permissions = {
-        roles.CSR: ("view_*", "add_servicequalification"),
+        roles.CSR: (
+            "view_*",
+            "add_servicequalification",
+            "add_waitlistentry",
+            "change_waitlistentry",
+        ),
         roles.OPERATIONS: ("view_*", "add_*", "change_*"),
         roles.CATALOGUE_MANAGER: ("view_*", "add_servicequalification"),
     }
 
     def ready(self) -> None:
-        """Stop at once, and not at the first address, when the country is not known."""
+        """Stop at once, and not at the first address, when the country is not known; and listen
+        to events."""
         countries.here()
+        from qualification import handlers  # noqa: F401

@@ -3,18 +3,15 @@
 from datetime import datetime
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db import transaction
 
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
 from qualification import judging, locating
-from qualification.models import QualifiedOffer, ServiceQualification, WaitlistEntry
+from qualification.models import QualifiedOffer, ServiceQualification
 
 State = ServiceQualification.State
-_LONGEST_EMAIL = 254  # RFC 5321, and what the column holds.
 
 
 class QualificationExpired(Refusal):
@@ -103,45 +100,6 @@ def require_live_offer(
             reason_code=offer.reason_code if offer else "not_in_answer",
         )
     return offer
-
-
-@transaction.atomic
-def join_waitlist(
-    *, qualification: ServiceQualification, email: str, name: str = "", at: datetime
-) -> WaitlistEntry:
-    """Keep somebody's address for the day when service, or better service, comes to the place.
-
-    Repeating it gives the entry that is there.
-
-    Raises:
-        InvalidInput: the e-mail address is none, or no place has been chosen yet.
-    """
-    email = email.strip().lower()
-    if not _is_email(email):
-        raise InvalidInput("Enter an e-mail address like name@example.com.", field="email")
-    if qualification.state == State.CHOOSE:
-        raise InvalidInput("Choose one of the addresses first.", field="qualification")
-    if len(name) > 200 or not name.isprintable():
-        raise InvalidInput("Enter a name of up to 200 characters.", field="name")
-    premises = qualification.premises
-    entry, _ = WaitlistEntry.objects.get_or_create(
-        qualification=qualification,
-        email=email,
-        defaults={
-            "name": name.strip(),
-            "h3_res8": premises.h3_res8 if premises else "",
-            "created_at": at,
-        },
-    )
-    return entry
-
-
-def _is_email(text: str) -> bool:
-    try:
-        validate_email(text)
-    except ValidationError:
-        return False
-    return len(text) <= _LONGEST_EMAIL
 
 
 def _judged(place: locating.Place, subscriber_kind: str, at: datetime) -> judging.Judgement | None:

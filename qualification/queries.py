@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Case, Func, IntegerField, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, F, Func, IntegerField, OuterRef, Q, QuerySet, Value, When
 
+from ispops.catalog.models import ProductOffering
+from ispops.parties.models import Partner
 from qualification import addresses, countries
 from qualification.addresses import Address
 from qualification.models import (
@@ -129,6 +131,28 @@ def offers_of(qualification: ServiceQualification) -> QuerySet[QualifiedOffer]:
     return qualification.offers.select_related("offering", "provider").order_by(
         "-eligible", "offering__kind", "recurring_amount", "pk"
     )
+
+
+def best_plan(qualification: ServiceQualification) -> QualifiedOffer | None:
+    """Return the fastest plan that an answer offers, the cheapest of those; None without any."""
+    plans = qualification.offers.filter(eligible=True, offering__kind=ProductOffering.Kind.ACCESS)
+    return (
+        plans.select_related("coverage")
+        .order_by(F("download_kbps").desc(nulls_last=True), "recurring_amount", "pk")
+        .first()
+    )
+
+
+def listed_in(postal_code: str) -> QuerySet[Premises]:
+    """Return the places of a ZIP code that location lists hold; none for an empty code."""
+    listed = Premises.objects.filter(postal_code=postal_code, source=Premises.Source.IMPORTED)
+    return listed if postal_code else listed.none()
+
+
+def networks() -> list[int]:
+    """Return the keys of all network providers."""
+    kind = Partner.Kind.NETWORK_PROVIDER
+    return list(Partner.objects.filter(kind=kind).order_by("pk").values_list("pk", flat=True))
 
 
 def asker_of(user: Any) -> str:

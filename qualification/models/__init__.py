@@ -1,9 +1,10 @@
-"""Places and networks, the answers that were given, whom we asked for them, and files of many."""
+"""Places and networks, the answers that were given, who waits for more, and files of many."""
 
-from qualification.models.answers import QualifiedOffer, ServiceQualification, WaitlistEntry
+from qualification.models.answers import QualifiedOffer, ServiceQualification
 from qualification.models.files import BulkQualification, CoverageImport
 from qualification.models.inquiries import ProviderAnswer, ProviderConnection, ProviderInquiry
 from qualification.models.places import AccessNode, AccessPort, CoverageArea, Premises
+from qualification.models.waiting import ReachedCell, WaitlistEntry
 
 __all__ = [
     "AccessNode",
@@ -16,6 +17,7 @@ __all__ = [
     "ProviderConnection",
     "ProviderInquiry",
     "QualifiedOffer",
+    "ReachedCell",
     "ServiceQualification",
     "WaitlistEntry",
 ]

@@ -1,4 +1,4 @@
-"""What was promised to whoever asked, and who waits for more."""
+"""What was promised to whoever asked."""
 
 from django.db import models
 from django.db.models import Q
@@ -84,6 +84,14 @@ class ServiceQualification(PublicIdModel):
                 name="override_has_a_reason",
             )
         ]
+        indexes = [
+            # Demand: what people asked for lately and could not have.
+            models.Index(
+                fields=["asked_at"],
+                condition=Q(state__in=["not_qualified", "out_of_footprint"]),
+                name="answers_not_served",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.asked_text}: {self.get_state_display()}"
@@ -153,33 +161,3 @@ class QualifiedOffer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.offering} in {self.qualification_id}"
-
-
-class WaitlistEntry(models.Model):
-    """Somebody who wants service where there is none yet, until they are told that there is."""
-
-    qualification = models.ForeignKey(
-        ServiceQualification, on_delete=models.PROTECT, related_name="waitlist"
-    )
-    name = models.CharField(max_length=200, blank=True, default="")
-    email = models.EmailField()
-    h3_res8 = models.CharField(max_length=15, blank=True, default="", db_index=True)
-    created_at = models.DateTimeField()
-    # The answer that found service for them, and when they were told of it.
-    found = models.ForeignKey(
-        ServiceQualification, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
-    )
-    notified_at = models.DateTimeField(null=True, blank=True)
-    # They asked to be taken off the list.
-    withdrawn_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        verbose_name_plural = "waitlist entries"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["qualification", "email"], name="waits_once_for_an_address"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.email

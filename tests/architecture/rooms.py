@@ -41,16 +41,11 @@ ROOMS = {
         verbs=_names("accounts audit outbox partners roles webhooks"),
         web=_names("adapter docs problems rest schema"),
     ),
-    "ispops.catalog": Room(
-        stage=2,
-        pure=_names("labels"),
-        verbs=_names("effective labelling publishing"),
-        reads=_names("catalogue labelled"),
-    ),
+    "ispops.catalog": Room(stage=2, verbs=_names("publishing"), reads=_names("catalogue")),
     "qualification": Room(
         stage=3,
         pure=_names("addresses eligibility"),
-        verbs=_names("coverage locating ports qualify"),
+        verbs=_names("coverage letters locating ports qualify reach waitlist"),
         reads=_names("judging"),
     ),
     "ipam": Room(
@@ -68,7 +63,7 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names("metering pricing usage_events"),
-        verbs=_names("batch billing charges ledger purchases sessions settlement usage"),
+        verbs=_names("batch billing bulk charges ledger purchases sessions settlement usage"),
         reads=_names("accrual books carriage guiding tariff"),
     ),
 }
@@ -80,7 +75,7 @@ SHARED_PURE = {
     "ispops.console.tones",
     "qualification.countries.us",
 }
-SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
+SHARED_VERBS = {"ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}
 
 

@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from ispops.console import dashboard, queues
 from ispops.parties import roles
 from ispops.parties.models import User
-from qualification import qualify
+from qualification import qualify, waitlist
 from tests import factories
 from tests.console.conftest import NOW, World
 
@@ -96,7 +96,9 @@ def test_demand_shows_where_we_turn_people_away(world: World) -> None:
     answer = qualify.qualify_address(
         premises_id=world.isp.stowe.public_id, channel="portal", at=NOW
     )
-    qualify.join_waitlist(qualification=answer, email="w@example.com", name="W", at=NOW)
+    waitlist.join_waitlist(
+        qualification=answer, channel="csr", email="w@example.com", name="W", at=NOW
+    )
 
     first, second = dashboard.demand(NOW)
 

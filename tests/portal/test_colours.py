@@ -27,7 +27,6 @@ TEXT_ON = [
     ("warn", "warn-soft"),
     ("bad", "bad-soft"),
     ("surface", "warn"),
-    ("label-ink", "label-paper"),
 ]
 SHAPE_ON = [
     (shape, ground)

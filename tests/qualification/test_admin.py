@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from ispops.parties import accounts, roles
-from qualification import qualify
+from qualification import qualify, waitlist
 from qualification.models import CoverageArea, Premises, WaitlistEntry
 from tests.small_isp import LAUNCH, SmallIsp, make_small_isp
 
@@ -32,7 +32,9 @@ def isp(client: Client, settings: object) -> SmallIsp:
 @pytest.mark.parametrize("table", TABLES)
 def test_each_table_is_listed_searched_and_read(client: Client, isp: SmallIsp, table: str) -> None:
     answer = qualify.qualify_address(text="1 Alpine Rd, Stowe, VT 05672", channel="csr", at=AT)
-    waiting = qualify.join_waitlist(qualification=answer, email="ada@example.com", at=AT)
+    waiting = waitlist.join_waitlist(
+        qualification=answer, channel="csr", email="ada@example.com", at=AT
+    )
     rows = {
         "premises": isp.oak_1, "accessnode": isp.fibre_node,
         "accessport": isp.fibre_node.ports.first(), "coveragearea": CoverageArea.objects.first(),

@@ -12,7 +12,7 @@ from ispops.catalog import publishing
 from ispops.errors import InvalidInput, NotFound
 from qualification import coverage, ports, qualify
 from qualification.addresses import AddressUnparseable
-from qualification.models import Premises, ServiceQualification, WaitlistEntry
+from qualification.models import Premises, ServiceQualification
 from tests.small_isp import LAUNCH, SmallIsp, make_small_isp, priced
 
 State = ServiceQualification.State
@@ -343,26 +343,3 @@ def test_number_of_queries_is_small_and_does_not_grow(isp: SmallIsp) -> None:
         priced(more, "1", LAUNCH)
     assert cost("1 Oak St, Barre, VT 05641") == QUERIES_OF_A_KNOWN_ADDRESS
     assert cost("7 Oak St, Barre, VT 05641") <= QUERIES_OF_A_KNOWN_ADDRESS + 5
-
-
-def test_waitlist_takes_somebody_once(isp: SmallIsp) -> None:
-    answer = ask("1 Alpine Rd, Stowe, VT 05672")
-    first = qualify.join_waitlist(qualification=answer, email=" Ada@Example.com", name="Ada", at=AT)
-    again = qualify.join_waitlist(qualification=answer, email="ada@example.com", name="A", at=AT)
-    assert (first.email, first.h3_res8) == ("ada@example.com", isp.stowe.h3_res8)
-    assert again == first
-    assert WaitlistEntry.objects.count() == 1
-
-
-@pytest.mark.parametrize("email", ["", "nobody", "a@b", "a b@example.com", "x" * 300 + "@b.com"])
-def test_waitlist_refuses_what_is_no_e_mail_address(isp: SmallIsp, email: str) -> None:
-    answer = ask("1 Alpine Rd, Stowe, VT 05672")
-    with pytest.raises(InvalidInput) as refusal:
-        qualify.join_waitlist(qualification=answer, email=email, name="", at=AT)
-    assert refusal.value.field == "email"
-
-
-def test_waitlist_waits_until_a_place_is_chosen(isp: SmallIsp) -> None:
-    answer = ask("5 Oak Street, Barre, VT 05641")
-    with pytest.raises(InvalidInput, match="Choose one"):
-        qualify.join_waitlist(qualification=answer, email="ada@example.com", at=AT)

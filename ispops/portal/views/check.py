@@ -12,7 +12,7 @@ from ispops.portal.access import subscriber_of
 from ispops.portal.forms import AddressForm, WaitlistForm
 from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
-from qualification import qualify
+from qualification import qualify, waitlist
 from qualification.models import ServiceQualification
 from qualification.queries import asker_of, suggest
 
@@ -70,23 +70,29 @@ def _answer(qualification: ServiceQualification) -> dict[str, object]:
 
 @require_POST
 def wait(request: HttpRequest, qualification_id: str) -> HttpResponse:
-    """Put somebody on the waitlist of an address that nothing reaches yet."""
+    """Put somebody on the waitlist of an address: for service, or for more than there is.
+
+    The answer is the same whether or not they were on it, or it would tell who is.
+    """
     qualification = queries.qualification(qualification_id)
     form = WaitlistForm(request.POST)
     if form.is_valid():
         if not limits.admit(request, limits.WAITLIST):
             return too_many_requests(request)
         try:
-            qualify.join_waitlist(
-                qualification=qualification, **form.cleaned_data, at=timezone.now()
+            waitlist.join_waitlist(
+                qualification=qualification,
+                **form.cleaned_data,
+                channel=ServiceQualification.Channel.PORTAL,
+                at=timezone.now(),
             )
         except Refusal as refused:
             form.refuse(refused)
         else:
             messages.success(
                 request,
-                f"You are on the list. We will write to {form.cleaned_data['email']} when "
-                "service reaches this address.",
+                f"You are on the list. We will write to {form.cleaned_data['email']} once, when "
+                "there is something new for this address.",
             )
             return redirect("portal:answer", qualification.public_id)
     context = _answer(qualification) | {"form": form}
