@@ -2,7 +2,7 @@
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -47,6 +47,11 @@ def billing_period(at: datetime, *, anchor_day: int, zone: str) -> Period:
         start = _anchor(*_month_before(start), anchor_day)
     end = _anchor(*_month_after(start), anchor_day)
     return Period(_midnight(start, tz), _midnight(end, tz))
+
+
+def end_of_day(day: date, *, zone: str) -> datetime:
+    """Return the last instant of a day of a time zone: what was true at its end is true then."""
+    return _midnight(day + timedelta(days=1), ZoneInfo(zone)) - timedelta(microseconds=1)
 
 
 def _anchor(year: int, month: int, day: int) -> date:

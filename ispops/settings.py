@@ -53,8 +53,26 @@ FIELD_ENCRYPTION_KEYS = _list("FIELD_ENCRYPTION_KEYS") or [SECRET_KEY]
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 BASE_URL = os.environ.get("ISPOPS_BASE_URL", "http://127.0.0.1:8000")
+
+
+def _link(name: str, path: str) -> str:
+    """Read an address that others are led to; empty means a page of the portal."""
+    return os.environ.get(name) or BASE_URL.rstrip("/") + path
+
+
 ISP_NAME = os.environ.get("ISP_NAME", "Harbor Broadband")
 SUPPORT_PHONE = os.environ.get("SUPPORT_PHONE", "+1 800 555 0142")
+# The FCC registration number of whoever sells the plans: ten digits, kept as text.
+ISP_FRN = os.environ.get("ISP_FRN") or "0000000000"
+if not (ISP_FRN.isascii() and ISP_FRN.isdigit() and len(ISP_FRN) == 10):
+    raise ImproperlyConfigured("ISP_FRN is not a registration number of ten digits.")
+# Where broadband labels lead to, unless a plan's own label says another address.
+CONTRACT_TERMS_URL = _link("CONTRACT_TERMS_URL", "/terms/")
+DISCOUNTS_URL = _link("DISCOUNTS_URL", "/policies/#discounts")
+DATA_ALLOWANCE_URL = _link("DATA_ALLOWANCE_URL", "/policies/#data-allowance")
+NETWORK_MANAGEMENT_URL = _link("NETWORK_MANAGEMENT_URL", "/policies/#network")
+PRIVACY_URL = _link("PRIVACY_URL", "/policies/#privacy")
+SUPPORT_URL = _link("SUPPORT_URL", "/policies/#support")
 CURRENCY = os.environ.get("ISP_CURRENCY", "USD")
 # Whose addresses: a country of `qualification.countries`, or a module of your own.
 ADDRESS_COUNTRY = os.environ.get("ADDRESS_COUNTRY", "us")

@@ -16,9 +16,10 @@ from django.conf import settings
 from django.db import connection
 from uuid_utils import uuid7
 
+from ispops import bulk
 from ispops.catalog.models import OfferingPrice
 from ispops.periods import Period, billing_period
-from rating import bulk, pricing
+from rating import pricing
 from rating.tariff import Parties, Tariff
 
 _TAKE = """

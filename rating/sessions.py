@@ -17,9 +17,10 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from ispops import bulk
 from ispops.periods import billing_period
 from provisioning.models import AccessServer, AccountingRecord, Service
-from rating import bulk, metering
+from rating import metering
 from rating.guiding import Guided, NetworkGuide
 from rating.metering import Mark, Reading, Slice
 from rating.models import MeteredSession, Usage

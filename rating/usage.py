@@ -14,11 +14,11 @@ from typing import Any
 from django.db import DataError, connection, transaction
 from psycopg2.extras import Json
 
-from ispops import jobs
+from ispops import bulk, jobs
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
-from rating import bulk, sessions
+from rating import sessions
 from rating.batch import Batch, Fault, Rated
 from rating.guiding import Guided, NetworkGuide, PartnerGuide
 from rating.models import Usage

@@ -16,13 +16,13 @@ from itertools import islice
 import h3
 from django.db import connection
 
+from ispops import bulk
 from ispops.catalog.models import Technology
 from ispops.db import uuid7
 from ispops.demo import catalogue, coverage, people, places
 from ispops.parties import partners
 from ispops.parties.models import Partner
 from qualification.models import Premises
-from rating import bulk
 
 # FCC location ids have ten digits; a place that was made up has the first one plus its number.
 FIRST_LOCATION = 1_000_000_000

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from ispops import bulk
 from ispops.bench import Case, Size, bench
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
@@ -18,7 +19,7 @@ from ispops.parties import partners
 from ispops.parties.models import Partner
 from qualification import coverage
 from qualification.models import Premises
-from rating import bulk, usage
+from rating import usage
 
 OPENED = datetime(2025, 1, 1, tzinfo=UTC)
 MAY = datetime(2026, 5, 2, tzinfo=UTC)

@@ -1,6 +1,7 @@
 """The catalogue in the console. What is published is added by the verbs and then only read."""
 
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from django import forms
@@ -8,11 +9,13 @@ from django.contrib import admin
 from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from ispops.admin_base import ReadOnlyInline, VerbAdmin
-from ispops.catalog import publishing
+from ispops.catalog import labelled, labelling, publishing
 from ispops.catalog.models import (
     AddressEntitlement,
+    BroadbandLabel,
     BundleComponent,
     OfferingPrice,
     ProductOffering,
@@ -140,6 +143,59 @@ class EntitlementForm(VerbForm):
         )  # fmt: skip
 
 
+class FeesField(forms.CharField):
+    """Fees of a label, one a line: the name, a colon and the amount."""
+
+    widget = UnfoldAdminTextareaWidget
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            required=False, help_text="One a line, such as: Router rental: 5.00", **kwargs
+        )
+
+    def clean(self, value: Any) -> list[dict[str, Any]]:
+        fees = []
+        for line in super().clean(value).splitlines():
+            name, _, amount = line.rpartition(":")
+            try:
+                fees.append({"name": name.strip(), "amount": Decimal(amount.strip())})
+            except InvalidOperation as error:
+                raise forms.ValidationError(
+                    "%(line)s: write the name, a colon and the amount.", params={"line": line[:80]}
+                ) from error
+        return fees
+
+
+def _with_https(field: models.Field, **kwargs: Any) -> Any:
+    """Take an address without a scheme for one with https."""
+    if isinstance(field, models.URLField):
+        kwargs["assume_scheme"] = "https"
+    return field.formfield(**kwargs)
+
+
+class LabelForm(VerbForm):
+    verb = staticmethod(labelling.set_label)
+
+    fcc_plan_code = forms.CharField(
+        label="FCC plan code",
+        required=False,
+        help_text="15 capital letters and digits, given once. Leave it empty to have one made.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+    purchase_fees = FeesField(label="One-time fees beside the catalogue")
+    monthly_fees = FeesField(label="Monthly fees beside the catalogue")
+
+    class Meta:
+        model = BroadbandLabel
+        formfield_callback = _with_https
+        fields = (
+            "offering", "fcc_plan_code", "tier_name", "typical_download_kbps",
+            "typical_upload_kbps", "typical_latency_ms", "contract_months", "contract_terms_url",
+            "early_termination_fee", "purchase_fees", "monthly_fees", "discounts_url",
+            "data_allowance_url", "valid_from",
+        )  # fmt: skip
+
+
 class PriceInline(ReadOnlyInline):
     model = OfferingPrice
     fields = ("charge", "name", "amount", "currency", "unit", "valid_from", "valid_to")
@@ -158,13 +214,28 @@ class ComponentInline(ReadOnlyInline):
     fields = ("component", "revenue_weight")
 
 
+class LabelFilter(admin.SimpleListFilter):
+    """Finds the plans that are sold without the label that the FCC asks for."""
+
+    title = "broadband label"
+    parameter_name = "label"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("missing", "Sold without one")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() != "missing":
+            return queryset
+        return queryset.filter(pk__in=labelled.unlabelled_plans(timezone.now()).values("pk"))
+
+
 @admin.register(ProductOffering)
 class ProductOfferingAdmin(PublishingAdmin):
     add_form = OfferingForm
     list_display = ("name", "code", "kind", "provider", "subscriber_kind", "sold_from", "sold_to")
-    list_filter = ("kind", "provider", "subscriber_kind")
+    list_filter = ("kind", "provider", "subscriber_kind", LabelFilter)
     list_select_related = ("provider",)
-    search_fields = ("name", "code", "description")
+    search_fields = ("name", "code", "description", "fcc_plan_code")
     ordering = ("kind", "name")
     inlines = (PriceInline, TermInline, ComponentInline)
     actions = ("withdraw",)
@@ -228,3 +299,21 @@ class AddressEntitlementAdmin(PublishingAdmin):
     list_filter = ("policy",)
     list_select_related = ("offering", "extra_address")
     ordering = ("offering",)
+
+
+@admin.register(BroadbandLabel)
+class BroadbandLabelAdmin(PublishingAdmin):
+    add_form = LabelForm
+    list_display = (
+        "offering", "plan_code", "typical_download_kbps", "typical_upload_kbps",
+        "typical_latency_ms", "contract_months", "valid_from", "valid_to",
+    )  # fmt: skip
+    list_filter = ("offering__kind", ("valid_to", admin.EmptyFieldListFilter))
+    list_select_related = ("offering",)
+    search_fields = ("offering__name", "offering__code", "offering__fcc_plan_code")
+    ordering = ("offering", "-valid_from")
+    formfield_overrides: ClassVar[dict[Any, Any]] = {models.URLField: {"assume_scheme": "https"}}
+
+    @admin.display(description="FCC plan code", ordering="offering__fcc_plan_code")
+    def plan_code(self, label: BroadbandLabel) -> str:
+        return label.offering.fcc_plan_code or ""

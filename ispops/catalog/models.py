@@ -65,9 +65,17 @@ class ProductOffering(models.Model):
     addon_type = models.CharField(max_length=16, choices=Addon, blank=True, default="")
     # A partner product that runs until it is cancelled, instead of once.
     is_subscription = models.BooleanField(default=False)
+    # A plan's own part of the FCC's unique plan identifier; given with its first label, for good.
+    fcc_plan_code = models.CharField(
+        "FCC plan code", max_length=15, null=True, blank=True, unique=True, editable=False
+    )
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                name="fcc_plan_code_has_its_form",
+                condition=Q(fcc_plan_code__isnull=True) | Q(fcc_plan_code__regex=r"^[A-Z0-9]{15}$"),
+            ),
             models.CheckConstraint(
                 name="access_plan_names_its_line",
                 condition=~Q(kind="access")
@@ -270,6 +278,59 @@ class AddressEntitlement(models.Model):
 
     def __str__(self) -> str:
         return f"addresses of {self.offering}"
+
+
+class BroadbandLabel(models.Model):
+    """What the FCC's consumer label says of a plan and nothing else here knows, for a span of time.
+
+    Prices, taxes, the allowance and the names are not here: the label takes them from the catalogue
+    that the plan is billed by. Fees are what the ISP takes beside its catalogue, as
+    `[{"name": "Router rental", "amount": "5.00"}]`. An address that is empty is the ISP's own for
+    all plans. Never edited, only ended, because old labels must be kept (47 CFR 8.1).
+    """
+
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="labels")
+    tier_name = models.CharField(max_length=60, blank=True, default="")
+    typical_download_kbps = models.PositiveBigIntegerField()
+    typical_upload_kbps = models.PositiveBigIntegerField()
+    typical_latency_ms = models.PositiveIntegerField()
+    # How long the monthly price binds the subscriber; 0 where it does not.
+    contract_months = models.PositiveSmallIntegerField(default=0)
+    contract_terms_url = models.URLField(blank=True, default="")
+    early_termination_fee = AmountField(null=True, blank=True)
+    purchase_fees = models.JSONField(default=list, blank=True)
+    monthly_fees = models.JSONField(default=list, blank=True)
+    discounts_url = models.URLField(blank=True, default="")
+    data_allowance_url = models.URLField(blank=True, default="")
+    valid_from = models.DateTimeField()
+    valid_to = models.DateTimeField(null=True, blank=True)
+
+    objects = Effective.as_manager()
+
+    class Meta:
+        # A GiST exclusion in the migration refuses two labels of one offering at once.
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    typical_download_kbps__gt=0,
+                    typical_upload_kbps__gt=0,
+                    typical_latency_ms__gt=0,
+                ),
+                name="label_says_what_is_typical",
+            ),
+            models.CheckConstraint(
+                condition=Q(early_termination_fee__isnull=True)
+                | Q(contract_months__gt=0, early_termination_fee__gte=0),
+                name="only_a_contract_has_a_termination_fee",
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
+                name="label_ends_after_it_starts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"label of {self.offering}"
 
 
 class CatalogueRevision(models.Model):

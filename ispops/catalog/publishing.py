@@ -7,13 +7,13 @@ new one ends the one before. Setting what is in force already changes nothing.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 
 from ispops import db
+from ispops.catalog.effective import put_in_force
 from ispops.catalog.models import (
     AddressEntitlement,
     BundleComponent,
@@ -27,27 +27,12 @@ from ispops.money import MICRO
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
 
-Row = TypeVar("Row", OfferingPrice, SettlementTerm, TaxRate)
 _LARGEST_AMOUNT = Decimal(1_000_000_000)
 
 
 class OfferingCodeTaken(Refusal):
     code = "offering_code_taken"
     title = "Another offering has this code"
-
-
-class ChangePlanned(Refusal):
-    """What is in force ends at a moment that was fixed before; until then it stays."""
-
-    code = "change_planned"
-    title = "A change is planned already"
-
-
-class InForceAlready(Refusal):
-    """Something else came into force at exactly this moment, and cannot be undone."""
-
-    code = "in_force_already"
-    title = "Another value is in force from this moment"
 
 
 class BundleDefined(Refusal):
@@ -126,14 +111,14 @@ def set_price(
 
     Raises:
         InvalidInput: a value cannot be used.
-        ChangePlanned, InForceAlready: see the classes.
+        ChangePlanned, InForceAlready: see `effective`.
     """
     price = OfferingPrice(
         offering=offering,
         charge=charge,
         name=name or f"{offering.name}"[:120],
         currency=currency or settings.CURRENCY,
-        amount=_checked_amount(amount),
+        amount=checked_amount(amount),
         unit=unit,
         block_size=block_size,
         counts_started_blocks=counts_started_blocks,
@@ -151,7 +136,7 @@ def set_price(
         offering=offering, charge=charge, unit=unit, currency=price.currency
     )
     terms = ("amount", "block_size", "counts_started_blocks", "allowance", "tiers")
-    row, is_new = _put_in_force(same, price, terms, at)
+    row, is_new = put_in_force(same, price, terms, at)
     if is_new:
         _note("price.set", offering, actor, at, charge=charge, amount=str(price.amount), unit=unit)
     return row
@@ -174,7 +159,7 @@ def set_settlement_term(
 
     Raises:
         InvalidInput: a value cannot be used, or does not fit the basis.
-        ChangePlanned, InForceAlready: see the classes.
+        ChangePlanned, InForceAlready: see `effective`.
     """
     term = SettlementTerm(
         offering=offering,
@@ -182,7 +167,7 @@ def set_settlement_term(
         partner=partner,
         basis=basis,
         percent=_checked_percent(percent),
-        amount=_checked_amount(amount),
+        amount=checked_amount(amount),
         valid_from=valid_from or at,
     )
     db.check_fields(term, "role", "basis")
@@ -192,7 +177,7 @@ def set_settlement_term(
         raise InvalidInput("Give the percentage or the fixed amount, as the basis says.")
     db.lock(ProductOffering, offering.pk)
     same = SettlementTerm.objects.filter(offering=offering, role=role)
-    row, is_new = _put_in_force(same, term, ("partner_id", "basis", "percent", "amount"), at)
+    row, is_new = put_in_force(same, term, ("partner_id", "basis", "percent", "amount"), at)
     if is_new:
         _note("settlement_term.set", offering, actor, at, partner=partner.code, role=role)
     return row
@@ -211,14 +196,14 @@ def set_tax_rate(
 
     Raises:
         InvalidInput: the category is no slug, or the percentage is not within 0 and 100.
-        ChangePlanned, InForceAlready: see the classes.
+        ChangePlanned, InForceAlready: see `effective`.
     """
     rate = TaxRate(
         category=category, percent=_checked_percent(percent), valid_from=valid_from or at
     )
     db.check_fields(rate, "category")
     # There is no row above the rates to lock, so two changes at once are refused by the database.
-    row, is_new = _put_in_force(TaxRate.objects.filter(category=category), rate, ("percent",), at)
+    row, is_new = put_in_force(TaxRate.objects.filter(category=category), rate, ("percent",), at)
     if is_new:
         audit.record(
             actor=actor,
@@ -301,37 +286,6 @@ def define_bundle(
     return made
 
 
-def _put_in_force(
-    same: QuerySet[Row], row: Row, terms: Iterable[str], at: datetime
-) -> tuple[Row, bool]:
-    """Let a row take effect among those for the same thing: end the one before it, if any.
-
-    Returns the row that is in force, and whether it is new.
-    """
-    before = same.filter(valid_from__lte=row.valid_from).order_by("-valid_from").first()
-    after = same.filter(valid_from__gt=row.valid_from).order_by("valid_from").first()
-    if before and before.valid_to is None and _agree(before, row, terms):
-        return before, False
-    if before and before.valid_from == row.valid_from:
-        if before.valid_from <= at:
-            raise InForceAlready(f"Since {before.valid_from:%Y-%m-%d %H:%M} UTC: {before}.")
-        before.delete()  # A plan that was not in force yet is replaced.
-    elif before and before.valid_to and before.valid_to > row.valid_from:
-        raise ChangePlanned(
-            f"A change is fixed for {before.valid_to:%Y-%m-%d %H:%M} UTC; set a value from then on."
-        )
-    elif before and before.valid_to is None:
-        before.valid_to = row.valid_from
-        before.save(update_fields=["valid_to"])
-    row.valid_to = after.valid_from if after else None
-    row.save(force_insert=True)
-    return row, True
-
-
-def _agree(one: Any, other: Any, terms: Iterable[str]) -> bool:
-    return all(getattr(one, term) == getattr(other, term) for term in terms)
-
-
 def _needed(offering: ProductOffering) -> list[str]:
     """Return the fields that the offering's kind cannot be without; raises for the missing ones."""
     needed = {
@@ -362,7 +316,12 @@ def _check_parts(bundle: ProductOffering, parts: list[tuple[ProductOffering, int
         raise InvalidInput("Each weight is a whole number of at least 1.", field="components")
 
 
-def _checked_amount(amount: Decimal, field: str = "amount") -> Decimal:
+def checked_amount(amount: Decimal, field: str = "amount") -> Decimal:
+    """Return an amount that can be kept and charged.
+
+    Raises:
+        InvalidInput: it is no decimal number, negative, too large or too finely divided.
+    """
     if not isinstance(amount, Decimal) or not amount.is_finite():
         raise InvalidInput("An amount is a decimal number.", field=field)
     if not 0 <= amount <= _LARGEST_AMOUNT:
@@ -391,7 +350,7 @@ def _checked_tiers(tiers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     checked = []
     for tier in tiers:
         try:
-            amount = _checked_amount(Decimal(str(tier.get("amount"))), "tiers")
+            amount = checked_amount(Decimal(str(tier.get("amount"))), "tiers")
         except ArithmeticError as error:
             raise InvalidInput(
                 "The amount of a tier is a decimal number.", field="tiers"

@@ -169,6 +169,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "catalog.view_offeringprice",
             ),
             Entry(
+                "Broadband labels",
+                "receipt",
+                "admin:catalog_broadbandlabel_changelist",
+                "catalog.view_broadbandlabel",
+            ),
+            Entry(
                 "Coverage",
                 "map",
                 "admin:qualification_coveragearea_changelist",

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ispops.catalog import publishing
+from ispops.catalog import labelling, publishing
 from ispops.catalog.models import (
     AddressEntitlement,
     OfferingPrice,
@@ -24,7 +24,10 @@ TELECOM, DIGITAL = "telecom", "digital-goods"
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """An access plan: speeds in megabits a second, amounts in dollars before tax."""
+    """An access plan: speeds in megabits a second, amounts in dollars before tax.
+
+    `typical` is what lines with the plan were measured to have: down, up and milliseconds.
+    """
 
     code: str
     name: str
@@ -32,12 +35,15 @@ class _Plan:
     down: int
     up: int
     month: str
+    typical: tuple[int, int, int]
     once: str = "0"
     wholesale: str = "0"
     allowance_tb: int = 0
     for_business: bool = False
     policy: str = Policy.ASK_SUBSCRIBER
     addresses: int = 1
+    contract_months: int = 0
+    termination_fee: str = ""
 
     @property
     def technology(self) -> int:
@@ -46,26 +52,30 @@ class _Plan:
 
 
 PLANS = (
-    _Plan("fiber-300", "Harbor Fiber 300", FIBER, 300, 300, "49", allowance_tb=1),
-    _Plan("fiber-1000", "Harbor Fiber Gig", FIBER, 1000, 1000, "69"),
+    _Plan("fiber-300", "Harbor Fiber 300", FIBER, 300, 300, "49", (312, 309, 9), allowance_tb=1),
+    _Plan("fiber-1000", "Harbor Fiber Gig", FIBER, 1000, 1000, "69", (942, 938, 8)),
     _Plan(
-        "fiber-business", "Harbor Fiber Business", FIBER, 2000, 2000, "189", once="99",
-        for_business=True, policy=Policy.GRANT_AND_CHARGE, addresses=5,
+        "fiber-business", "Harbor Fiber Business", FIBER, 2000, 2000, "189", (1_960, 1_955, 8),
+        once="99", for_business=True, policy=Policy.GRANT_AND_CHARGE, addresses=5,
+        contract_months=12, termination_fee="150",
     ),
     _Plan(
-        "cable-200", "Cable 200", CABLE, 200, 10, "45", once="50", wholesale="27.50",
-        allowance_tb=1,
+        "cable-200", "Cable 200", CABLE, 200, 10, "45", (218, 11, 19), once="50",
+        wholesale="27.50", allowance_tb=1,
     ),
     _Plan(
-        "cable-1000", "Cable Gig", CABLE, 1000, 35, "75", once="50", wholesale="48",
-        allowance_tb=1, policy=Policy.GRANT_AND_CHARGE,
+        "cable-1000", "Cable Gig", CABLE, 1000, 35, "75", (960, 36, 18), once="50",
+        wholesale="48", allowance_tb=1, policy=Policy.GRANT_AND_CHARGE,
     ),
     _Plan(
-        "cable-business", "Cable Business 500", CABLE, 500, 35, "119", once="99", wholesale="71",
-        for_business=True, policy=Policy.ASK_CSR, addresses=5,
+        "cable-business", "Cable Business 500", CABLE, 500, 35, "119", (520, 36, 18), once="99",
+        wholesale="71", for_business=True, policy=Policy.ASK_CSR, addresses=5,
     ),
-    _Plan("dsl-25", "DSL 25", DSL, 25, 3, "34", once="35", wholesale="21", policy=Policy.DENY),
-    _Plan("dsl-70", "DSL 70", DSL, 70, 20, "44", once="35", wholesale="28"),
+    _Plan(
+        "dsl-25", "DSL 25", DSL, 25, 3, "34", (24, 3, 34), once="35", wholesale="21",
+        policy=Policy.DENY,
+    ),
+    _Plan("dsl-70", "DSL 70", DSL, 70, 20, "44", (66, 18, 29), once="35", wholesale="28"),
 )  # fmt: skip
 
 
@@ -81,7 +91,10 @@ def load(*, at: datetime) -> None:
     security = _security(partners["shieldwall"], at)
     _films(partners["cinebox"], at)
     backup = _backup(partners["cloudvault"], at)
-    _bundle([(plans["fiber-1000"], 6_900), (security, 599), (backup, 499)], at)
+    home = _bundle([(plans["fiber-1000"], 6_900), (security, 599), (backup, 499)], at)
+    for plan in PLANS:
+        _label(plans[plan.code], plan, at)
+    _label(home, next(plan for plan in PLANS if plan.code == "fiber-1000"), at)
 
 
 def _addons(at: datetime) -> ProductOffering:
@@ -224,7 +237,7 @@ def _product(bsp: Partner, percent: str, at: datetime, **facts: Any) -> ProductO
     return offering
 
 
-def _bundle(components: list[tuple[ProductOffering, int]], at: datetime) -> None:
+def _bundle(components: list[tuple[ProductOffering, int]], at: datetime) -> ProductOffering:
     bundle = publishing.create_offering(
         code="harbor-home",
         name="Harbor Home",
@@ -235,6 +248,21 @@ def _bundle(components: list[tuple[ProductOffering, int]], at: datetime) -> None
     )
     publishing.define_bundle(bundle=bundle, components=components, at=at)
     _price(bundle, Charge.RECURRING, "74.99", "Every month", at)
+    return bundle
+
+
+def _label(offering: ProductOffering, line: _Plan, at: datetime) -> None:
+    """Publish the broadband label of a plan, or of a bundle with that plan's line in it."""
+    download, upload, latency = line.typical
+    labelling.set_label(
+        offering=offering,
+        typical_download_kbps=download * 1_000,
+        typical_upload_kbps=upload * 1_000,
+        typical_latency_ms=latency,
+        contract_months=line.contract_months,
+        early_termination_fee=Decimal(line.termination_fee) if line.termination_fee else None,
+        at=at,
+    )
 
 
 def _price(

@@ -1,10 +1,15 @@
 """What people fill in. A form checks its shape; whether it can be done, the verb decides."""
 
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import forms
+from django.conf import settings
+from django.utils import timezone
 
 from ispops.errors import Refusal
+from ispops.periods import end_of_day
 from qualification import waitlist
 
 
@@ -42,6 +47,33 @@ class AddressForm(PortalForm):
     )
     # Set when a suggestion was chosen: the very place, instead of a text to be matched.
     premises = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
+
+
+class LabelDayForm(PortalForm):
+    """The day whose labels are wanted; empty is now."""
+
+    on = forms.DateField(
+        label="Labels as of",
+        required=False,
+        error_messages={"invalid": "Enter a day like 2026-01-31."},
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+
+    def clean_on(self) -> date | None:
+        day: date | None = self.cleaned_data["on"]
+        today = timezone.localdate(timezone=ZoneInfo(settings.BILLING_TIME_ZONE))
+        if day and not date(2000, 1, 1) <= day <= today:
+            raise forms.ValidationError("Enter a day that is not in the future.")
+        return day
+
+    def moment(self) -> datetime:
+        """Return the end of the day, or the present moment when that is earlier or none is given.
+
+        A day that cannot be used counts as none.
+        """
+        day = self.cleaned_data.get("on") if self.is_valid() else None
+        now = timezone.now()
+        return min(now, end_of_day(day, zone=settings.BILLING_TIME_ZONE)) if day else now
 
 
 class WaitlistForm(PortalForm):

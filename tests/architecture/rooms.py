@@ -41,7 +41,12 @@ ROOMS = {
         verbs=_names("accounts audit outbox partners roles webhooks"),
         web=_names("adapter docs problems rest schema"),
     ),
-    "ispops.catalog": Room(stage=2, verbs=_names("publishing"), reads=_names("catalogue")),
+    "ispops.catalog": Room(
+        stage=2,
+        pure=_names("labels"),
+        verbs=_names("effective labelling publishing"),
+        reads=_names("catalogue labelled"),
+    ),
     "qualification": Room(
         stage=3,
         pure=_names("addresses eligibility"),
@@ -63,7 +68,7 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names("metering pricing usage_events"),
-        verbs=_names("batch billing bulk charges ledger purchases sessions settlement usage"),
+        verbs=_names("batch billing charges ledger purchases sessions settlement usage"),
         reads=_names("accrual books carriage guiding tariff"),
     ),
 }
@@ -75,7 +80,7 @@ SHARED_PURE = {
     "ispops.console.tones",
     "qualification.countries.us",
 }
-SHARED_VERBS = {"ispops.events", "ispops.health", "ispops.jobs"}
+SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}
 
 

@@ -8,7 +8,7 @@ import time_machine
 from django.test import Client
 from django.urls import reverse
 
-from ispops.catalog.models import OfferingPrice, ProductOffering, TaxRate
+from ispops.catalog.models import BroadbandLabel, OfferingPrice, ProductOffering, TaxRate
 from ispops.parties import accounts, roles
 from ispops.parties.models import AuditEntry, User
 from tests.small_isp import SmallIsp, make_small_isp
@@ -52,7 +52,10 @@ def price_form(offering: ProductOffering, **change: object) -> dict[str, object]
     } | change  # fmt: skip
 
 
-TABLES = ["productoffering", "offeringprice", "settlementterm", "taxrate", "addressentitlement"]
+TABLES = [
+    "productoffering", "offeringprice", "settlementterm", "taxrate", "addressentitlement",
+    "broadbandlabel",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -129,3 +132,65 @@ def test_csr_reads_the_catalogue_and_adds_nothing(client: Client, isp: SmallIsp)
     client.post(reverse("admin:catalog_productoffering_changelist"), action)
     isp.dsl.refresh_from_db()
     assert isp.dsl.sold_to is None
+
+
+def label_form(offering: ProductOffering, **change: object) -> dict[str, object]:
+    return {
+        "offering": offering.pk, "fcc_plan_code": "", "tier_name": "",
+        "typical_download_kbps": "480000", "typical_upload_kbps": "470000",
+        "typical_latency_ms": "9", "contract_months": "0", "contract_terms_url": "",
+        "early_termination_fee": "", "purchase_fees": "", "monthly_fees": "",
+        "discounts_url": "", "data_allowance_url": "", "valid_from_0": "", "valid_from_1": "",
+    } | change  # fmt: skip
+
+
+def test_label_is_published_with_its_fees(client: Client, isp: SmallIsp, manager: User) -> None:
+    add = reverse("admin:catalog_broadbandlabel_add")
+    fees = "Router rental: 5.00\r\nWeb: mail: 1.50\n"
+    answer = client.post(
+        add, label_form(isp.fast, monthly_fees=fees, discounts_url="isp.example/x")
+    )
+    assert answer.status_code == 302, answer.context["adminform"].form.errors
+    label = BroadbandLabel.objects.get()
+    assert label.monthly_fees == [
+        {"name": "Router rental", "amount": "5.00"}, {"name": "Web: mail", "amount": "1.50"},
+    ]  # fmt: skip
+    assert (label.valid_from, label.discounts_url) == (NOW, "https://isp.example/x")
+    entry = AuditEntry.objects.get(action="label.set")
+    assert (entry.actor, entry.subject) == (manager, "offering_fibre-500")
+    page = client.get(reverse("admin:catalog_broadbandlabel_change", args=[label.pk]))
+    assert page.status_code == 200
+    assert b"Router rental" in page.content
+
+
+def test_label_that_is_refused_says_so_at_its_field(
+    client: Client, isp: SmallIsp, manager: User
+) -> None:
+    for field, wrong in {
+        "monthly_fees": {"monthly_fees": "Router rental five"},
+        "fcc_plan_code": {"fcc_plan_code": "short"},
+        "early_termination_fee": {"early_termination_fee": "90"},
+        "typical_latency_ms": {"typical_latency_ms": "0"},
+    }.items():
+        answer = client.post(
+            reverse("admin:catalog_broadbandlabel_add"), label_form(isp.fast, **wrong)
+        )
+        assert answer.status_code == 200
+        assert list(answer.context["adminform"].form.errors) == [field]
+    assert not BroadbandLabel.objects.exists()
+
+
+def test_plans_without_a_label_are_found(client: Client, isp: SmallIsp, manager: User) -> None:
+    client.post(reverse("admin:catalog_broadbandlabel_add"), label_form(isp.fast))
+    page = client.get(reverse("admin:catalog_productoffering_changelist"), {"label": "missing"})
+    assert {row.code for row in page.context["cl"].queryset} == {
+        "fibre-office", "dsl-25", "dsl-6",
+    }  # fmt: skip
+
+
+def test_csr_publishes_no_label(client: Client, isp: SmallIsp) -> None:
+    client.force_login(staff(roles.CSR))
+    assert client.get(reverse("admin:catalog_broadbandlabel_changelist")).status_code == 200
+    answer = client.post(reverse("admin:catalog_broadbandlabel_add"), label_form(isp.fast))
+    assert answer.status_code == 403
+    assert not BroadbandLabel.objects.exists()

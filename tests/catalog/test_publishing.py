@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ispops.catalog import publishing
+from ispops.catalog import effective, publishing
 from ispops.catalog.models import (
     AddressEntitlement,
     OfferingPrice,
@@ -151,7 +151,7 @@ def test_planned_price_waits_and_can_be_replaced(plan: ProductOffering) -> None:
     price(plan, "70", valid_from=soon)
     price(plan, "75", valid_from=soon)
     assert spans(plan) == [(Decimal(60), AT, soon), (Decimal(75), soon, None)]
-    with pytest.raises(publishing.ChangePlanned):
+    with pytest.raises(effective.ChangePlanned):
         price(plan, "65", AT + DAY)
 
 
@@ -164,7 +164,7 @@ def test_planned_price_is_not_hidden_by_an_earlier_one(plan: ProductOffering) ->
 
 def test_price_from_the_very_same_moment_is_refused(plan: ProductOffering) -> None:
     price(plan, "60")
-    with pytest.raises(publishing.InForceAlready):
+    with pytest.raises(effective.InForceAlready):
         price(plan, "61")
 
 

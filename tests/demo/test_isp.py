@@ -68,6 +68,16 @@ def test_all_real_addresses_are_there_with_their_cells(isp: float) -> None:
     assert isp < 60  # Seconds on a quiet machine; a hanging one is caught here.
 
 
+def test_every_plan_is_sold_with_a_label(isp: float) -> None:
+    from ispops.catalog import labelled
+    from ispops.demo import catalogue
+
+    labels = {label.code: label for label in labelled.labels_at(NOW)}
+    assert set(labels) == {plan.code for plan in catalogue.PLANS} | {"harbor-home"}
+    assert not labelled.unlabelled_plans(NOW).exists()
+    assert labels["fiber-300"].tax is not None
+
+
 def test_address_that_two_networks_reach(isp: float) -> None:
     from ispops.demo import places
 

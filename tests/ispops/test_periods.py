@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ispops.periods import Period, billing_period
+from ispops.periods import Period, billing_period, end_of_day
 
 NEW_YORK = "America/New_York"
 
@@ -103,3 +103,11 @@ def test_every_moment_is_in_exactly_one_period(naive: datetime, anchor: int, zon
     local = period.start.astimezone(ZoneInfo(zone)).date()
     assert local.day == anchor or (local + timedelta(days=1)).day == 1
     assert isinstance(local, date)
+
+
+def test_a_day_ends_at_midnight_of_its_own_zone() -> None:
+    moment = timedelta(microseconds=1)
+    assert end_of_day(date(2026, 6, 30), zone=NEW_YORK) == utc(2026, 7, 1, 4) - moment
+    # The clocks go back on this day: it has 25 hours.
+    assert end_of_day(date(2026, 11, 1), zone=NEW_YORK) == utc(2026, 11, 2, 5) - moment
+    assert end_of_day(date(2026, 12, 31), zone="UTC") == utc(2027, 1, 1) - moment

@@ -106,13 +106,38 @@ def test_what_is_wrong_is_brought_into_focus(phone: Page) -> None:
     assert fits(phone)
 
 
-@pytest.mark.parametrize("path", ["/", "/terms/", "/accounts/login/", "/accounts/signup/"])
+PAGES = (
+    "/", "/terms/", "/policies/", "/labels/", "/labels/fiber-business/", "/accounts/login/",
+    "/accounts/signup/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_phone_and_keep_to_the_policy(phone: Page, path: str, scheme: str) -> None:
     phone.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     phone.goto(path)
     expect(phone.get_by_role("heading", level=1)).to_be_visible()
     assert fits(phone)
+
+
+def test_the_label_opens_beside_its_plan_and_is_printed_alone(phone: Page) -> None:
+    phone.goto("/")
+    phone.get_by_role("combobox").fill(places.TWO_NETWORKS)
+    phone.get_by_role("button", name="Check availability").click()
+    beside = phone.get_by_role("article", name="Harbor Fiber 300")
+    facts = beside.get_by_role("group", name="Broadband facts of Harbor Fiber 300")
+    expect(facts).to_have_count(0)
+    beside.get_by_text("Broadband facts").click()
+    expect(facts).to_contain_text("Charges for Additional Data Usage")
+    expect(facts.get_by_role("heading", name="Broadband Facts")).to_be_visible()
+    assert fits(phone)
+    beside.get_by_role("link", name="Broadband label").click()
+    expect(phone.get_by_role("button", name="Print this label")).to_be_visible()
+    phone.emulate_media(media="print")
+    expect(phone.get_by_role("group", name="Broadband facts of Harbor Fiber 300")).to_be_visible()
+    for gone in (phone.locator(".top"), phone.locator(".bottom"), phone.locator("h1")):
+        expect(gone).to_be_hidden()
 
 
 def test_the_way_to_an_order_needs_no_scripts(browser: Browser, stack: Stack) -> None:

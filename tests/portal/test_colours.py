@@ -27,6 +27,7 @@ TEXT_ON = [
     ("warn", "warn-soft"),
     ("bad", "bad-soft"),
     ("surface", "warn"),
+    ("label-ink", "label-paper"),
 ]
 SHAPE_ON = [
     (shape, ground)

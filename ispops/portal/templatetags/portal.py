@@ -31,6 +31,13 @@ def money(amount: Decimal | None, currency: str) -> str:
     return format_html('<span class="money">{}</span>', wording.format_money(amount, currency))
 
 
+@register.filter
+def dollars(amount: Decimal | int, currency: str) -> str:
+    """Write an amount as the FCC's label does: with a sign for dollars, never without cents."""
+    exact = Decimal(amount)
+    return f"${exact:,.2f}" if currency == "USD" else wording.format_money(exact, currency)
+
+
 @register.simple_tag
 def icon(name: str) -> SafeString:
     """Draw an icon that says nothing a word beside it does not say."""
@@ -75,6 +82,12 @@ def day(at: datetime | date | None) -> str:
         format_date(_local(at), "F j, Y, g:i A T"),
         _day(_local(at)),
     )
+
+
+@register.filter
+def iso_day(at: datetime) -> str:
+    """Write a day of the ISP's own time zone as a field or an address takes it."""
+    return _local(at).date().isoformat()
 
 
 @register.filter

@@ -42,6 +42,13 @@ document.addEventListener("click", async (event) => {
   button.textContent = "Copied";
 });
 
+/* --- Pages that are made for paper ------------------------------------------------------------- */
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
+
 /* --- Suggestions under a field (WAI-ARIA combobox with a list) --------------------------------- */
 
 for (const combo of document.querySelectorAll("[data-combo]")) {
