@@ -1,0 +1,139 @@
+"""What subscribers have, since when, and what partners were asked to deliver for it."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from ispops.catalog.models import ProductOffering
+from ispops.db import PublicIdModel
+from ispops.parties.models import Partner, Subscriber
+from qualification.models import Premises
+
+
+class Service(PublicIdModel):
+    """What a subscriber has: an access line, or a partner's product that a line carries.
+
+    TM Forum: Service (TMF638).
+    """
+
+    PREFIX = "svc"
+
+    class State(models.TextChoices):
+        RESERVED = "reserved", "Being set up"
+        ACTIVE = "active", "Active"
+        SUSPENDED = "suspended", "Suspended"
+        CEASED = "ceased", "Ceased"
+
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="services")
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    # The aggregated plan it was sold in, and the line that carries it.
+    bundle = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    line = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="carried"
+    )
+    premises = models.ForeignKey(Premises, on_delete=models.PROTECT, related_name="services")
+    state = models.CharField(max_length=10, choices=State, default=State.RESERVED)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.offering} ({self.get_state_display()})"
+
+
+class ServicePeriod(models.Model):
+    """A span during which a service was in one state: the fact that charging reads.
+
+    Only `active` and `suspended` spans are kept. Spans of one service never overlap (a GiST
+    exclusion in the migration), and at most one is open.
+    """
+
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="periods")
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=10, choices=Service.State)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gt=F("started_at")),
+                name="service_period_ends_after_it_starts",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["active", "suspended"]), name="service_period_state"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_id} {self.state} from {self.started_at:%Y-%m-%d}"
+
+
+class PartnerSubscriber(models.Model):
+    """The name by which one partner knows one subscriber, so that partners cannot compare."""
+
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="+")
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="+")
+    reference = models.CharField(max_length=40, unique=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["partner", "subscriber"], name="one_reference_a_partner"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class ServiceOrder(PublicIdModel):
+    """What a partner is asked to deliver: a network provider's line, or a BSP's entitlement.
+
+    The partner hears of it by webhook and answers through the API; it knows the subscriber only
+    by `subscriber_ref`, which is different for each partner. TM Forum: ServiceOrder (TMF641).
+    """
+
+    PREFIX = "sor"
+
+    class Kind(models.TextChoices):
+        LINE = "line", "Access line"
+        ENTITLEMENT = "entitlement", "Entitlement"
+
+    class State(models.TextChoices):
+        ACKNOWLEDGED = "acknowledged", "Sent to the partner"
+        COMPLETED = "completed", "Confirmed"
+        FAILED = "failed", "Refused by the partner"
+        TIMED_OUT = "timed_out", "No answer in time"
+        CANCELLED = "cancelled", "Cancelled"
+
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="service_orders")
+    kind = models.CharField(max_length=12, choices=Kind)
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="service_orders")
+    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    subscriber_ref = models.CharField(max_length=40)
+    # What it was asked for, unique so that it is once: "task:12:1" for the first time that an
+    # order's task asked, or a purchase's public id.
+    cause = models.CharField(max_length=60, unique=True)
+    state = models.CharField(max_length=12, choices=State, default=State.ACKNOWLEDGED)
+    requested_at = models.DateTimeField()
+    answer_by = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    partner_reference = models.CharField(max_length=100, blank=True, default="")
+    reason = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="acknowledged", answered_at__isnull=True)
+                | ~Q(state="acknowledged") & Q(answered_at__isnull=False),
+                name="closed_service_order_says_when",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["answer_by"], condition=Q(state="acknowledged"), name="service_order_due"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
