@@ -183,6 +183,7 @@ CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "ispops.tasks.heartbeat", "schedule": 10.0},
     "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
     "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
+    "qualify-files": {"task": "qualification.tasks.qualify_due_files", "schedule": 5.0},
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
@@ -317,6 +318,9 @@ SPECTACULAR_SETTINGS = {
 # --- Time limits of the business --------------------------------------------------------------
 
 QUALIFICATION_VALID_FOR = timedelta(days=30)
+# Rows of one file of addresses, and files of one asker that are not done yet.
+BULK_MOST_ROWS = int(os.environ.get("BULK_MOST_ROWS", "500000"))
+BULK_MOST_OPEN = 3
 ENTITLEMENT_CONFIRMED_WITHIN = timedelta(
     seconds=int(os.environ.get("ENTITLEMENT_TIMEOUT_SECONDS", "900"))
 )

@@ -131,26 +131,31 @@ def weaker(one: str, other: str) -> str:
     return min(levels, key=lambda level: _FROM_WEAK_TO_SURE.index(Confidence(level)))
 
 
+def line_of(row: CoverageArea) -> Line:
+    """Return the line of a row of coverage that `queries` has counted the free ports of."""
+    return Line(
+        key=row.pk,
+        provider=row.provider_id,
+        provider_name=row.provider.name,
+        technology=row.technology,
+        technology_name=row.get_technology_display(),
+        max_download_kbps=row.max_download_kbps,
+        max_upload_kbps=row.max_upload_kbps,
+        low_latency=row.low_latency,
+        install_days=row.install_days,
+        loop_length_m=row.loop_length_m,
+        construction_fee=row.construction_fee,
+        construction_days=row.construction_days,
+        has_free_port=row.free_ports != 0,
+        planned_date=row.planned_date,
+        # What is known of an area need not be true of every house in it.
+        confidence=Confidence.GREEN if row.premises_id else Confidence.YELLOW,
+    )
+
+
 def _fact(row: CoverageArea) -> Fact:
     return Fact(
-        line=Line(
-            key=row.pk,
-            provider=row.provider_id,
-            provider_name=row.provider.name,
-            technology=row.technology,
-            technology_name=row.get_technology_display(),
-            max_download_kbps=row.max_download_kbps,
-            max_upload_kbps=row.max_upload_kbps,
-            low_latency=row.low_latency,
-            install_days=row.install_days,
-            loop_length_m=row.loop_length_m,
-            construction_fee=row.construction_fee,
-            construction_days=row.construction_days,
-            has_free_port=row.free_ports != 0,
-            planned_date=row.planned_date,
-            # What is known of an area need not be true of every house in it.
-            confidence=Confidence.GREEN if row.premises_id else Confidence.YELLOW,
-        ),
+        line=line_of(row),
         node=row.node.name if row.node else "",
         free_ports=row.free_ports,
         is_on_net=row.provider.is_on_net,

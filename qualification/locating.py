@@ -37,7 +37,7 @@ def by_id(premises_id: str) -> Place:
     premises = Premises.objects.filter(pk=key).first() if key else None
     if premises is None:
         raise NotFound("There is no place with this id.", field="premises_id")
-    return _known(premises)
+    return known(premises)
 
 
 def by_text(text: str, at: datetime) -> Place:
@@ -86,7 +86,7 @@ def _among(found: list[Premises], readings: list[Address], at: datetime) -> Plac
         here = [row for row in found if _fits(row, reading)]
         exact = [row for row in here if row.unit == reading.unit]
         if len(exact) == 1 and (reading.unit or len(here) == 1):
-            return _known(exact[0])
+            return known(exact[0])
     asked = readings[0]
     building = [row for row in found if _fits(row, asked)]
     if asked.unit and len({row.match_key for row in building}) == 1:
@@ -107,7 +107,8 @@ def _fits(row: Premises, reading: Address) -> bool:
     return on_street and reading.postal_code in ("", row.postal_code)
 
 
-def _known(premises: Premises) -> Place:
+def known(premises: Premises) -> Place:
+    """Return a place that is stored, with what is to be said where nobody has listed it."""
     if premises.source == Premises.Source.IMPORTED:
         return Place(premises)
     remark = f"This address is not on our list yet; the area's coverage was taken. {_REVIEW}"

@@ -1,18 +1,20 @@
 """Reads of places, lines and answers; what an asker may see is decided here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import IO, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Case, F, Func, IntegerField, OuterRef, Q, QuerySet, Value, When
 
 from ispops.catalog.models import ProductOffering
+from ispops.errors import NotFound
 from ispops.parties.models import Partner
 from qualification import addresses, countries
 from qualification.addresses import Address
 from qualification.models import (
     AccessPort,
+    BulkQualification,
     CoverageArea,
     Premises,
     QualifiedOffer,
@@ -186,3 +188,28 @@ def _distance(row: Premises, readings: Sequence[Address]) -> tuple[int, ...]:
         for rank, reading in enumerate(readings)
         if reading.street == street
     )
+
+
+def files_of(asker: str) -> QuerySet[BulkQualification]:
+    """Return the files of addresses that one asker sent; a visitor without a name has none."""
+    if not asker:
+        return BulkQualification.objects.none()
+    return BulkQualification.objects.filter(asker=asker)
+
+
+def answers_of(bulk: BulkQualification) -> Iterator[bytes]:
+    """Yield what is done of a file of answers, whole rows only, also while it is being written.
+
+    Raises:
+        NotFound: nothing is done yet.
+    """
+    if not bulk.bytes_written:
+        raise NotFound("Nothing is done yet. Look again in a moment.")
+    return _first_bytes(bulk.result.storage.open(str(bulk.result)), bulk.bytes_written)
+
+
+def _first_bytes(file: IO[bytes], count: int) -> Iterator[bytes]:
+    with file:
+        while count and (piece := file.read(min(count, 1 << 16))):
+            count -= len(piece)
+            yield piece

@@ -159,7 +159,14 @@ def display_form(street: str) -> str:
 
 
 def one_line(*, street: str, unit: str, city: str, region: str, postal_code: str) -> str:
-    """Write an address on one line: `1 Oak Street #2, Barre, VT 05641`."""
+    """Write an address on one line: `1 Oak Street #2, Barre, VT 05641`.
+
+    A bare `2` is marked as the unit that it is, and a ZIP code gets back the zeros that it lost
+    in a spreadsheet, which took it for a number.
+    """
+    unit = f"#{unit}" if unit.isalnum() else unit
+    if postal_code.isdecimal() and len(postal_code) in (3, 4):
+        postal_code = postal_code.zfill(5)
     return f"{' '.join(filter(None, (street, unit)))}, {city}, {region} {postal_code}"
 
 

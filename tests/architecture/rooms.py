@@ -49,9 +49,10 @@ ROOMS = {
     ),
     "qualification": Room(
         stage=3,
-        pure=_names("addresses eligibility"),
-        verbs=_names("coverage letters locating ports qualify reach waitlist"),
-        reads=_names("judging"),
+        pure=_names("addresses eligibility sheets"),
+        verbs=_names("bulk_qualify coverage letters locating ports qualify reach waitlist"),
+        reads=_names("estimates judging"),
+        web=_names("bulk_api"),
     ),
     "ipam": Room(
         stage=3,
