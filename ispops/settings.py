@@ -297,6 +297,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "ispops.parties.schema.ApiSchema",
     "EXCEPTION_HANDLER": "ispops.parties.problems.problem_details",
     "PAGE_SIZE": 50,
+    "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -311,6 +312,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
         "Channel": "qualification.models.ServiceQualification.Channel",
+        "BulkQualificationState": "qualification.models.BulkQualification.State",
         "QualificationState": "qualification.models.ServiceQualification.State",
     },
 }

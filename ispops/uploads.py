@@ -153,7 +153,7 @@ class SizeLimit(FileUploadHandler):
         encoding: str | None = None,
     ) -> None:
         if content_length > settings.UPLOAD_MOST_BYTES:
-            raise RequestDataTooBig(f"Up to {in_megabytes(settings.UPLOAD_MOST_BYTES)} are taken.")
+            raise RequestDataTooBig(too_big_words())
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
         return raw_data
@@ -219,6 +219,11 @@ def harmless(value: str) -> str:
 def harmless_row(values: Sequence[str]) -> list[str]:
     """Return the values of a row, none of which a spreadsheet takes for a formula."""
     return [harmless(value) for value in values]
+
+
+def too_big_words() -> str:
+    """Say how much may be sent at once."""
+    return f"Up to {in_megabytes(settings.UPLOAD_MOST_BYTES)} can be sent at once."
 
 
 def in_megabytes(size: int) -> str:

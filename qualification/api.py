@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from ispops.errors import InvalidInput, NotFound
 from ispops.parties.models import Subscriber
-from ispops.parties.rest import calling_partner, idempotent
+from ispops.parties.rest import active_caller, idempotent
 from qualification import qualify, queries
 from qualification.models import QualifiedOffer, ServiceQualification
 
@@ -180,6 +180,4 @@ class OneServiceQualification(APIView):
 
 def _asker(request: Request) -> str:
     """Name who calls; a partner that is no longer active is refused."""
-    if hasattr(request.user, "partner"):
-        calling_partner(request)
-    return queries.asker_of(request.user)
+    return queries.asker_of(active_caller(request))

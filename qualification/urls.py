@@ -1,6 +1,6 @@
 from django.urls import path
 
-from qualification import api
+from qualification import api, bulk_api
 
 urlpatterns = [
     path(
@@ -12,5 +12,21 @@ urlpatterns = [
         "service_qualifications/<str:public_id>",
         api.OneServiceQualification.as_view(),
         name="service-qualification",
+    ),
+    path("bulk_qualifications", bulk_api.BulkQualifications.as_view(), name="bulk-qualifications"),
+    path(
+        "bulk_qualifications/<str:public_id>",
+        bulk_api.OneBulkQualification.as_view(),
+        name="bulk-qualification",
+    ),
+    path(
+        "bulk_qualifications/<str:public_id>/result",
+        bulk_api.Result.as_view(),
+        name="bulk-qualification-result",
+    ),
+    path(
+        "bulk_qualifications/<str:public_id>/cancellation",
+        bulk_api.Cancellation.as_view(),
+        name="bulk-qualification-cancellation",
     ),
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -28,7 +28,8 @@ FRAMEWORK_TITLES: Mapping[str, str] = {
     "not_found": NotFound.title,
     "method_not_allowed": "This address does not take that method",
     "not_acceptable": "Answers are application/json",
-    "unsupported_media_type": "Requests are application/json",
+    "unsupported_media_type": "This call does not take that type of body",
+    "too_big": "The body is too big",
     "parse_error": "The body is no valid JSON",
     "throttled": "Too many requests",
     "bad_request": "The request cannot be understood",
@@ -54,6 +55,8 @@ def problem_details(exception: Exception, context: Mapping[str, Any]) -> Respons
     elif isinstance(exception, exceptions.APIException):
         code = str(exception.default_code)
         problem = _framework(_CODES.get(code, code), exception.status_code, str(exception.detail))
+    elif isinstance(exception, RequestDataTooBig):
+        problem = _framework("too_big", 413, str(exception))
     elif words := hostile.what_is_wrong(exception):
         problem = _framework("bad_request", 400, words)
     else:

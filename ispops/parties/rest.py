@@ -4,16 +4,20 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from allauth.idp.oidc.internal.resources import is_resources_subset
 from allauth.idp.oidc.models import Token
-from django.core.exceptions import ValidationError
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, ValidationError
+from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.db import transaction
 from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
 from rest_framework import exceptions, permissions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,11 +26,15 @@ from ispops.errors import InvalidInput, Refusal
 from ispops.models import IdempotentAnswer
 from ispops.parties.models import Partner, User
 from ispops.parties.problems import problem_details
+from ispops.uploads import too_big_words
 
 __all__ = [
     "ApiTokenAuthentication",
+    "CsvAnswer",
+    "CsvParser",
     "HasScope",
     "NewestFirstCursor",
+    "active_caller",
     "calling_partner",
     "idempotent",
     "problem_details",
@@ -105,6 +113,45 @@ def calling_partner(request: Request) -> Partner:
     if partner is None or not partner.active:
         raise exceptions.PermissionDenied("This call is for partners.")
     return partner
+
+
+def active_caller(request: Request) -> User:
+    """Return who calls.
+
+    Raises:
+        PermissionDenied: it is the login of a partner that is no longer active.
+    """
+    if hasattr(request.user, "partner"):
+        calling_partner(request)
+    return cast(User, request.user)
+
+
+class CsvParser(BaseParser):
+    """Takes a body of text/csv for the field `file`, as if it had come in a form.
+
+    The other fields of the form come in the query.
+    """
+
+    media_type = "text/csv"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Raises `RequestDataTooBig` before anything of it is kept."""
+        request = parser_context["request"]
+        size = int(request.META.get("CONTENT_LENGTH") or 0)
+        if size > settings.UPLOAD_MOST_BYTES:
+            raise RequestDataTooBig(too_big_words())
+        file = TemporaryUploadedFile("body.csv", self.media_type, size, None)
+        while piece := stream.read(1 << 16):
+            file.write(piece)
+        file.seek(0)
+        return DataAndFiles(request.query_params, MultiValueDict({"file": [file]}))
+
+
+class CsvAnswer(JSONRenderer):
+    """Lets a call answer with text/csv; a problem is still JSON."""
+
+    media_type = "text/csv"
+    format = "csv"
 
 
 class NewestFirstCursor(CursorPagination):
@@ -191,8 +238,16 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
 
 
 def _fingerprint(request: Request) -> str:
-    body = json.dumps(request.data, sort_keys=True)
+    body = json.dumps(request.data, sort_keys=True, default=_digest)
     return hashlib.sha256(f"{request.method} {request.path} {body}".encode()).hexdigest()
+
+
+def _digest(file: UploadedFile) -> str:
+    """Return what stands for a file that came with the request: the same for the same content."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest
 
 
 def _first_answer(answer: IdempotentAnswer, fingerprint: str) -> Response:

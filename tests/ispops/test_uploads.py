@@ -179,7 +179,7 @@ def test_form_that_is_too_large_is_refused_before_it_is_read(settings: object) -
     settings.UPLOAD_MOST_BYTES = 1_000  # type: ignore[attr-defined]
     handler = uploads.SizeLimit()
     handler.handle_raw_input(io.BytesIO(), {}, 1_000, "x")
-    with pytest.raises(RequestDataTooBig, match="Up to 1 kB"):
+    with pytest.raises(RequestDataTooBig, match="Up to 1 kB can be sent at once"):
         handler.handle_raw_input(io.BytesIO(), {}, 1_001, "x")
 
 
