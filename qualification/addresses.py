@@ -7,8 +7,9 @@ How people write them is each country's own: an `AddressFormat`, in a module of
 import re
 import unicodedata
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Protocol
+
+from rapidfuzz.distance import OSA
 
 from ispops.errors import InvalidInput
 
@@ -58,6 +59,20 @@ class Address:
         return " ".join(filter(None, (f"{self.street}, {self.city},", self.region))) + " "
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How the key of an address begins that somebody is still typing.
+
+    Without a street number it is the key of a street, which is all of the key but the number.
+    """
+
+    key: str
+    has_number: bool
+    # How the unit begins, and the postal code, where they were typed before the rest.
+    unit: str = ""
+    postal_code: str = ""
+
+
 class AddressFormat(Protocol):
     """How one country writes addresses; a module of its name in `qualification.countries`.
 
@@ -79,14 +94,23 @@ class AddressFormat(Protocol):
     ) -> Address:
         """Read an address that comes in separate fields, as in a location list; it is whole."""
 
-    def prefixes(self, text: str) -> list[str]:
-        """Return how the key of the address may begin that somebody is still typing."""
+    def beginnings(self, text: str) -> list[Beginning]:
+        """Return how the key of the address may begin that somebody is still typing.
+
+        There may be several, the likeliest first; none when there is nothing to look for.
+        """
+
+    def essence(self, street_name: str) -> str:
+        """Return a street's name without the words that people leave out or mix up."""
 
     def lacking(self, part: str) -> AddressUnparseable:
         """Return the error that says that a part of an address is missing, and how to write one."""
 
     def display_form(self, street: str) -> str:
         """Write a street of the standard's form, with its number, as it is on an envelope."""
+
+    def without_number(self, street: str) -> str:
+        """Return a street, as people have it, without the street number."""
 
     def one_line(self, *, street: str, unit: str, city: str, region: str, postal_code: str) -> str:
         """Write the parts of an address, as people have them, on one line."""
@@ -104,14 +128,36 @@ def leading_number(street: str) -> int:
     return int(digits[0]) if digits else 0
 
 
-def is_misspelling(one: str, other: str) -> bool:
-    """Say whether two street names differ so little that one is the other, typed wrongly.
+def number_range(house_number: str) -> range | None:
+    """Return the numbers that a range such as `10-14` means; None for any other number.
 
-    Digits must agree: 11th Street is not 12th Street.
+    Both ends even, or both odd, is one side of the street.
     """
-    if re.sub(r"\D", "", one) != re.sub(r"\D", "", other):
-        return False
-    return one != other and SequenceMatcher(None, one, other).ratio() >= 0.85
+    ends = re.fullmatch(r"(\d{1,6})-(\d{1,6})", house_number)
+    if not ends or int(ends[1]) >= int(ends[2]):
+        return None
+    first, last = int(ends[1]), int(ends[2])
+    return range(first, last + 1, 2 if (last - first) % 2 == 0 else 1)
+
+
+def natural_order(text: str) -> list[tuple[int, str]]:
+    """Return what to sort by, so that #2 comes before #10."""
+    return [(int(part or 0), rest) for part, rest in re.findall(r"(\d*)(\D*)", text)]
+
+
+def likeness(asked: str, known: str) -> float:
+    """Say how much one name is like another that may be meant by it: 1 the same, 0 not at all.
+
+    One slip of the keyboard is forgiven in a short name and two in a longer one, which may be a
+    wrong, a missing, a doubled letter or two in the wrong order. Digits must agree: 11th Street is
+    not 12th Street.
+    """
+    if re.sub(r"\D", "", asked) != re.sub(r"\D", "", known):
+        return 0
+    shorter = min(len(asked), len(known))
+    forgiven = 0 if shorter < 3 else 1 if shorter < 7 else 2
+    slips = OSA.distance(asked, known, score_cutoff=forgiven)
+    return 1 - slips / (shorter + 1) if slips <= forgiven else 0
 
 
 def clean(text: str, *, empty: str) -> str:

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
-from qualification import countries, letters, waitlist
+from qualification import countries, gazetteer, letters, waitlist
 from qualification.models import (
     AccessNode,
     AccessPort,
@@ -47,10 +47,10 @@ class PremisesAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Premises], search_term: str
     ) -> tuple[QuerySet[Premises], bool]:
-        """Find an address by how it begins, from the index that the portal completes from."""
+        """Find an address by how it begins, from the indexes that the portal completes from."""
         begins = Q()
-        for prefix in countries.here().prefixes(search_term):
-            begins |= Q(match_key__startswith=prefix)
+        for begun in countries.here().beginnings(search_term):
+            begins |= gazetteer.beginning_with(begun)
         rows, has_duplicates = super().get_search_results(request, queryset, search_term)
         return (rows | queryset.filter(begins) if begins else rows), has_duplicates
 

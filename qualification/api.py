@@ -151,7 +151,7 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
         asked.is_valid(raise_exception=True)
         partner = hasattr(request.user, "partner")
         answer = qualify.qualify_address(
-            text=asked.validated_data.get("address", ""),
+            text=asked.validated_data.get("address"),
             premises_id=asked.validated_data.get("premises_id"),
             subscriber_kind=asked.validated_data["subscriber_kind"],
             channel=Channel.PARTNER if partner else Channel.CLIENT,

@@ -1,30 +1,90 @@
 """Finding the premises that an asker means: known, one of several, or made up from neighbours."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from statistics import median
+from typing import Any
 
-from ispops.errors import NotFound
-from qualification import addresses, countries, queries
+from ispops.errors import InvalidInput, NotFound
+from qualification import addresses, countries, gazetteer, queries
 from qualification.addresses import Address, AddressUnparseable
+from qualification.gazetteer import MOST_CANDIDATES, Nearby
 from qualification.models import Premises, ServiceQualification
 
 Confidence = ServiceQualification.Confidence
+# A point means the one place on it, or else the one place close to it.
+ON_SPOT_M = 5
+CLOSE_M = 40
+# So many places around a point are offered to pick from, first of those that can be seen from it.
+MOST_NEARBY = 20
+IN_SIGHT_M = 250
 _REVIEW = "We will confirm the address with you before we install anything."
+_MEANT = "Did you mean one of these?"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """What is known of where the asker means: a premises, or candidates, or neither.
 
-    The premises may be one that was made up and is not stored; `store` does that.
+    The premises may be one that was made up and is not stored; `store` does that. Candidates that
+    are not what was asked for, but alike or close, are `yellow`.
     """
 
     premises: Premises | None = None
     candidates: list[Premises] = field(default_factory=list)
+    # From the point that was asked for, in the order of the candidates; else empty.
+    distances_m: list[int] = field(default_factory=list)
     confidence: str = Confidence.GREEN
     remark: str = ""
+    asked_text: str = ""
+    latitude: Decimal | None = None
+    longitude: Decimal | None = None
+
+    @property
+    def to_choose_from(self) -> list[dict[str, str | int]]:
+        """The candidates as an answer keeps them."""
+        rows: list[dict[str, str | int]] = [
+            {"id": row.public_id, "address": str(row)} for row in self.candidates
+        ]
+        for row, metres in zip(rows, self.distances_m, strict=False):
+            row["distance_m"] = metres
+        return rows
+
+
+def find(
+    *,
+    text: str | None = None,
+    premises_id: str | None = None,
+    location_id: str | None = None,
+    latitude: Any = None,
+    longitude: Any = None,
+    as_written: bool = False,
+    at: datetime,
+) -> Place:
+    """Find the place that is named in one way of several; writes nothing.
+
+    Raises:
+        InvalidInput: none of them or several are given, or a value cannot be used.
+        AddressUnparseable: the text is no usable address; says what is missing.
+        NotFound: there is no place with this id.
+    """
+    by_point_given = latitude is not None or longitude is not None
+    ways = (text is not None, premises_id is not None, location_id is not None, by_point_given)
+    if sum(ways) != 1:
+        raise InvalidInput(
+            "Give one of these: an address, coordinates, a location id or a premises id.",
+            field="address",
+        )
+    if text is not None:
+        found = by_text(text, at, as_written=as_written)
+        return replace(found, asked_text=" ".join(text.split()))
+    if premises_id is not None:
+        return by_id(premises_id)
+    if location_id is not None:
+        return by_location(location_id)
+    return by_point(latitude, longitude)
 
 
 def by_id(premises_id: str) -> Place:
@@ -37,34 +97,81 @@ def by_id(premises_id: str) -> Place:
     premises = Premises.objects.filter(pk=key).first() if key else None
     if premises is None:
         raise NotFound("There is no place with this id.", field="premises_id")
-    return known(premises)
+    return replace(known(premises), asked_text=str(premises))
 
 
-def by_text(text: str, at: datetime) -> Place:
+def by_location(location_id: str) -> Place:
+    """Return the place with a location id of the FCC's fabric, or of the operator's own list.
+
+    Raises:
+        NotFound: there is no such place.
+    """
+    wanted = location_id.strip()
+    usable = 0 < len(wanted) <= 40 and wanted.isprintable()
+    premises = Premises.objects.filter(location_id=wanted).first() if usable else None
+    if premises is None:
+        raise NotFound("We know no place with this location id.", field="location_id")
+    return replace(known(premises), asked_text=f"Location {wanted}")
+
+
+def by_point(latitude: Any, longitude: Any) -> Place:
+    """Return the place at a point, or those around it to choose from; degrees of WGS 84.
+
+    Raises:
+        InvalidInput: a coordinate is missing, is no number, or lies outside the Earth.
+    """
+    north, east = degrees(latitude, "latitude", 90), degrees(longitude, "longitude", 180)
+    return replace(
+        _at_point(north, east), asked_text=f"{north}, {east}", latitude=north, longitude=east
+    )
+
+
+def degrees(value: Any, name: str, most: int) -> Decimal:
+    """Return a coordinate with the six decimals that are stored, some ten centimetres.
+
+    Raises:
+        InvalidInput: it is no number, or not from `-most` to `most`; names the field.
+    """
+    wrong = InvalidInput(f"Give the {name} in degrees from -{most} to {most}.", field=name)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise wrong
+    try:
+        number = Decimal(str(value))
+        if not (number.is_finite() and -most <= number <= most):
+            raise wrong
+        return number.quantize(Decimal("0.000001"))
+    except InvalidOperation as error:
+        raise wrong from error
+
+
+def by_text(text: str, at: datetime, *, as_written: bool = False) -> Place:
     """Find the place that an address means, or make one up from its neighbours; writes nothing.
+
+    Where a known place is spelt nearly so, it is offered; `as_written` says that the address is
+    right as it is.
 
     Raises:
         AddressUnparseable: the text is no usable address; says what is missing.
     """
     readings = countries.here().parse(text)
-    found = queries.premises_matching(readings)
-    if found:
-        return _among(found, readings, at)
+    found = gazetteer.premises_matching(readings)
+    if found and (place := _among(found, readings, at, as_written=as_written)):
+        return place
     asked = readings[0]
     if not asked.house_number:
         raise countries.here().lacking("house_number")
     if not asked.postal_code:
-        raise AddressUnparseable(
-            f"We do not know this address. Add the {countries.here().POSTAL_CODE}, so that we can "
-            "check the area.",
-            field="address",
-            missing="postal_code",
-        )
-    if alike := queries.near_misses(asked):
-        return Place(
-            candidates=alike, remark="We do not know this address. Did you mean one of these?"
-        )
-    return _by_neighbours(asked, queries.neighbours(asked), at)
+        return _without_postal_code(asked, as_written=as_written)
+    street = gazetteer.on_street(asked)
+    if street:
+        return _in_range(asked, street) or _by_neighbours(asked, street, at)
+    streets = gazetteer.streets_of([asked.postal_code])
+    alike = gazetteer.spelt_alike(asked, streets)
+    if alike and not as_written and (candidates := gazetteer.at_number(asked, alike)):
+        return _guessed(candidates)
+    # Where no place has the number, the street that is meant still tells the area.
+    near = gazetteer.of_street(alike[0]) if alike else []
+    return _by_neighbours(asked, near or streets, at)
 
 
 def store(place: Place) -> Place:
@@ -80,26 +187,41 @@ def store(place: Place) -> Place:
     return replace(place, premises=stored)
 
 
-def _among(found: list[Premises], readings: list[Address], at: datetime) -> Place:
-    """Choose among known places of the same street and number, the best of them first."""
+def _guessed(candidates: list[Premises], why: str = "We do not know this address.") -> Place:
+    return Place(
+        candidates=candidates[:MOST_CANDIDATES],
+        confidence=Confidence.YELLOW,
+        remark=f"{why} {_MEANT}",
+    )
+
+
+def _among(
+    found: list[Premises], readings: list[Address], at: datetime, *, as_written: bool
+) -> Place | None:
+    """Choose among known places of the same street and number, the best of them first.
+
+    None when only others' requests are alike, which are not shown to anybody.
+    """
+    listed = [row for row in found if row.source == Premises.Source.IMPORTED]
     for reading in readings:
-        here = [row for row in found if _fits(row, reading)]
-        exact = [row for row in here if row.unit == reading.unit]
-        if len(exact) == 1 and (reading.unit or len(here) == 1):
+        exact = [row for row in found if _fits(row, reading) and row.unit == reading.unit]
+        others = [row for row in listed if _fits(row, reading) and row not in exact]
+        if len(exact) == 1 and (reading.unit or not others):
             return known(exact[0])
     asked = readings[0]
-    building = [row for row in found if _fits(row, asked)]
+    building = [row for row in listed if _fits(row, asked)]
     if asked.unit and len({row.match_key for row in building}) == 1:
         remark = f"We know the building, but not {asked.unit} in it. {_REVIEW}"
         place = _new_premises(asked, building[0], at)
         return Place(place, confidence=Confidence.YELLOW, remark=remark)
-    remark = ""
-    if not any(_fits(row, reading) for row in found for reading in readings):
+    if not any(_fits(row, reading) for row in listed for reading in readings):
         name = countries.here().POSTAL_CODE
-        remark = f"The {name} is another one. Did you mean one of these?"
-    if len(found) > queries.MOST_CANDIDATES:
+        meant = listed and not as_written
+        return _guessed(listed, f"The {name} is another one.") if meant else None
+    remark = ""
+    if len(found) > MOST_CANDIDATES:
         remark = "There are more. Add the unit, such as #12, to the address."
-    return Place(candidates=found[: queries.MOST_CANDIDATES], remark=remark)
+    return Place(candidates=listed[:MOST_CANDIDATES], remark=remark)
 
 
 def _fits(row: Premises, reading: Address) -> bool:
@@ -115,11 +237,80 @@ def known(premises: Premises) -> Place:
     return Place(premises, confidence=Confidence.YELLOW, remark=remark)
 
 
+def _without_postal_code(asked: Address, *, as_written: bool) -> Place:
+    """Look for what a city's name or a street's name, if misspelt, may mean; else ask for more."""
+    if not as_written:
+        if elsewhere := gazetteer.in_other_cities(asked):
+            return _guessed(elsewhere)
+        streets = gazetteer.streets_of(gazetteer.postal_codes_of(asked))
+        if alike := gazetteer.at_number(asked, gazetteer.spelt_alike(asked, streets)):
+            return _guessed(alike)
+    raise AddressUnparseable(
+        f"We do not know this address. Add the {countries.here().POSTAL_CODE}, so that we can "
+        "check the area.",
+        field="address",
+        missing="postal_code",
+    )
+
+
+def _at_point(latitude: Decimal, longitude: Decimal) -> Place:
+    close = gazetteer.near(latitude, longitude, within_m=CLOSE_M, limit=MOST_CANDIDATES)
+    for reach in (ON_SPOT_M, CLOSE_M):
+        within = [place for place in close if place.distance_m <= reach]
+        if len(within) == 1:
+            return _closest(within[0])
+    around = (
+        close
+        or gazetteer.near(latitude, longitude, within_m=IN_SIGHT_M, limit=MOST_NEARBY)
+        or gazetteer.near(latitude, longitude, within_m=None, limit=MOST_NEARBY)
+    )
+    if not around:
+        return Place(remark="We know no address within a kilometer of this point.")
+    return Place(
+        candidates=[place.premises for place in around],
+        distances_m=[place.distance_m for place in around],
+        confidence=Confidence.YELLOW,
+        remark="These are the addresses closest to the point. Which one is it?",
+    )
+
+
+def _closest(place: Nearby) -> Place:
+    if place.distance_m <= ON_SPOT_M:
+        return Place(place.premises)
+    remark = f"This is the one address close to the point, {place.distance_m} m from it."
+    return Place(place.premises, remark=remark)
+
+
+def _in_range(asked: Address, street: list[Premises]) -> Place | None:
+    """Understand a range of numbers, as `10-14`: in what was asked for, or on the list."""
+    number = addresses.leading_number(asked.street)
+    if over := addresses.number_range(asked.house_number):
+        within = [
+            row
+            for row in street
+            if addresses.leading_number(row.match_key) in over
+            and not addresses.number_range(addresses.leading_part(row.match_key))
+        ]
+        if within:
+            within.sort(key=lambda row: addresses.natural_order(f"{row.match_key} {row.unit}"))
+            return _guessed(within, "We know single addresses there.")
+    for row in street:
+        over = addresses.number_range(addresses.leading_part(row.match_key))
+        if over and number in over and row.unit == asked.unit:
+            remark = f"We know this place as {row.street}. {_REVIEW}"
+            return Place(row, confidence=Confidence.YELLOW, remark=remark)
+    return None
+
+
 def _by_neighbours(asked: Address, near: list[Premises], at: datetime) -> Place:
-    """Accept an unknown address where a listed neighbour of its ZIP code is covered."""
-    near = [row for row in near if f", {asked.city}, " in row.match_key] or near
-    on_street = [row for row in near if f" {asked.street_name}, " in row.match_key]
-    guide = _nearest_number(asked, on_street) if on_street else _middle(near)
+    """Accept an unknown address where a listed neighbour of its postal code is covered.
+
+    `near` are places of its street, or of one spelt alike, or else one of each street around.
+    """
+    near = [row for row in near if row.h3_res8]
+    near = [row for row in near if row.locality_key.startswith(f"{asked.city}, ")] or near
+    on_street = len({row.street_key for row in near}) == 1
+    guide = _nearest_number(asked, near) if on_street else _middle(near)
     if guide is None or not queries.coverage_at(None, guide.h3_res8, at):
         return Place(remark=f"We do not deliver at unlisted addresses in {asked.postal_code} yet.")
     what = f"near {guide.street}" if on_street else f"in the middle of {asked.postal_code}"
@@ -130,10 +321,13 @@ def _by_neighbours(asked: Address, near: list[Premises], at: datetime) -> Place:
     )
 
 
-def _nearest_number(asked: Address, rows: list[Premises]) -> Premises:
-    def away(row: Premises) -> int:
+def _nearest_number(asked: Address, rows: Iterable[Premises]) -> Premises:
+    """Return the nearest neighbour; of two as near, that on the same side of the street."""
+    wanted = addresses.leading_number(asked.street)
+
+    def away(row: Premises) -> tuple[int, bool, str]:
         number = addresses.leading_number(row.match_key)
-        return abs(number - addresses.leading_number(asked.street))
+        return abs(number - wanted), number % 2 != wanted % 2, row.match_key
 
     return min(rows, key=away)
 

@@ -1,6 +1,7 @@
 """The verb of figures 1 to 3: can this place be served, by whom, how fast, at what price, when?"""
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -27,8 +28,12 @@ class OfferNotQualified(Refusal):
 @transaction.atomic
 def qualify_address(
     *,
-    text: str = "",
+    text: str | None = None,
     premises_id: str | None = None,
+    location_id: str | None = None,
+    latitude: Any = None,
+    longitude: Any = None,
+    as_written: bool = False,
     channel: str,
     asker: str = "",
     subscriber_kind: str = Subscriber.Kind.CONSUMER,
@@ -36,26 +41,32 @@ def qualify_address(
 ) -> ServiceQualification:
     """Answer what a place can have, and store the answer (figures 1 to 3; TM Forum TMF645).
 
-    The place is the address in `text`, or the premises with the public id `premises_id`, as after
-    picking one of several. All channels get the same answer; nothing is locked or reserved by it.
-    An address that is on no list, but whose neighbours are covered, becomes a premises that is to
-    be reviewed. `asker` is who may read the answer again; empty for a visitor.
+    The place is named in exactly one way: the address in `text`; the premises with the public id
+    `premises_id`, as after picking one of several; the place with `location_id`; or the point at
+    `latitude` and `longitude`. All channels get the same answer; nothing is locked or reserved by
+    it. An address that is on no list, but whose neighbours are covered, becomes a premises that is
+    to be reviewed; `as_written` says that it is not a known one misspelt. `asker` is who may read
+    the answer again; empty for a visitor.
 
     Raises:
         AddressUnparseable: the text is no usable address; says what is missing.
-        InvalidInput: `channel` or `subscriber_kind` is unknown.
-        NotFound: there is no premises with this id.
+        InvalidInput: `channel` or `subscriber_kind` is unknown, the place is named in no way or in
+            several, or a coordinate cannot be used.
+        NotFound: there is no place with this id.
     """
     if subscriber_kind not in Subscriber.Kind.values:
         raise InvalidInput("Choose consumer or business.", field="subscriber_kind")
     if channel not in ServiceQualification.Channel.values:
         raise InvalidInput("This channel is not known.", field="channel")
-    place = locating.by_id(premises_id) if premises_id else locating.by_text(text, at)
+    place = locating.find(
+        text=text, premises_id=premises_id, location_id=location_id, latitude=latitude,
+        longitude=longitude, as_written=as_written, at=at,
+    )  # fmt: skip
     place = locating.store(place)
     premises = place.premises
     judged = _judged(place, subscriber_kind, at)
     answer = ServiceQualification.objects.create(
-        asked_text=str(premises) if premises_id else " ".join(text.split()),
+        asked_text=place.asked_text,
         channel=channel,
         asker=asker,
         subscriber_kind=subscriber_kind,
@@ -66,7 +77,9 @@ def qualify_address(
         confidence=place.confidence,
         remark=place.remark,
         lines=judged.lines if judged else [],
-        candidates=[{"id": row.public_id, "address": str(row)} for row in place.candidates],
+        latitude=place.latitude,
+        longitude=place.longitude,
+        candidates=place.to_choose_from,
         asked_at=at,
         expires_at=at + settings.QUALIFICATION_VALID_FOR,
     )

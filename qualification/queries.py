@@ -1,17 +1,15 @@
-"""Reads of places, lines and answers; what an asker may see is decided here."""
+"""Reads of lines and answers; what an asker may see is decided here. Places: `gazetteer`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import IO, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Case, F, Func, IntegerField, OuterRef, Q, QuerySet, Value, When
+from django.db.models import F, Func, IntegerField, OuterRef, Q, QuerySet
 
 from ispops.catalog.models import ProductOffering
 from ispops.errors import NotFound
 from ispops.parties.models import Partner
-from qualification import addresses, countries
-from qualification.addresses import Address
 from qualification.models import (
     AccessPort,
     BulkQualification,
@@ -21,81 +19,8 @@ from qualification.models import (
     ServiceQualification,
 )
 
-# So many places are offered to pick from; more than anybody reads.
-MOST_CANDIDATES = 100
 # An answer counts free ports so far: whether a node is nearly full matters, and not how big it is.
 MOST_PORTS_COUNTED = 50
-
-
-def suggest(text: str, limit: int = 8) -> list[Premises]:
-    """Return places whose address begins like the text, for completion while typing.
-
-    Only what the location lists hold is shown, so that nobody learns which addresses others have
-    asked for; and nothing of a place but its address. Answered from the index of the keys.
-    """
-    begins = Q()
-    for prefix in countries.here().prefixes(text):
-        begins |= Q(match_key__startswith=prefix)
-    if not begins:
-        return []
-    found = Premises.objects.filter(begins, source=Premises.Source.IMPORTED)
-    return list(found.order_by("match_key", "unit")[:limit])
-
-
-def premises_matching(readings: Sequence[Address]) -> list[Premises]:
-    """Return the known places that an address may mean, best first; empty when there is none.
-
-    The street must be one of the readings' streets, and the ZIP code or the city must be theirs;
-    so a city by another of its names is found by its ZIP code, and a wrong ZIP code by the city.
-    One query, by the index of the keys.
-    """
-    place = Q()
-    for reading in readings:
-        begins = Q(match_key__startswith=f"{reading.street}, ")
-        if reading.postal_code:
-            place |= begins & Q(postal_code=reading.postal_code)
-        if reading.city:
-            place |= Q(match_key__startswith=reading.key_before_postal_code)
-    units = {reading.unit for reading in readings if reading.unit}
-    found = Premises.objects.filter(place).annotate(
-        other_unit=Case(When(unit__in=units, then=0), default=1, output_field=IntegerField())
-    )
-    rows = list(found.order_by("other_unit", "match_key", "unit")[: MOST_CANDIDATES + 1])
-    return sorted(rows, key=lambda row: _distance(row, readings))
-
-
-def near_misses(address: Address) -> list[Premises]:
-    """Return known places of the same street number and ZIP code whose street is spelt alike."""
-    rows = Premises.objects.filter(
-        postal_code=address.postal_code,
-        match_key__startswith=f"{address.house_number} ",
-        source=Premises.Source.IMPORTED,
-    ).order_by("match_key", "unit")[:500]
-    wanted = address.street_name
-    return [
-        row
-        for row in rows
-        if addresses.is_misspelling(
-            row.match_key.partition(", ")[0].removeprefix(f"{address.house_number} "), wanted
-        )
-    ][:MOST_CANDIDATES]
-
-
-def neighbours(address: Address, limit: int = 200) -> list[Premises]:
-    """Return listed places of the same ZIP code that have an area, those of its street first."""
-    on_street = f" {address.street_name}, "
-    return list(
-        Premises.objects.filter(postal_code=address.postal_code, source=Premises.Source.IMPORTED)
-        .exclude(h3_res8="")
-        .annotate(
-            elsewhere=Case(
-                When(match_key__contains=on_street, then=Value(0)),
-                default=Value(1),
-                output_field=IntegerField(),
-            )
-        )
-        .order_by("elsewhere", "match_key")[:limit]
-    )
 
 
 def coverage_at(
@@ -173,21 +98,6 @@ def asked_by(asker: str) -> QuerySet[ServiceQualification]:
     if not asker:
         return ServiceQualification.objects.none()
     return ServiceQualification.objects.filter(asker=asker).select_related("premises")
-
-
-def _distance(row: Premises, readings: Sequence[Address]) -> tuple[int, ...]:
-    """Rank a place: first by the parts that differ from a reading, then by the reading's rank."""
-    street = row.match_key.partition(", ")[0]
-    return min(
-        (
-            int(bool(reading.postal_code) and reading.postal_code != row.postal_code),
-            int(reading.unit != row.unit),
-            int(not row.match_key.startswith(f"{street}, {reading.city}, ")),
-            rank,
-        )
-        for rank, reading in enumerate(readings)
-        if reading.street == street
-    )
 
 
 def files_of(asker: str) -> QuerySet[BulkQualification]:

@@ -281,8 +281,7 @@ def _is_to_be_asked(entry: WaitlistEntry, at: datetime) -> bool:
 def _ask(entry: WaitlistEntry, at: datetime) -> ServiceQualification:
     first = entry.qualification
     return qualify.qualify_address(
-        text="" if first.premises else first.asked_text,
-        premises_id=first.premises.public_id if first.premises else None,
+        **first.place_again,
         subscriber_kind=first.subscriber_kind,
         channel=ServiceQualification.Channel.PORTAL,
         asker=ASKER,

@@ -48,6 +48,13 @@ class AddressForm(PortalForm):
     # Set when a suggestion was chosen: the very place, instead of a text to be matched.
     premises = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """The place that was asked for, in the words of the verb."""
+        if premises := self.cleaned_data["premises"]:
+            return {"premises_id": premises}
+        return {"text": self.cleaned_data["address"]}
+
 
 class LabelDayForm(PortalForm):
     """The day whose labels are wanted; empty is now."""

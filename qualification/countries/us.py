@@ -6,6 +6,7 @@ key however it was written. An `AddressFormat`; pure.
 """
 
 import re
+from dataclasses import replace
 
 from scourgify import normalize_address_record
 from scourgify.address_constants import (
@@ -16,7 +17,13 @@ from scourgify.address_constants import (
 )
 from scourgify.exceptions import AddressNormalizationError
 
-from qualification.addresses import Address, AddressUnparseable, clean, leading_part
+from qualification.addresses import (
+    Address,
+    AddressUnparseable,
+    Beginning,
+    clean,
+    leading_part,
+)
 
 _ORDINALS = (
     *("FIRST", "SECOND", "THIRD", "FOURTH", "FIFTH", "SIXTH", "SEVENTH", "EIGHTH", "NINTH"),
@@ -55,6 +62,7 @@ _UNIT_AT_END = re.compile(
     + r")\b\.? *#? *|# *)(?P<number>[A-Z0-9][A-Z0-9-]*(?: [A-Z0-9])?))$"
 )
 _ZIP_AT_END = re.compile(r"^(?:(?P<rest>.*?)[ ,]+)?(?P<zip>\d{5})(?:[- ]?\d{4})?$")
+_ZIP_FIRST = re.compile(r"(?P<zip>\d{5})(?:-\d{4})?(?:[ ,]+(?P<rest>.*))?$")
 _PO_BOX = re.compile(r"\b(?:P ?O ?(?:BOX|BX)|POST(?:AL)? OFFICE BOX|POB)\b *#?\d*")
 _COUNTRY_AT_END = re.compile(r"[ ,]+(?:USA|UNITED STATES(?: OF AMERICA)?)$")
 _WORDS_FOR_PARTS = {
@@ -158,6 +166,12 @@ def display_form(street: str) -> str:
     return " ".join(word if word in DIRECTIONS else word.capitalize() for word in street.split())
 
 
+def without_number(street: str) -> str:
+    """Return a street as people have it without its number: `Oak Street`."""
+    number, _, name = street.partition(" ")
+    return name if name and leading_part(number.upper()) else street
+
+
 def one_line(*, street: str, unit: str, city: str, region: str, postal_code: str) -> str:
     """Write an address on one line: `1 Oak Street #2, Barre, VT 05641`.
 
@@ -170,31 +184,64 @@ def one_line(*, street: str, unit: str, city: str, region: str, postal_code: str
     return f"{' '.join(filter(None, (street, unit)))}, {city}, {region} {postal_code}"
 
 
-def prefixes(text: str) -> list[str]:
+def essence(street_name: str) -> str:
+    """Return a street's name without its directions and its kind: `E OAK ST` is `OAK`."""
+    words = street_name.split()
+    for left_out in (DIRECTIONS, STREET_TYPES):
+        if len(words) > 1 and words[-1] in left_out:
+            words.pop()
+    if len(words) > 1 and words[0] in DIRECTIONS:
+        words.pop(0)
+    return " ".join(words)
+
+
+def beginnings(text: str) -> list[Beginning]:
     """Return how the key of the address may begin that somebody is still typing.
 
-    The last word may be half a word, and the comma between street and city may be left out, so
-    there are several beginnings; at most eight. None when the text holds nothing to look for.
+    The last word may be half a word, the comma between street and city may be left out, the ZIP
+    code may come first and the street number may still lack, so there are several beginnings.
     """
     try:
         typed = _clean(text)
     except AddressUnparseable:
         return []
+    found = _beginnings(typed)
+    if first := _ZIP_FIRST.match(typed):
+        there = _beginnings(first["rest"] or "")
+        # A number alone begins too many keys to be looked for in one place.
+        if not any(" " in begun.key or not begun.has_number for begun in there):
+            there = [Beginning("", has_number=False)]
+        found += [replace(begun, postal_code=first["zip"]) for begun in there]
+    return found
+
+
+def _beginnings(typed: str) -> list[Beginning]:
     street, comma, rest = typed.partition(",")
-    if not leading_part(street):
+    street, unit = _take_unit(street)
+    has_number = bool(leading_part(street))
+    if not has_number:
+        street = f"1 {street}"  # What follows is then put into form as a street is.
+    words = street_form(street).split()
+    if not typed or (len(words) < 2 and not has_number):
         return []
     if comma:
         parts = [_short_form(part) for part in rest.split(",")]
-        begun = street_form(_take_unit(street)[0])
         # The unit may stand between street and city, so the last part may be the city alone.
-        return [f"{begun}, {ending}" for ending in dict.fromkeys((", ".join(parts), parts[-1]))]
-    words = street_form(street).split()
+        endings = dict.fromkeys((", ".join(parts), parts[-1]))
+        keys = [f"{' '.join(words)}, {ending}" for ending in endings]
+    else:
+        keys = _keys_without_comma(words, street.split()[-1])
+    return [
+        Beginning(key if has_number else key.removeprefix("1 "), has_number, unit) for key in keys
+    ]
+
+
+def _keys_without_comma(words: list[str], last: str) -> list[str]:
+    """Return the keys that may be meant when the comma before the city may still come, or lack."""
     begun = " ".join(words[:-1])
-    endings = {words[-1], *_completions(street.split()[-1])}
-    found = [f"{begun} {ending}".strip() for ending in sorted(endings)][:4]
+    found = [f"{begun} {end}".strip() for end in sorted({words[-1], *_completions(last)})][:4]
     commas = range(max(2, len(words) - 4), len(words))
-    found += [f"{' '.join(words[:cut])}, {' '.join(words[cut:])}" for cut in commas]
-    return found
+    return found + [f"{' '.join(words[:cut])}, {' '.join(words[cut:])}" for cut in commas]
 
 
 def _clean(text: str) -> str:

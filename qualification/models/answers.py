@@ -1,5 +1,7 @@
 """What was promised to whoever asked."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 
@@ -95,6 +97,15 @@ class ServiceQualification(PublicIdModel):
 
     def __str__(self) -> str:
         return f"{self.asked_text}: {self.get_state_display()}"
+
+    @property
+    def place_again(self) -> dict[str, Any]:
+        """The place of this answer, as `qualify_address` is told of it when it is asked again."""
+        if self.premises:
+            return {"premises_id": self.premises.public_id}
+        if self.latitude is not None:
+            return {"latitude": self.latitude, "longitude": self.longitude}
+        return {"text": self.asked_text}
 
 
 class QualifiedOffer(models.Model):

@@ -4,13 +4,24 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import StrIndex, Substr
 
 from ispops.catalog.models import Technology
 from ispops.db import Effective, PublicIdModel
 from ispops.money import AmountField
 from ispops.parties.models import Partner
 from qualification import countries
+
+
+def _key_after(mark: str) -> models.GeneratedField:
+    """Return a column with what follows a mark in the key, for an index to begin with."""
+    start = StrIndex(F("match_key"), Value(mark)) + len(mark)
+    return models.GeneratedField(
+        expression=Substr(F("match_key"), start),
+        output_field=models.CharField(max_length=300, db_collation="C"),
+        db_persist=True,
+    )
 
 
 class Premises(PublicIdModel):
@@ -28,12 +39,16 @@ class Premises(PublicIdModel):
     unit = models.CharField(max_length=40, blank=True, default="")
     city = models.CharField(max_length=100)
     region = models.CharField(max_length=2)
-    postal_code = models.CharField(max_length=10)
+    postal_code = models.CharField(max_length=10, db_collation="C")
     # The address in its country's standard form without the unit; see `addresses.Address`.
-    match_key = models.CharField(max_length=300)
+    # In the collation in which an index serves both its beginnings and its order.
+    match_key = models.CharField(max_length=300, db_collation="C")
+    # The key without the street number, and without the street.
+    street_key = _key_after(" ")
+    locality_key = _key_after(", ")
     latitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
     longitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
-    h3_res8 = models.CharField(max_length=15, blank=True, default="", db_index=True)
+    h3_res8 = models.CharField(max_length=15, blank=True, default="")
     source = models.CharField(max_length=10, choices=Source, default=Source.IMPORTED)
     created_at = models.DateTimeField()
 
@@ -54,16 +69,15 @@ class Premises(PublicIdModel):
             ),
         ]
         indexes = [
+            # The key itself is served by the index of `premises_address_once`.
+            models.Index(fields=["postal_code", "street_key"], name="premises_by_postal_code"),
             models.Index(
-                fields=["match_key"],
-                opclasses=["varchar_pattern_ops"],
-                name="premises_by_address_prefix",
+                fields=["street_key"], condition=Q(source="imported"), name="premises_by_street"
             ),
             models.Index(
-                fields=["postal_code", "match_key"],
-                opclasses=["varchar_pattern_ops", "varchar_pattern_ops"],
-                name="premises_by_postal_code",
+                fields=["locality_key"], condition=Q(source="imported"), name="premises_by_locality"
             ),
+            models.Index(fields=["h3_res8", "latitude"], name="premises_by_place"),
         ]
 
     def __str__(self) -> str:

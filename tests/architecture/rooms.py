@@ -51,7 +51,7 @@ ROOMS = {
         stage=3,
         pure=_names("addresses eligibility sheets"),
         verbs=_names("bulk_qualify coverage letters locating ports qualify reach waitlist"),
-        reads=_names("estimates judging"),
+        reads=_names("estimates gazetteer judging"),
         web=_names("bulk_api"),
     ),
     "ipam": Room(

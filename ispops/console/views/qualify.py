@@ -37,7 +37,7 @@ def ask(request: HttpRequest) -> HttpResponse:
         user: User = request.user  # type: ignore[assignment]
         try:
             answer = verbs.qualify_address(
-                text=text,
+                text=None if premises_id else text,
                 premises_id=premises_id,
                 channel=ServiceQualification.Channel.CSR,
                 asker=f"user_{user.pk}",

@@ -13,8 +13,9 @@ from ispops.portal.forms import AddressForm, WaitlistForm
 from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
 from qualification import qualify, waitlist
+from qualification.gazetteer import suggest
 from qualification.models import ServiceQualification
-from qualification.queries import asker_of, suggest
+from qualification.queries import asker_of
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -34,8 +35,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def _qualify(request: HttpRequest, form: AddressForm) -> ServiceQualification:
     subscriber = subscriber_of(request.user)
     return qualify.qualify_address(
-        text=form.cleaned_data["address"],
-        premises_id=form.cleaned_data["premises"] or None,
+        **form.place,
         channel=ServiceQualification.Channel.PORTAL,
         asker=asker_of(request.user),
         subscriber_kind=subscriber.kind if subscriber else "consumer",

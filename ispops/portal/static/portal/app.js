@@ -65,10 +65,14 @@ for (const combo of document.querySelectorAll("[data-combo]")) {
   };
 
   const choose = (option) => {
-    input.value = option.dataset.text;
     chosen.value = option.dataset.id;
+    input.value = option.dataset.text;
     close();
     input.focus();
+    if (chosen.value) return;
+    /* A street: its number is typed next, before it. */
+    input.value = ` ${option.dataset.text}`;
+    input.setSelectionRange(0, 0);
   };
 
   const mark = (option) => {
