@@ -46,7 +46,7 @@ chromium: install
 	@$(BIN)/python tests/chromium.py
 
 run: install  ## Start everything; Ctrl-C stops it (PORT=8000, DATABASE_URL, REDIS_URL)
-	@ISPOPS_DEMO=$${ISPOPS_DEMO:-1} $(BIN)/python -m ispops.supervisor
+	@exec env ISPOPS_DEMO=$${ISPOPS_DEMO:-1} $(BIN)/python -m ispops.supervisor
 
 test: check chromium  ## Check everything and run all tests (TESTS="tests/ipam -k lease")
 	@$(BIN)/pytest -q -n 2 --dist loadgroup $(TESTS)

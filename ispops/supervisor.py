@@ -29,6 +29,8 @@ READY_SECONDS = 90
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0
 LOG_BYTES_KEPT = 10 * 1024 * 1024
+# As ispops.demo.people knows them, which cannot be imported before the settings can be read.
+PARTNER_PORT, DEFAULT_PARTNER_PORT = "DEMO_PARTNER_PORT", 8099
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,8 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     demo = os.environ.get("ISPOPS_DEMO", "") in {"1", "true", "yes", "on"}
     running.enter_context(embedded.lock_folder(data_dir))
     listener = running.enter_context(listen(port))
+    if demo:
+        _require_partner_port()
 
     servers = embedded.missing_servers(data_dir)
     for server in servers:
@@ -211,7 +215,7 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
         child.start()
     kept: list[Keepable] = [*servers, *children]
     keepers = [Keeper(one, _say) for one in kept]
-    _wait_until_ready(port, keepers)
+    _wait_until_ready(port, keepers, data_dir / "logs")
 
     _say(f"\nReady after {time.monotonic() - started_at:.0f} s: http://127.0.0.1:{port}/")
     if demo:
@@ -228,22 +232,28 @@ def _announce_stop(kind: type[BaseException] | None, *_: object) -> None:
         _say("\nStopping ...")
 
 
-def _port() -> int:
-    text = os.environ.get("PORT") or "8000"
+def _port(variable: str = "PORT", usual: int = 8000) -> int:
+    text = os.environ.get(variable) or str(usual)
     if not text.isdigit() or not 0 < int(text) < 65536:
-        raise embedded.CannotStart(f"PORT={text} is no port: give a number from 1 to 65535.")
+        raise embedded.CannotStart(f"{variable}={text} is no port: give a number from 1 to 65535.")
     return int(text)
 
 
-def listen(port: int) -> socket.socket:
+def listen(port: int, variable: str = "PORT") -> socket.socket:
     """Take a loopback port, or any free one for 0. Raises `CannotStart`."""
     try:
         return socket.create_server(("127.0.0.1", port), backlog=256)
     except OSError as error:
         raise embedded.CannotStart(
             f"Port {port} cannot be used ({os.strerror(error.errno or 0)}): stop the program that "
-            f"uses it, or choose another, for example: make run PORT={port % 65535 + 1}"
+            f"uses it, or choose another, for example: make run {variable}={port % 65535 + 1}"
         ) from error
+
+
+def _require_partner_port() -> None:
+    """The partners' server takes its port itself, and late. Without it no order would ever be
+    confirmed; worse, another demonstration's partners would get our webhooks."""
+    listen(_port(PARTNER_PORT, DEFAULT_PARTNER_PORT), PARTNER_PORT).close()
 
 
 def _prepare(environment: Mapping[str, str], data_dir: Path) -> None:
@@ -272,13 +282,15 @@ def _prepare(environment: Mapping[str, str], data_dir: Path) -> None:
 
 def _reason(text: str) -> str:
     """The line of a traceback, or of a command's own complaint, that says what happened."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Refusal)\b", line)]
-    return (telling or lines or ["no reason given"])[-1]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    # Not every exception's name ends in Error; none is indented, or shouts as PostgreSQL's DETAIL.
+    telling = [line for line in lines if re.match(r"(\w+\.)*[A-Z]\w*[a-z]\w*(:|$)", line)]
+    return (telling or lines or ["no reason given"])[-1].strip()
 
 
-def _wait_until_ready(port: int, keepers: list[Keeper]) -> None:
+def _wait_until_ready(port: int, keepers: list[Keeper], logs: Path) -> None:
     """Raises `CannotStart` when a process keeps dying, or when the time is over."""
+    lacking = "it does not answer"
     here = requests.Session()
     here.trust_env = False  # a proxy does not know this machine's loopback address
     for _ in _ticks(READY_SECONDS):
@@ -292,9 +304,19 @@ def _wait_until_ready(port: int, keepers: list[Keeper]) -> None:
             answer = here.get(f"http://127.0.0.1:{port}/readyz", timeout=5)
             if answer.status_code == 200:
                 return
+            lacking = _lacking(answer)
     raise embedded.CannotStart(
-        f"http://127.0.0.1:{port}/readyz did not answer well in {READY_SECONDS} s: see the logs."
+        f"The product is not ready after {READY_SECONDS} s ({lacking}): see the logs in {logs}."
     )
+
+
+def _lacking(answer: requests.Response) -> str:
+    """What `/readyz` says is not well, as `redis: does not answer`."""
+    try:
+        checks = answer.json()["checks"]
+        return "; ".join(f"{name}: {c['detail']}" for name, c in checks.items() if not c["ok"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {answer.status_code}"
 
 
 def _ticks(seconds: float) -> Iterator[None]:

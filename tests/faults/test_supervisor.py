@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("processes")]
 class Supervisor:
     """A `python -m ispops.supervisor` in a folder of its own, as a person would start it."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    command: tuple[str, ...] = (sys.executable, "-m", "ispops.supervisor")
+
+    def __init__(self, folder: Path, port: int, **variables: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         environment = {
             name: value
@@ -33,10 +35,11 @@ class Supervisor:
             if name not in {"DATABASE_URL", "REDIS_URL", databases.RUN_VARIABLE}
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ispops.supervisor"],
+            self.command,
             cwd=databases.REPOSITORY,
             env=environment
-            | {"ISPOPS_DATA_DIR": str(folder), "PORT": str(port), "ISPOPS_DEMO": "0"},
+            | {"ISPOPS_DATA_DIR": str(folder), "PORT": str(port), "ISPOPS_DEMO": "0"}
+            | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -73,6 +76,10 @@ class Supervisor:
         found = re.search(r"Ready after (\d+) s", self.said)
         assert found is not None
         return float(found[1])
+
+
+class Make(Supervisor):
+    command = ("make", "run")
 
 
 @pytest.fixture
@@ -139,6 +146,33 @@ def test_a_busy_port_is_one_line(tmp_path: Path) -> None:
         assert supervisor.status() == 1
     assert supervisor.said.count("\n") == 1
     assert supervisor.said.startswith(f"Port {port} cannot be used (Address already in use)")
+
+
+def test_a_busy_port_of_the_partners_is_one_line(tmp_path: Path, port: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = other.getsockname()[1]
+        supervisor = Supervisor(tmp_path, port, ISPOPS_DEMO="1", DEMO_PARTNER_PORT=str(busy))
+        assert supervisor.status() == 1
+    assert supervisor.said.count("\n") == 1
+    assert supervisor.said.startswith(f"Port {busy} cannot be used (Address already in use)")
+    assert f"make run DEMO_PARTNER_PORT={busy + 1}" in supervisor.said
+
+
+def test_ending_make_ends_everything(tmp_path: Path, port: int) -> None:
+    make = Make(tmp_path, port)
+    make.wait_for("Starting Redis")
+    family = make.family()
+    assert "postgres" in " ".join(" ".join(process.cmdline()) for process in family)
+    make.end(signal.SIGTERM)
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert "Stopped" in make.said
+
+
+def test_a_setting_that_is_missing_is_named(tmp_path: Path, port: int) -> None:
+    supervisor = Supervisor(tmp_path, port, SECRET_KEY="", DEBUG="0")
+    assert supervisor.status() == 1
+    assert "SECRET_KEY is not set" in supervisor.said.splitlines()[-1]
+    assert "Traceback" not in supervisor.said
 
 
 def test_a_second_one_on_the_same_folder_is_one_line(tmp_path: Path, port: int) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import requests
 
 from ispops import embedded, supervisor
+from ispops.demo import people
 from ispops.supervisor import Keeper
 
 
@@ -111,5 +115,39 @@ def test_the_reason_is_found_in_a_traceback() -> None:
         "\tIs the server running on that host?\n"
     )
     assert supervisor._reason(text) == "django.db.utils.OperationalError: connection refused"
+    text = (
+        "Traceback (most recent call last):\n"
+        "KeyError: 'prepare'\n"
+        "During handling of the above exception, another exception occurred:\n"
+        "django.core.exceptions.ImproperlyConfigured: SECRET_KEY is not set.\n"
+    )
+    assert supervisor._reason(text).endswith("ImproperlyConfigured: SECRET_KEY is not set.")
+    text = "psycopg2.errors.UniqueViolation: duplicate key value\nDETAIL:  Key (id)=(1) exists.\n"
+    assert supervisor._reason(text).endswith("UniqueViolation: duplicate key value")
     assert supervisor._reason("CommandError: no") == "CommandError: no"
     assert supervisor._reason("\n") == "no reason given"
+
+
+def test_what_is_lacking_is_named() -> None:
+    answer = requests.Response()
+    answer.status_code = 503
+    answer._content = (
+        b'{"ready": false, "checks": {"database": {"ok": true, "detail": "answers"},'
+        b' "redis": {"ok": false, "detail": "does not answer; the log says why"}}}'
+    )
+    assert supervisor._lacking(answer) == "redis: does not answer; the log says why"
+    answer._content = b"<h1>Bad gateway</h1>"
+    assert supervisor._lacking(answer) == "status 503"
+
+
+def test_a_product_that_never_gets_ready_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "READY_SECONDS", 0.1)
+    port = embedded.free_port()
+    with pytest.raises(embedded.CannotStart, match=r"\(it does not answer\): see the logs in /"):
+        supervisor._wait_until_ready(port, [], tmp_path)
+
+
+def test_the_partners_port_is_the_demonstrations() -> None:
+    assert supervisor.DEFAULT_PARTNER_PORT == people.DEFAULT_PARTNER_PORT
