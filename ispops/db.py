@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Self, TypeVar
 
 import uuid_utils.compat
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
@@ -135,7 +135,13 @@ def decrypt(text: str) -> str:
     Raises:
         InvalidToken: none of the keys fits, or the text was changed.
     """
-    return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(text).decode()
+    try:
+        return _fernet(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(text).decode()
+    except InvalidToken as error:
+        raise InvalidToken(
+            "A secret in the database was encrypted with another key: add that key to "
+            "FIELD_ENCRYPTION_KEYS, or set SECRET_KEY to what it was then."
+        ) from error
 
 
 class EncryptedTextField(models.TextField):

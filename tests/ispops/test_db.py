@@ -203,7 +203,7 @@ class TestEncryptedText:
         settings.FIELD_ENCRYPTION_KEYS = ["new"]
         assert Partner.objects.get().webhook_secret == "sesame"
         settings.FIELD_ENCRYPTION_KEYS = ["lost"]
-        with pytest.raises(InvalidToken):
+        with pytest.raises(InvalidToken, match="add that key to FIELD_ENCRYPTION_KEYS"):
             Partner.objects.get()
 
 

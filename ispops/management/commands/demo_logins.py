@@ -39,4 +39,4 @@ class Command(BaseCommand):
 
 
 def _row(title: str, name: str, secret: str, page: str) -> str:
-    return f"  {title:<14} {name:<21} {secret:<18} {page}"
+    return f"  {title:<14} {name:<21} {secret:<22} {page}"
