@@ -43,11 +43,14 @@ class Program:
     sockets: tuple[int, ...] = ()
 
 
-def programs(*, listener: socket.socket, data_dir: Path, demo: bool) -> list[Program]:
+def programs(
+    *, listener: socket.socket, data_dir: Path, demo: bool, partners: socket.socket | None = None
+) -> list[Program]:
     """The processes of the product, in the order in which they are stopped.
 
     The web server gets the listening socket from its parent: so the port stays ours while the web
-    server is started again, and callers wait instead of being refused.
+    server is started again, and callers wait instead of being refused. So does the partners' server
+    of a demonstration; without `partners` it takes the port of DEMO_PARTNER_PORT itself.
     """
     python = sys.executable
     web = "-m gunicorn ispops.wsgi:application --preload --worker-class gthread"
@@ -67,7 +70,9 @@ def programs(*, listener: socket.socket, data_dir: Path, demo: bool) -> list[Pro
         Program("worker", [python, *worker.split()], stop_seconds=20),
     ]
     if demo:
-        table.append(Program("bsp", [python, "-m", "ispops.demo.bsp_server"]))
+        sockets = (partners.fileno(),) if partners else ()
+        bsp = [python, "-m", "ispops.demo.bsp_server", *map(str, sockets)]
+        table.append(Program("bsp", bsp, sockets=sockets))
     return table
 
 
@@ -188,8 +193,7 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     demo = os.environ.get("ISPOPS_DEMO", "") in {"1", "true", "yes", "on"}
     running.enter_context(embedded.lock_folder(data_dir))
     listener = running.enter_context(listen(port))
-    if demo:
-        _require_partner_port()
+    partners = running.enter_context(_listen_for_partners()) if demo else None
 
     servers = embedded.missing_servers(data_dir)
     for server in servers:
@@ -205,7 +209,7 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     }
     _prepare(environment, data_dir)
 
-    table = programs(listener=listener, data_dir=data_dir, demo=demo)
+    table = programs(listener=listener, data_dir=data_dir, demo=demo, partners=partners)
     children = [Child(program, environment, data_dir / "logs") for program in table]
     for child in reversed(children):
         running.callback(child.stop)
@@ -250,10 +254,10 @@ def listen(port: int, variable: str = "PORT") -> socket.socket:
         ) from error
 
 
-def _require_partner_port() -> None:
-    """The partners' server takes its port itself, and late. Without it no order would ever be
-    confirmed; worse, another demonstration's partners would get our webhooks."""
-    listen(_port(PARTNER_PORT, DEFAULT_PARTNER_PORT), PARTNER_PORT).close()
+def _listen_for_partners() -> socket.socket:
+    """Without its port the partners' server could confirm no order; worse, the partners of another
+    demonstration would get our webhooks."""
+    return listen(_port(PARTNER_PORT, DEFAULT_PARTNER_PORT), PARTNER_PORT)
 
 
 def _prepare(environment: Mapping[str, str], data_dir: Path) -> None:

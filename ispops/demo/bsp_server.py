@@ -4,8 +4,9 @@ A process of its own that knows nothing of the product but its published API, as
 program would: it verifies the signed webhooks, answers at once, and then confirms each service
 order with a token of its own. Faults can be switched on by `POST /demo/faults`.
 
-It listens on 127.0.0.1, port DEMO_PARTNER_PORT (8099). The product is at ISPOPS_BASE_URL; the
-credentials are in DEMO_PARTNERS_FILE, by default `demo_partners.json` in ISPOPS_DATA_DIR.
+It listens on 127.0.0.1, port DEMO_PARTNER_PORT (8099), or on a socket that its parent has opened,
+whose number is its one argument. The product is at ISPOPS_BASE_URL; the credentials are in
+DEMO_PARTNERS_FILE, by default `demo_partners.json` in ISPOPS_DATA_DIR.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -178,10 +180,19 @@ def read_partners(path: Path, base_url: str) -> dict[str, Partner]:
     }
 
 
-def make_server(partners: dict[str, Partner], port: int) -> ThreadingHTTPServer:
-    """Return a server on loopback that is bound but does not serve yet; port 0 is any free one."""
+def make_server(
+    partners: dict[str, Partner], port: int, listener: socket.socket | None = None
+) -> ThreadingHTTPServer:
+    """Return a server on loopback that is bound but does not serve yet; port 0 is any free one.
+
+    A `listener` is taken as it is, and the port is its own.
+    """
     handler = type("BoundHandler", (Handler,), {"partners": partners})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler, bind_and_activate=listener is None)
+    if listener is not None:
+        server.socket.close()
+        server.socket = listener
+        server.server_address = listener.getsockname()
     server.daemon_threads = True
     return server
 
@@ -197,11 +208,12 @@ def main() -> NoReturn:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     folder = Path(os.environ.get("ISPOPS_DATA_DIR") or ".data")
     path = Path(os.environ.get("DEMO_PARTNERS_FILE") or folder / "demo_partners.json")
+    listener = socket.socket(fileno=int(sys.argv[1])) if len(sys.argv) > 1 else None
     port = int(os.environ.get("DEMO_PARTNER_PORT") or 8099)
     base_url = os.environ.get("ISPOPS_BASE_URL") or "http://127.0.0.1:8000"
     try:
         partners = read_partners(path, base_url)
-        server = make_server(partners, port)
+        server = make_server(partners, port, listener)
     except FileNotFoundError:
         sys.exit(f"Error: {path} is missing. Run `manage.py load_demo` first.")
     except OSError as error:

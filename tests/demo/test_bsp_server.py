@@ -310,33 +310,51 @@ def test_the_server_imports_nothing_of_django() -> None:
     assert done.returncode == 0
 
 
-def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start(folder: Path, port: int, *sockets: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ispops.demo.bsp_server"],
+        [sys.executable, "-m", "ispops.demo.bsp_server", *map(str, sockets)],
         cwd=REPOSITORY,
+        pass_fds=sockets,
         env={"ISPOPS_DATA_DIR": str(folder), "DEMO_PARTNER_PORT": str(port), "PATH": "/usr/bin",
              "ISPOPS_BASE_URL": "http://127.0.0.1:9"},
         stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
-def test_it_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     known = {"name": "Cinebox", "kind": "bsp", "client_id": "cinebox", "client_secret": "s",
              "webhook_secret": SECRET}  # fmt: skip
     (tmp_path / "demo_partners.json").write_text(json.dumps({"cinebox": known}))
+    return tmp_path
+
+
+def answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=1).ok
+    except requests.RequestException:
+        return False
+
+
+def test_it_serves_on_a_socket_that_its_parent_keeps(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for _ in range(2):
+            process = start(folder, 1, listener.fileno())
+            try:
+                until(lambda: answers(port), seconds=20)
+            finally:
+                process.terminate()
+                process.communicate(timeout=10)
+
+
+def test_it_runs_as_a_process_of_its_own(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = start(tmp_path, port)
+    process = start(folder, port)
     try:
-
-        def answers() -> bool:
-            try:
-                return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=1).ok
-            except requests.RequestException:
-                return False
-
-        until(answers, seconds=20)
-        second = start(tmp_path, port)
+        until(lambda: answers(port), seconds=20)
+        second = start(folder, port)
         _, said = second.communicate(timeout=20)
         assert second.returncode == 1
         assert said.decode().strip().startswith(f"Error: port {port} cannot be used")
