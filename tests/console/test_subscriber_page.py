@@ -108,6 +108,7 @@ def test_traffic_and_the_session_are_shown(world: World, csr: Client) -> None:
     assert "Online" in page
     assert "100.64.0.9" in page
     assert "3.1 GB metered" in page
+    assert "Usage, 3.1 GB" in page, "the running bill says of how much"
 
 
 def test_what_partners_were_asked_and_how_they_know_the_subscriber(

@@ -120,3 +120,15 @@ def test_ids_inside_a_text_are_shortened_there() -> None:
 def test_addresses_lose_the_length_that_only_says_so() -> None:
     assert console.address("100.64.0.9/32") == "100.64.0.9"
     assert console.address("2001:db8::/56") == "2001:db8::/56"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "written"),
+    [
+        (3_100_000_000, "byte", "3.1 GB"),
+        (1, "minute", "1 minute"),
+        (1_300, "minute", "1,300 minutes"),
+    ],
+)
+def test_use_is_counted_in_its_unit(quantity: int, unit: str, written: str) -> None:
+    assert console.counted(quantity, unit) == written

@@ -121,6 +121,14 @@ def volume(value: int | None) -> str:
 
 
 @register.filter
+def counted(quantity: int, unit: str) -> str:
+    """Write how much was used: bytes as a volume, anything else as a count of its unit."""
+    if unit == "byte":
+        return volume(quantity)
+    return f"{quantity:,} {unit}" if quantity == 1 else f"{quantity:,} {unit}s"
+
+
+@register.filter
 def speed(kbps: int | None) -> str:
     """Write a speed in the unit people know: 300 Mbit/s, 1 Gbit/s."""
     if kbps is None:
