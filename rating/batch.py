@@ -139,7 +139,7 @@ class Batch:
         price = self.tariff.usage_price(row.offering_id, row.started_at, row.currency, row.unit)
         if price is None:
             if self.tariff.has_usage_price(row.offering_id, row.started_at, row.currency):
-                return Fault("no_price", f"There is no price for a {row.unit} of this product.")
+                return Fault("no_price", f"This product has no price by the {row.unit}.")
             return None
         if row.service_id is None:
             return Fault("no_service", "The use names no service to count it for.")

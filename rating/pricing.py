@@ -219,7 +219,7 @@ def price_usage(
         raise AmountTooLarge(f"{after} {price.unit} cost more than can be stored")
     tiers, parts = _tiers(price, before, after, old, new)
     text = (
-        f"{quantity:,} {price.unit} after {before:,} in the period: "
+        f"{quantity:,} {price.unit}{'' if quantity == 1 else 's'} after {before:,} in the period: "
         f"{' + '.join(parts) or _NOTHING[quantity > 0]}; "
         f"{words(owes)} - {words(owed)} = {words(owes - owed)}"
     )

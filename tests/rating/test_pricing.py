@@ -99,7 +99,7 @@ def test_an_allowance_is_free_and_then_tiers_count_from_its_end() -> None:
     assert over.net == 10 * 2 * CENT + 5 * CENT
     assert over.explanation["tiers"][0] == {"allowance": 100, "units": 5}
     assert over.explanation["arithmetic"] == (
-        "20 minute after 95 in the period: 5 included + 10 x 0.02 + 5 x 0.01; 0.25 - 0.00 = 0.25"
+        "20 minutes after 95 in the period: 5 included + 10 x 0.02 + 5 x 0.01; 0.25 - 0.00 = 0.25"
     )
 
 
@@ -108,7 +108,7 @@ def test_the_explanation_names_rule_version_and_arithmetic() -> None:
     assert step.explanation == {
         "rule": "usage",
         "price_version": "p1",
-        "arithmetic": "4 minute after 3 in the period: 4 x 0.02; 0.14 - 0.06 = 0.08",
+        "arithmetic": "4 minutes after 3 in the period: 4 x 0.02; 0.14 - 0.06 = 0.08",
         "before": 3,
         "after": 7,
         "tiers": [{"up_to": None, "units": 4, "amount": "0.02"}],

@@ -291,7 +291,7 @@ class TestRating:
         assert rate() == 1
         use = Usage.objects.get()
         assert (use.state, use.error_code) == ("error", "no_price")
-        assert "hour" in use.error
+        assert use.error == "This product has no price by the hour."
         assert (of_use(ada), UsageCounter.objects.count()) == ([], 0)
 
     def test_a_price_that_makes_no_sense_stops_nothing_else(
