@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ipam.models import Allocation, ExtraAddress
+from ipam.models import Allocation, ExtraAddress, OverallocationRequest
 
 
 @dataclass(slots=True)
@@ -16,13 +16,19 @@ class Device:
     ipv4: list[str] = field(default_factory=list)
     ipv6: list[str] = field(default_factory=list)
     since: datetime | None = None
-    # It waits in the walled garden for the answer to a request.
+    # It is in the walled garden, and stays there until it asks again.
     waits: bool = False
+    # Its request for one address more has no answer yet.
+    asks: bool = False
     extra: ExtraAddress | None = None
 
 
-def devices_of(held: Iterable[Allocation], extras: Iterable[ExtraAddress]) -> list[Device]:
-    """Join allocations and extra addresses to devices, by line and name.
+def devices_of(
+    held: Iterable[Allocation],
+    extras: Iterable[ExtraAddress],
+    requests: Iterable[OverallocationRequest] = (),
+) -> list[Device]:
+    """Join allocations, extra addresses and open requests to devices, by line and name.
 
     An extra address whose device is away is a device too: it is still paid for.
     """
@@ -32,6 +38,9 @@ def devices_of(held: Iterable[Allocation], extras: Iterable[ExtraAddress]) -> li
         (device.ipv4 if row.family == 4 else device.ipv6).append(_plain(row.address))
         device.since = min(device.since or row.allocated_at, row.allocated_at)
         device.waits = device.waits or not row.counts
+    asking = {(request.holder.service_ref, request.device) for request in requests}
+    for key in asking & devices.keys():
+        devices[key].asks = True
     for extra in extras:
         if extra.ended_at is None:
             _device(devices, extra.holder.service_ref, extra.device).extra = extra

@@ -75,7 +75,8 @@ def arrange(offers: Iterable[QualifiedOffer]) -> Answer:
             answer.bundles.append(offer)
         elif offer.offering.kind == _KINDS.BSP:
             answer.products.append(offer)
-        else:
+        elif offer.offering.addon_type == ProductOffering.Addon.EXTRA_ADDRESS:
+            # The only add-on that a subscriber can get: nobody is shown what cannot be had.
             answer.addons.append(offer)
     # The fastest network first: that is what most people came to ask.
     answer.networks = sorted(networks.values(), key=_best_speed, reverse=True)

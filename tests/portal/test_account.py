@@ -1,7 +1,8 @@
 """The account: overview, usage, shop, purchases, bills, and whose they are."""
 
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from ipam.models import AddressServer
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
 from ispops.parties.models import Subscriber
+from ispops.portal.templatetags.portal import span
 from provisioning import accounting, partner_orders
 from provisioning.models import Service
 from rating import billing, usage
@@ -160,6 +162,12 @@ def test_usage_is_shown_by_day_and_against_what_is_included(
     assert (bar["max"], bar["value"], bar["class"]) == ("100", "50", "")
     assert found.all("svg", role="img")
     assert found.all("table")
+
+
+def test_a_little_use_is_not_said_to_be_none(owner: Client, line: Service, now: datetime) -> None:
+    assert "0 % used" in page(owner.get("/account/usage/")).text
+    use(line, down=10**9, up=0, at=now)
+    assert "Less than 1 % used" in page(owner.get("/account/usage/")).text
 
 
 @pytest.mark.parametrize(
@@ -320,6 +328,13 @@ def test_the_running_bill_shows_lines_and_charges(
         assert said in found.text, said
     assert found.all("a", href=f"/account/charges/{charge.public_id}/")
     assert "There is none yet" in found.text
+
+
+def test_a_span_of_days_names_a_single_day_once() -> None:
+    start = datetime(2026, 11, 25, 20, tzinfo=UTC)
+    for hours, days in ((1, "Nov 25, 2026"), (24, "Nov 25, 2026 to Nov 26, 2026")):
+        words = re.sub("<[^>]+>", "", span(start, start + timedelta(hours=hours)))
+        assert words == days
 
 
 @pytest.fixture

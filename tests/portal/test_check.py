@@ -1,16 +1,17 @@
 """Figure 1: asking what an address can have."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import time_machine
 from django.core.cache import cache
 from django.test import Client
 
+from ispops.catalog import publishing
 from ispops.portal import limits
 from qualification.models import Premises, ServiceQualification, WaitlistEntry
 from tests.portal.pages import page
-from tests.small_isp import SmallIsp
+from tests.small_isp import SmallIsp, priced
 
 pytestmark = pytest.mark.django_db
 
@@ -42,11 +43,13 @@ def test_a_known_address_leads_to_offers_with_prices(client: Client, house: Prem
         "USD 60.00 a month",
         "USD 49.00 once",
         "1 TB included, then USD 10.00 for each started 50 GB",
+        "No limit on data",
         "Ready in about 5 days",
         "Fibre and films",
         "Extra address",
     ):
         assert said in found.text, said
+    assert found.text.count("No limit on data") == 2, "each DSL plan, and not the bundle"
     codes = {button["value"] for button in found.all("button", name="offering")}
     assert codes == {"fibre-500", "dsl-25", "dsl-6", "fibre-and-films"}
 
@@ -121,6 +124,21 @@ def test_what_is_not_available_has_a_reason(client: Client, isp: SmallIsp) -> No
     for offer in refused:
         assert offer.reason in found.text
         assert not found.all("button", name="offering", value=offer.offering.code)
+
+
+def test_what_nobody_can_order_is_not_shown(
+    client: Client, isp: SmallIsp, before: datetime
+) -> None:
+    static = publishing.create_offering(
+        code="static-address", name="Static address", kind="addon", addon_type="static_address",
+        at=before,
+    )  # fmt: skip
+    priced(static, "9", before)
+    asked = ask(client, str(isp.oak_1))
+    assert asked.offers.filter(eligible=True, offering=static).exists()
+    found = page(client.get(f"/check/{asked.public_id}/"))
+    assert "Static address" not in found.text
+    assert "An extra address is offered there when a device asks" in found.text
 
 
 def test_an_answer_that_has_expired_cannot_be_ordered_from(client: Client, house: Premises) -> None:

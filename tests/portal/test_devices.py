@@ -82,6 +82,9 @@ def test_accepting_lets_the_device_in_and_can_be_stopped(
     assert (extra.device, extra.ended_at) == (SECOND, None)
     asked.refresh_from_db()
     assert (asked.state, asked.decided_by) == ("granted", "subscriber")
+    waits = page(owner.get("/account/devices/"))
+    assert "Extra address, once it asks again" in waits.text
+    assert "Waiting for an answer" not in waits.text
     assert connect(line, server, SECOND, now) == "granted"
 
     found = page(owner.get("/account/devices/"))
@@ -99,8 +102,11 @@ def test_accepting_lets_the_device_in_and_can_be_stopped(
 
 
 def test_declining_charges_nothing(owner: Client, asked: OverallocationRequest) -> None:
+    assert "Waiting for an answer" in page(owner.get("/account/devices/")).text
     said = page(owner.post(answer_url(asked), {"answer": "decline"}, follow=True))
     assert "nothing is charged" in said.text
+    assert "Not let in: the plan's addresses are in use" in said.text
+    assert "Waiting for an answer" not in said.text
     assert not ExtraAddress.objects.exists()
     asked.refresh_from_db()
     assert asked.state == "denied"

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client
 
@@ -70,6 +71,15 @@ def test_a_wrong_code_is_said_at_the_field(client: Client) -> None:
     assert asked.all("form", id="resend")
     found = page(client.post("/accounts/confirm-email/", {"code": "ZZZZZZ"}))
     assert found.all("a", href="#id_code")
+    assert "Error: Confirm your e-mail address" in found.text
+
+
+def test_buttons_for_an_address_are_shown_where_they_do_something(
+    owner: Client, ada: Subscriber
+) -> None:
+    assert not page(owner.get("/accounts/email/")).all("button", name="action_remove")
+    EmailAddress.objects.create(user=ada.users.get(), email="second@example.com")
+    assert page(owner.get("/accounts/email/")).all("button", name="action_remove")
 
 
 def test_a_demonstration_tells_where_its_mail_is(client: Client, settings: Any) -> None:

@@ -1,8 +1,10 @@
 """`manage.py load_demo`: the demonstration's ISP, by the verbs of a real one."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
@@ -10,7 +12,7 @@ from django.utils import timezone
 from ispops.demo import catalogue, coverage, network, people, places
 
 # The ISP has been in business for a while, so that whatever happens has a price.
-OPENED = datetime(2025, 1, 1, tzinfo=UTC)
+OPENED = datetime(2025, 1, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
 
 
 class Command(BaseCommand):

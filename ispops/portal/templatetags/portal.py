@@ -96,6 +96,14 @@ def last_day(end: datetime) -> str:
     return day((_local(end) - timedelta(microseconds=1)).date())
 
 
+@register.simple_tag
+def span(start: datetime, end: datetime) -> str:
+    """Show the days of a span that ends before `end`; a single day once."""
+    first, last = day(start), last_day(end)
+    one_day = _local(start).date() == (_local(end) - timedelta(microseconds=1)).date()
+    return first if one_day else format_html("{} to {}", first, last)
+
+
 @register.inclusion_tag("portal/parts/field.html")
 def field(bound: Any, size: str = "") -> dict[str, Any]:
     """Show a field of a form with its label, its hint and what is wrong with it."""

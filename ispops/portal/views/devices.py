@@ -63,9 +63,14 @@ def _current_extras(subscriber: Subscriber, at: datetime) -> list[ExtraAddress]:
 def devices(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show every device with its addresses, and what waits for an answer."""
     now = timezone.now()
-    rows = devices_of(addresses_of(subscriber), _current_extras(subscriber, now))
+    waiting = open_questions(subscriber, now)
+    rows = devices_of(
+        addresses_of(subscriber),
+        _current_extras(subscriber, now),
+        [question.request for question in waiting],
+    )
     context = {
-        "waiting": open_questions(subscriber, now),
+        "waiting": waiting,
         "answered": queries.answered_requests(subscriber)[:10],
         "lines": _by_line(list(lines_of(subscriber)), rows),
     }
