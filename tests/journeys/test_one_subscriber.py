@@ -83,9 +83,9 @@ def _sees_what_the_address_can_have(page: Page) -> None:
     expect(page.get_by_text("on the network of Harbor Fiber")).to_be_visible()
     expect(page.get_by_text("on the network of Tidewater Cable")).to_be_visible()
     expect(page.get_by_role("article", name="Cable 200")).to_contain_text("USD 45.00")
+    picture(page, "offers")
     page.get_by_text("What is not available here, and why").click()
     expect(page.get_by_text("It is for businesses only.").first).to_be_visible()
-    picture(page, "offers")
 
 
 def _registers(page: Page, email: str) -> None:
