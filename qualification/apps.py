@@ -10,6 +10,7 @@ class QualificationConfig(AppConfig):
         roles.CSR: (
             "view_*",
             "add_servicequalification",
+            "add_bulkqualification",
             "add_waitlistentry",
             "change_waitlistentry",
         ),

@@ -8,13 +8,16 @@ _TONES = {
         "qualified", "rated",
     },
     "busy": {
-        "acknowledged", "awaiting", "in_progress", "pending", "qualified_with_construction",
-        "ready", "received", "reserved",
+        "acknowledged", "awaiting", "confirm_with_provider", "in_progress", "pending",
+        "qualified_with_construction", "queued", "ready", "received", "reserved", "running",
     },
     "warn": {
         "choose", "expired", "held", "quarantined", "restricted", "suspended", "timed_out",
     },
-    "bad": {"denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked"},
+    "bad": {
+        "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked",
+        "unusable",
+    },
 }  # fmt: skip
 
 

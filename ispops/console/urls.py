@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from django.urls import URLPattern, path
 
 from ispops.console import guard
-from ispops.console.views import orders, overallocation, qualify, subscribers
+from ispops.console.views import bulk, orders, overallocation, qualify, subscribers
 
 if TYPE_CHECKING:
     from ispops.console.sites import ConsoleSite
@@ -17,6 +17,7 @@ WORK_FALLOUT = "provisioning.work_fallout"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
 DECIDE_REQUESTS = "ipam.change_overallocationrequest"
 QUALIFY = "qualification.add_servicequalification"
+SEE_FILES = "qualification.view_bulkqualification"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
 REPLAY = "parties.replay_webhookdelivery"
 
@@ -60,6 +61,10 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         DECIDE_REQUESTS,
     ),
     ("qualify/", qualify.ask, "console_qualify", QUALIFY),
+    ("qualify/files/", bulk.listing, "console_bulk", SEE_FILES),
+    ("qualify/files/<str:ref>/", bulk.page, "console_bulk_file", SEE_FILES),
+    ("qualify/files/<str:ref>/answers/", bulk.answers, "console_bulk_answers", SEE_FILES),
+    ("qualify/files/<str:ref>/cancel/", bulk.cancel, "console_cancel_bulk", bulk.SEND),
     ("qualify/<str:ref>/", qualify.result, "console_qualification", QUALIFY),
     ("qualify/<str:ref>/order/", qualify.order, "console_place_order", ORDER_ON_BEHALF),
     ("webhooks/<str:ref>/replay/", subscribers.replay_webhook, "console_replay", REPLAY),

@@ -33,6 +33,10 @@ MAY_OPEN = {
     "console_qualify": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_qualification": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_place_order": NETWORK_DESK,
+    "console_bulk": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_bulk_file": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_bulk_answers": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_cancel_bulk": NETWORK_DESK,
     "console_replay": {roles.OPERATIONS},
 }
 POSTS = {
@@ -43,6 +47,7 @@ POSTS = {
     "console_accept_request",
     "console_decline_request",
     "console_place_order",
+    "console_cancel_bulk",
     "console_replay",
 }
 
@@ -60,6 +65,9 @@ def address_of(name: str, world: World) -> str:
         "console_decline_request": [world.request.public_id],
         "console_qualification": [world.stuck.qualification.public_id],
         "console_place_order": [world.stuck.qualification.public_id],
+        "console_bulk_file": [f"blk_{'0' * 32}"],
+        "console_bulk_answers": [f"blk_{'0' * 32}"],
+        "console_cancel_bulk": [f"blk_{'0' * 32}"],
         "console_replay": [f"msg_{'0' * 32}"],
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))

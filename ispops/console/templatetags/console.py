@@ -33,6 +33,7 @@ _PAGES = {
     "ord": "admin:console_order",
     "sub": "admin:console_subscriber",
     "qlf": "admin:console_qualification",
+    "blk": "admin:console_bulk_file",
 }
 
 
