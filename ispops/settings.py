@@ -323,6 +323,11 @@ QUALIFICATION_VALID_FOR = timedelta(days=30)
 # Rows of one file of addresses, and files of one asker that are not done yet.
 BULK_MOST_ROWS = int(os.environ.get("BULK_MOST_ROWS", "500000"))
 BULK_MOST_OPEN = 3
+# How long a port is kept for whoever begins to register, and for how long staff may keep one.
+PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
+PORT_HELD_BY_STAFF_FOR = timedelta(days=7)
+# Of so many ports of a node visitors may hold one at once; of a smaller node one, too.
+PORTS_TO_ONE_HOLD = 10
 ENTITLEMENT_CONFIRMED_WITHIN = timedelta(
     seconds=int(os.environ.get("ENTITLEMENT_TIMEOUT_SECONDS", "900"))
 )

@@ -16,9 +16,9 @@ from ispops.parties.models import Subscriber, User
 from provisioning import execution, plan, services
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
 from provisioning.transitions import ORDER
-from qualification import qualify
+from qualification import ports, qualify
 from qualification.eligibility import in_mbits
-from qualification.models import CoverageArea, QualifiedOffer, ServiceQualification
+from qualification.models import QualifiedOffer, ServiceQualification
 
 Kind = ProductOffering.Kind
 
@@ -259,15 +259,16 @@ def _require_carried(lines: Sequence[_Line]) -> None:
     """See that the plan which was chosen carries the products that were chosen beside it.
 
     The qualification judged them by the best line at the address, and an aggregated plan as one.
+    A product that staff promised by hand is theirs to answer for.
     """
     access = next(line for line in lines if line.offering.kind == Kind.ACCESS)
     for line in lines:
         product = line.offering
-        if line.bundle is not None or product.kind != Kind.BSP:
+        if line.bundle is not None or product.kind != Kind.BSP or line.offer.overridden:
             continue
         if product.needs_download_kbps > (access.offer.download_kbps or 0):
             lacking = f"needs {in_mbits(product.needs_download_kbps)}"
-        elif product.needs_low_latency and _is_slow_to_answer(access.offer):
+        elif product.needs_low_latency and access.offer.low_latency is False:
             lacking = "needs a line with a short response time"
         else:
             continue
@@ -277,12 +278,6 @@ def _require_carried(lines: Sequence[_Line]) -> None:
             field="offering_codes",
             offering=product.code,
         )
-
-
-def _is_slow_to_answer(offer: QualifiedOffer) -> bool:
-    """Say whether the line that was promised is known to have a long response time."""
-    slow = CoverageArea.objects.filter(low_latency=False)
-    return offer.coverage_id is not None and slow.filter(pk=offer.coverage_id).exists()
 
 
 def _install_days(line: _Line) -> int:
@@ -304,7 +299,7 @@ def _create_items(
         premises=premises,
         created_at=at,
     )
-    services.take_port(line=main, at=at)
+    _take_port(order, main, access.offer, at)
     return [
         ProductOrderItem.objects.create(
             order=order,
@@ -319,6 +314,19 @@ def _create_items(
         )
         for line in lines
     ]
+
+
+def _take_port(order: ProductOrder, line: Service, offer: QualifiedOffer, at: datetime) -> None:
+    """Take the line's port; without one an order stands only where staff promised it by hand, or
+    where the network itself said that it delivers. What to do then, the step finds out."""
+    try:
+        services.take_port(line=line, qualification=order.qualification, at=at)
+    except ports.NotReached:
+        if offer.coverage_id is not None:
+            raise
+    except ports.NoFreePort:
+        if not offer.overridden:
+            raise
 
 
 def _create_tasks(order: ProductOrder, items: Sequence[ProductOrderItem], at: datetime) -> None:

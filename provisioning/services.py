@@ -13,7 +13,7 @@ from provisioning import partner_orders
 from provisioning.models import AaaCredential, Service, ServiceOrder, ServicePeriod
 from provisioning.transitions import SERVICE
 from qualification import ports
-from qualification.models import AccessPort
+from qualification.models import AccessPort, ServiceQualification
 
 # A period has a length: what ends in the moment it began lasts this long.
 SHORTEST = timedelta(microseconds=1)
@@ -40,11 +40,16 @@ def create_carried_service(
     )
 
 
-def take_port(*, line: Service, at: datetime) -> AccessPort | None:
-    """Hold a port for a line; the one that it has, if it has one. None where none are counted.
+def take_port(
+    *, line: Service, at: datetime, qualification: ServiceQualification | None = None
+) -> AccessPort | None:
+    """Take a port for a line; the one that it has, if it has one. None where none are counted.
+
+    One that is held for `qualification`, the answer that was ordered from, comes first.
 
     Raises:
-        NoFreePort: all ports at the premises are taken.
+        NoFreePort: all ports at the premises are taken, or held for others.
+        NotReached: no list says that the network reaches the premises.
     """
     plan = line.offering
     if plan.provider is None or plan.technology is None:
@@ -54,6 +59,7 @@ def take_port(*, line: Service, at: datetime) -> AccessPort | None:
         provider=plan.provider,
         technology=plan.technology,
         service_ref=line.public_id,
+        qualification=qualification,
         at=at,
     )
 

@@ -17,6 +17,8 @@ from django.template.loader import render_to_string
 from ipam import allocation
 from provisioning import partner_orders, plan, services
 from provisioning.models import AaaCredential, OrderTask, Service, ServiceOrder
+from qualification import ports
+from qualification.models import QualifiedOffer
 
 # The letters of a login: no vowels, so no words, and none that are mistaken for another.
 _LOGIN_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
@@ -31,9 +33,31 @@ class Outcome:
 
 
 def reserve_port(task: OrderTask, at: datetime) -> Outcome:
-    """Hold a port of the access node for the line; the placing of the order took it already."""
-    port = services.take_port(line=_service(task), at=at)
+    """Hold a port of the access node for the line; the placing of the order took it already.
+
+    Where the place is on no list, because staff promised the line by hand or the network itself
+    said that it delivers, there is no port to take. A node that is full is for a person to see to.
+    """
+    offer = _offer(task)
+    try:
+        port = services.take_port(
+            line=_service(task), qualification=task.order.qualification, at=at
+        )
+    except ports.NotReached:
+        if offer.coverage_id is not None:
+            raise
+        return Outcome(_without_port(offer))
     return Outcome(f"{port} is taken." if port else "This network counts no ports here.")
+
+
+def _without_port(offer: QualifiedOffer) -> str:
+    if offer.overridden:
+        reason = offer.qualification.override_reason
+        return (
+            f"No port was taken, because {offer.provider_name} is on no list for this place. "
+            f"The line was promised by hand: {reason}"
+        )
+    return f"No port was taken: {offer.provider_name} said that it delivers, and counts its own."
 
 
 def open_address_holder(task: OrderTask, at: datetime) -> Outcome:
@@ -119,6 +143,13 @@ def welcome(task: OrderTask, at: datetime) -> Outcome:
         headers={"Message-ID": f"<welcome-{task.order.public_id}@{domain}>"},
     ).send()
     return Outcome(f"A welcome was mailed to {line.subscriber.email}.")
+
+
+def _offer(task: OrderTask) -> QualifiedOffer:
+    """Return the promise that a step works for; every step of an order has one."""
+    if task.item is None:
+        raise ValueError(f"step {task.pk} has no promise to keep")
+    return task.item.offer
 
 
 def _service(task: OrderTask) -> Service:

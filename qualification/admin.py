@@ -5,6 +5,7 @@ from typing import Any, cast
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
@@ -19,6 +20,7 @@ from qualification.models import (
     ServiceQualification,
     WaitlistEntry,
 )
+from qualification.models.places import is_free
 
 
 def _actor(request: HttpRequest) -> User:
@@ -70,7 +72,7 @@ class AccessNodeAdmin(ReadOnlyAdmin):
             .get_queryset(request)
             .annotate(
                 total_ports=Count("ports"),
-                free_ports=Count("ports", filter=Q(ports__service_ref__isnull=True)),
+                free_ports=Count("ports", filter=is_free(timezone.now(), through="ports__")),
             )
         )
 
@@ -85,10 +87,10 @@ class AccessNodeAdmin(ReadOnlyAdmin):
 
 @admin.register(AccessPort)
 class AccessPortAdmin(ReadOnlyAdmin):
-    list_display = ("node", "number", "service_ref", "taken_at")
+    list_display = ("node", "number", "service_ref", "taken_at", "held_for", "held_until")
     list_filter = ("node__provider", ("service_ref", admin.EmptyFieldListFilter))
     list_select_related = ("node",)
-    search_fields = ("service_ref", "node__name")
+    search_fields = ("service_ref", "held_for", "node__name")
     ordering = ("node", "number")
 
 

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from ispops.catalog.models import ProductOffering, Technology
 from provisioning.models import ProductOrderItem, Service
 from qualification import eligibility
-from qualification.models import CoverageArea
 
 
 def offers_on(line: Service, offerings: Iterable[ProductOffering]) -> dict[int, eligibility.Offer]:
-    """Judge offerings on a line by its plan's speed and by what its network reaches there.
+    """Judge offerings on a line by its plan's speed and by what was promised of its network.
 
     Returns an offer for each, by the offering's key. One query; the line's offering and its
     subscriber are read with it or cost one each.
@@ -43,24 +42,23 @@ def _product(offering: ProductOffering) -> eligibility.Product:
 
 
 def _network(line: Service, plan: eligibility.Product) -> eligibility.Line:
-    """Return what the network was promised to reach at the line's end; the plan's speed and a
-    short response time where the promise names no coverage."""
+    """Return what was promised of the line; the plan's speed and a short response time where it
+    came by no promise."""
     item = (
-        ProductOrderItem.objects.filter(service=line, offer__coverage__isnull=False)
-        .select_related("offer__coverage")
+        ProductOrderItem.objects.filter(service=line)
+        .select_related("offer")
         .order_by("-pk")
         .first()
     )
-    coverage: CoverageArea | None = item.offer.coverage if item else None
+    offer = item.offer if item else None
     technology = line.offering.technology or Technology.OTHER
     return eligibility.Line(
-        key=coverage.pk if coverage else 0,
+        key=offer.coverage_id or 0 if offer else 0,
         provider=line.offering.provider_id or 0,
         provider_name=str(line.offering.provider or ""),
         technology=technology,
         technology_name=str(Technology(technology).label),
-        max_download_kbps=coverage.max_download_kbps if coverage else plan.download_kbps,
-        max_upload_kbps=coverage.max_upload_kbps if coverage else plan.upload_kbps,
-        low_latency=coverage.low_latency if coverage else True,
-        loop_length_m=coverage.loop_length_m if coverage else None,
+        max_download_kbps=offer.download_kbps or 0 if offer else plan.download_kbps,
+        max_upload_kbps=offer.upload_kbps or 0 if offer else plan.upload_kbps,
+        low_latency=offer is None or offer.low_latency is not False,
     )

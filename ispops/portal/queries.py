@@ -13,7 +13,7 @@ from ispops.portal.access import own
 from provisioning.models import ProductOrder, Service
 from provisioning.queries import lines_of
 from provisioning.transitions import CLOSED_ORDER
-from qualification.models import QualifiedOffer, ServiceQualification
+from qualification.models import AccessPort, QualifiedOffer, ServiceQualification
 from qualification.queries import offers_of
 from rating.carriage import offers_on
 from rating.models import Charge, CustomerBill, Purchase
@@ -32,6 +32,12 @@ def offers(qualification: ServiceQualification) -> list[QualifiedOffer]:
     """Return all offers of an answer with what a page says of them."""
     rows = offers_of(qualification).select_related("offering", "provider", "coverage")
     return list(rows.prefetch_related("offering__components__component"))
+
+
+def port_kept_until(qualification: ServiceQualification, at: datetime) -> datetime | None:
+    """Return until when a port is held for an answer; None when none is."""
+    held = AccessPort.objects.held(at).filter(held_for=qualification.public_id)
+    return held.values_list("held_until", flat=True).first()
 
 
 def answered_requests(subscriber: Subscriber) -> QuerySet[OverallocationRequest]:

@@ -101,13 +101,24 @@ class AccessNode(models.Model):
         return self.name
 
 
+def is_free(at: datetime, holder: str = "", *, through: str = "") -> Q:
+    """Say of a port, in a query, that it can be had now.
+
+    `holder` is the public id of the answer for which one may be held; `through` is the way from
+    the table that is queried, such as `ports__`.
+    """
+    unheld = Q((f"{through}held_until__isnull", True)) | Q((f"{through}held_until__lte", at))
+    if holder:
+        unheld |= Q((f"{through}held_for", holder))
+    return Q((f"{through}service_ref__isnull", True)) & unheld
+
+
 class PortSet(models.QuerySet["AccessPort"]):
     """Ports, which a hold keeps from others only until it runs out."""
 
     def free(self, at: datetime, holder: str = "") -> Self:
         """Keep the ports that can be had now; `holder` is the answer for which one may be held."""
-        unheld = Q(held_for__isnull=True) | Q(held_until__lte=at) | Q(held_for=holder)
-        return self.filter(unheld, service_ref__isnull=True)
+        return self.filter(is_free(at, holder))
 
     def held(self, at: datetime) -> Self:
         """Keep the ports that are held for an answer now."""
@@ -154,6 +165,9 @@ class AccessPort(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node} port {self.number}"
+
+    def is_held(self, at: datetime) -> bool:
+        return self.held_until is not None and self.held_until > at
 
 
 class CoverageArea(models.Model):

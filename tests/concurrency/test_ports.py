@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
 
 from qualification import ports
-from qualification.models import AccessNode, AccessPort
+from qualification.models import AccessNode, AccessPort, ServiceQualification
+from tests import factories
 from tests.small_isp import LAUNCH, SmallIsp, make_small_isp
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,8 +74,8 @@ def test_without_the_lock_several_believe_they_have_the_last_port(
     isp = make_small_isp(fibre_ports=1)
     all_have_looked = threading.Barrier(ASKERS)
 
-    def look_without_lock(node: AccessNode) -> AccessPort | None:
-        port = AccessPort.objects.filter(node=node, service_ref__isnull=True).first()
+    def look_without_lock(node: AccessNode, at: datetime) -> AccessPort | None:
+        port = AccessPort.objects.filter(node=node).free(at).first()
         all_have_looked.wait(timeout=10)
         return port
 
@@ -113,3 +114,77 @@ def test_port_that_another_gives_up_is_taken_and_not_called_full() -> None:
         other.result(timeout=10)
     assert port is not None
     assert AccessPort.objects.get().service_ref == "svc_patient"
+
+
+def try_to_hold(isp: SmallIsp, answers: list[ServiceQualification]) -> Callable[[int], str | None]:
+    def work(number: int) -> str | None:
+        try:
+            port = ports.hold_port(
+                qualification=answers[number], provider=isp.fibre, technology=50,
+                until=AT + timedelta(minutes=30), at=AT,
+            )  # fmt: skip
+        except (ports.NoFreePort, ports.TooManyHolds):
+            return None
+        return str(port)
+
+    return work
+
+
+def answers_for(isp: SmallIsp) -> list[ServiceQualification]:
+    return [factories.qualified(isp.oak_1, at=AT) for _ in range(ASKERS)]
+
+
+def test_eight_who_would_hold_at_once_keep_to_the_limit() -> None:
+    isp = make_small_isp(fibre_ports=30)
+    held = [port for port in at_once(try_to_hold(isp, answers_for(isp))) if port]
+    assert len(set(held)) == len(held) == 3
+    assert AccessPort.objects.held(AT).count() == 3
+
+
+def test_without_the_lock_of_the_node_more_are_held_than_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The negative control of the limit: all have counted before the first one holds."""
+    isp = make_small_isp(fibre_ports=30)
+    answers = answers_for(isp)
+    all_have_counted = threading.Barrier(ASKERS)
+    count = ports._refuse_too_many
+
+    def count_together(node: AccessNode, at: datetime) -> None:
+        count(node, at)
+        all_have_counted.wait(timeout=10)
+
+    monkeypatch.setattr(ports, "_refuse_too_many", count_together)
+    monkeypatch.setattr(ports.db, "lock", lambda model, pk: model.objects.get(pk=pk))
+    held = [port for port in at_once(try_to_hold(isp, answers)) if port]
+    assert len(held) == ASKERS
+    assert AccessPort.objects.held(AT).count() > 3
+
+
+def test_holder_and_seven_others_order_at_once_and_the_holder_gets_the_held_port() -> None:
+    isp = make_small_isp(fibre_ports=1)
+    answers = answers_for(isp)
+    assert try_to_hold(isp, answers)(5)
+
+    def order(number: int) -> str | None:
+        try:
+            ports.reserve_port(
+                premises=isp.oak_1, provider=isp.fibre, technology=50, at=AT,
+                service_ref=f"svc_{number}", qualification=answers[number],
+            )  # fmt: skip
+        except ports.NoFreePort:
+            return None
+        return f"svc_{number}"
+
+    assert [winner for winner in at_once(order) if winner] == ["svc_5"]
+    assert AccessPort.objects.get().service_ref == "svc_5"
+
+
+def test_hold_and_order_at_once_never_share_the_last_port() -> None:
+    isp = make_small_isp(fibre_ports=1)
+    answers = answers_for(isp)
+    hold, order = try_to_hold(isp, answers), try_for_port(isp)
+    got = at_once(lambda number: hold(number) if number % 2 else order(number))
+    assert len([one for one in got if one]) == 1
+    port = AccessPort.objects.get()
+    assert (port.service_ref is None) != (port.held_for is None)

@@ -1,5 +1,8 @@
 """Figure 1: a visitor asks what an address can have, and leaves an e-mail where it is nothing."""
 
+from contextlib import suppress
+
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,9 +15,9 @@ from ispops.portal.access import subscriber_of
 from ispops.portal.forms import AddressForm, WaitlistForm
 from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
-from qualification import qualify, waitlist
+from qualification import ports, qualify, waitlist
 from qualification.gazetteer import suggest
-from qualification.models import ServiceQualification
+from qualification.models import QualifiedOffer, ServiceQualification
 from qualification.queries import asker_of
 
 
@@ -33,6 +36,8 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _qualify(request: HttpRequest, form: AddressForm) -> ServiceQualification:
+    # Lest the port that is kept for them be the last one here.
+    _give_up_port(request)
     subscriber = subscriber_of(request.user)
     return qualify.qualify_address(
         **form.place,
@@ -101,10 +106,37 @@ def wait(request: HttpRequest, qualification_id: str) -> HttpResponse:
 
 @require_POST
 def choose(request: HttpRequest, qualification_id: str) -> HttpResponse:
-    """Take a plan of the answer into registration."""
+    """Take a plan of the answer into registration, and keep a port for it meanwhile."""
     qualification = queries.qualification(qualification_id)
     code = request.POST.get("offering", "")
-    if arrange(queries.offers(qualification)).orderable(code) is None:
+    plan = arrange(queries.offers(qualification)).orderable(code)
+    if plan is None:
         raise Http404
+    _give_up_port(request, but_for=qualification.public_id)
+    _keep_port(qualification, plan)
     journey.begin(request, qualification=qualification.public_id, offering=code)
     return redirect("portal:register")
+
+
+def _keep_port(qualification: ServiceQualification, plan: QualifiedOffer) -> None:
+    """Hold a port while somebody registers; without one the order takes what is free then."""
+    now = timezone.now()
+    if plan.provider is None or plan.technology is None:
+        return
+    with suppress(Refusal):
+        ports.hold_port(
+            qualification=qualification,
+            provider=plan.provider,
+            technology=plan.technology,
+            until=now + settings.PORT_HELD_FOR_REGISTRATION,
+            at=now,
+        )
+
+
+def _give_up_port(request: HttpRequest, *, but_for: str = "") -> None:
+    """Let others have the port of a plan that this visitor has turned away from."""
+    choice = journey.current(request)
+    if choice and not choice.order and choice.qualification != but_for:
+        ports.release_hold(
+            qualification=queries.qualification(choice.qualification), at=timezone.now()
+        )

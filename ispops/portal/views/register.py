@@ -137,6 +137,7 @@ def _review(
         "subscriber": subscriber,
         "qualification": qualification,
         "plan": plan,
+        "port_kept_until": queries.port_kept_until(qualification, timezone.now()),
         "picked": picked,
         "priced": [plan, *picked],
         "once": sum(o.one_off_amount + o.construction_fee for o in [plan, *picked]),
