@@ -1,5 +1,6 @@
 """Service qualifications for partners and subscribers' programs (figure 2; TM Forum TMF645)."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -15,7 +16,7 @@ from ispops.errors import InvalidInput, NotFound
 from ispops.parties.models import Subscriber
 from ispops.parties.rest import active_caller, idempotent
 from qualification import qualify, queries
-from qualification.models import QualifiedOffer, ServiceQualification
+from qualification.models import Premises, QualifiedOffer, ServiceQualification
 
 Channel = ServiceQualification.Channel
 
@@ -30,8 +31,10 @@ class CandidateOut(serializers.Serializer[Any]):
 
 
 class PlaceOut(serializers.Serializer[Any]):
-    id = serializers.CharField(source="public_id")
-    address = serializers.CharField(source="__str__")
+    """The place that was found, as it was written then."""
+
+    id = serializers.CharField()
+    address = serializers.CharField()
     location_id = serializers.CharField(allow_null=True)
 
 
@@ -39,9 +42,25 @@ class OfferOut(serializers.ModelSerializer[QualifiedOffer]):
     """One offering: what is promised of it, or why it cannot be had. Amounts are net of tax."""
 
     offering = serializers.CharField(source="offering.code")
-    name = serializers.CharField(source="offering.name")
+    name = serializers.CharField(source="offering_name")
     kind = serializers.CharField(source="offering.kind")
     provider = serializers.CharField(source="provider.code", default=None, allow_null=True)
+    guaranteed_until = serializers.SerializerMethodField(
+        help_text="Until when it can be ordered on these terms; null when it cannot be had."
+    )
+    alternative = serializers.SerializerMethodField(
+        help_text="The `offering` of these offers that comes closest to a refused plan."
+    )
+    planned_date = serializers.DateField(
+        allow_null=True, help_text="When the network is to reach the place, in `planned`."
+    )
+    low_latency = serializers.BooleanField(
+        allow_null=True, help_text="Whether the line answers quickly; null for what is no line."
+    )
+    confidence = serializers.ChoiceField(
+        choices=ServiceQualification.Confidence.choices,
+        help_text="How sure it is, as MEF Sonata's serviceability confidence.",
+    )
     technology_name = serializers.CharField(source="get_technology_display", allow_null=True)
     one_off_amount = serializers.DecimalField(max_digits=18, decimal_places=6)
     recurring_amount = serializers.DecimalField(max_digits=18, decimal_places=6)
@@ -50,17 +69,25 @@ class OfferOut(serializers.ModelSerializer[QualifiedOffer]):
     class Meta:
         model = QualifiedOffer
         fields = [
-            "offering", "name", "kind", "provider", "eligible", "reason_code", "reason",
-            "technology", "technology_name", "download_kbps", "upload_kbps", "install_days",
-            "currency", "one_off_amount", "recurring_amount", "construction_fee", "usage_terms",
+            "offering", "name", "kind", "provider", "provider_name", "eligible", "confidence",
+            "guaranteed_until", "reason_code", "reason", "alternative", "planned_date",
+            "technology", "technology_name", "download_kbps", "upload_kbps", "low_latency",
+            "install_days", "currency", "one_off_amount", "recurring_amount", "construction_fee",
+            "usage_terms",
         ]  # fmt: skip
+
+    def get_guaranteed_until(self, offer: QualifiedOffer) -> datetime | None:
+        return offer.qualification.expires_at if offer.eligible else None
+
+    def get_alternative(self, offer: QualifiedOffer) -> str | None:
+        return offer.closest.offering.code if offer.closest else None
 
 
 class QualificationSummaryOut(serializers.ModelSerializer[ServiceQualification]):
     id = serializers.CharField(source="public_id")
     href = serializers.SerializerMethodField()
     address = serializers.CharField(source="asked_text", help_text="What was asked for.")
-    premises = PlaceOut(allow_null=True, help_text="The place that was found.")
+    premises = serializers.SerializerMethodField()
     candidates = CandidateOut(many=True, help_text="Places to choose from, in state `choose`.")
 
     class Meta:
@@ -72,6 +99,16 @@ class QualificationSummaryOut(serializers.ModelSerializer[ServiceQualification])
 
     def get_href(self, answer: ServiceQualification) -> str:
         return reverse("service-qualification", args=[answer.public_id])
+
+    @extend_schema_field(PlaceOut(allow_null=True))
+    def get_premises(self, answer: ServiceQualification) -> Any:
+        if answer.premises_id is None:
+            return None
+        return {
+            "id": Premises(pk=answer.premises_id).public_id,
+            "address": answer.address,
+            "location_id": answer.location_id or None,
+        }
 
 
 class QualificationOut(QualificationSummaryOut):

@@ -20,6 +20,7 @@ from qualification.models import CoverageArea, Premises, QualifiedOffer, Service
 
 Confidence = ServiceQualification.Confidence
 _FROM_WEAK_TO_SURE = (Confidence.RED, Confidence.YELLOW, Confidence.GREEN)
+_USABLE = ("usable_download_kbps", "usable_upload_kbps")
 _LINE_FIELDS = frozenset(field.name for field in fields(Line))
 
 
@@ -57,6 +58,7 @@ class Judgement:
         """The facts as `ServiceQualification.lines` keeps them."""
         return [
             line_as_json(fact.line)
+            | dict(zip(_USABLE, eligibility.usable_kbps(fact.line), strict=True))
             | {
                 "node": fact.node,
                 "free_ports": fact.free_ports,

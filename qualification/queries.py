@@ -53,11 +53,20 @@ def coverage_at(
     return list(best.values())
 
 
-def offers_of(qualification: ServiceQualification) -> QuerySet[QualifiedOffer]:
-    """Return all offers of an answer with what a page shows of them, the eligible ones first."""
-    return qualification.offers.select_related("offering", "provider").order_by(
+def offers_of(qualification: ServiceQualification) -> list[QualifiedOffer]:
+    """Return all offers of an answer, the eligible ones first; each has `closest`. One query.
+
+    A page shows the columns of the offer: of the offering it reads the code and the kind alone,
+    which never change, because the rest may be another today.
+    """
+    rows = qualification.offers.select_related("offering", "provider").order_by(
         "-eligible", "offering__kind", "recurring_amount", "pk"
     )
+    offers = list(rows)
+    by_offering = {offer.offering_id: offer for offer in offers}
+    for offer in offers:
+        offer.closest = by_offering.get(offer.alternative_id or 0)
+    return offers
 
 
 def best_plan(qualification: ServiceQualification) -> QualifiedOffer | None:

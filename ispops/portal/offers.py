@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ispops.catalog.models import ProductOffering
-from ispops.parties.models import Partner
 from qualification.models import QualifiedOffer
 
 _KINDS = ProductOffering.Kind
@@ -14,7 +13,7 @@ _KINDS = ProductOffering.Kind
 class Network:
     """The plans of one provider over one technology, slowest first."""
 
-    provider: Partner | None
+    provider_name: str
     technology: str
     offers: list[QualifiedOffer] = field(default_factory=list)
 
@@ -41,19 +40,19 @@ class Answer:
 
     def extras_for(self, plan: QualifiedOffer) -> list[QualifiedOffer]:
         """Return the partner products that may be ordered with a plan and are not in it."""
-        included = {part.component_id for part in plan.offering.components.all()}
+        included = {part["code"] for part in plan.parts}
         return [
             offer
             for offer in self.products
             if offer.offering.is_subscription
-            and offer.offering_id not in included
+            and offer.offering.code not in included
             and _carries(plan, offer.offering)
         ]
 
 
 def _carries(plan: QualifiedOffer, product: ProductOffering) -> bool:
     """The answer says that some line here carries a product; this says whether it is this one."""
-    is_quick = plan.coverage is not None and plan.coverage.low_latency
+    is_quick = plan.low_latency is not False
     is_fast = product.needs_download_kbps <= (plan.download_kbps or 0)
     return is_fast and (is_quick or not product.needs_low_latency)
 
@@ -68,7 +67,7 @@ def arrange(offers: Iterable[QualifiedOffer]) -> Answer:
         elif offer.offering.kind == _KINDS.ACCESS:
             key = (offer.provider_id, offer.technology)
             network = networks.setdefault(
-                key, Network(offer.provider, offer.get_technology_display())
+                key, Network(offer.provider_name, offer.get_technology_display())
             )
             network.offers.append(offer)
         elif offer.offering.kind == _KINDS.BUNDLE:

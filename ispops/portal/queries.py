@@ -13,8 +13,7 @@ from ispops.portal.access import own
 from provisioning.models import ProductOrder, Service
 from provisioning.queries import lines_of
 from provisioning.transitions import CLOSED_ORDER
-from qualification.models import AccessPort, QualifiedOffer, ServiceQualification
-from qualification.queries import offers_of
+from qualification.models import AccessPort, ServiceQualification
 from rating.carriage import offers_on
 from rating.models import Charge, CustomerBill, Purchase
 
@@ -26,12 +25,6 @@ def qualification(public_id: str) -> ServiceQualification:
         Http404: there is no such answer.
     """
     return own(ServiceQualification.objects.select_related("premises"), public_id)
-
-
-def offers(qualification: ServiceQualification) -> list[QualifiedOffer]:
-    """Return all offers of an answer with what a page says of them."""
-    rows = offers_of(qualification).select_related("offering", "provider", "coverage")
-    return list(rows.prefetch_related("offering__components__component"))
 
 
 def port_kept_until(qualification: ServiceQualification, at: datetime) -> datetime | None:

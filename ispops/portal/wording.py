@@ -74,6 +74,22 @@ def speed(kbps: int | None) -> str:
     return f"{kbps} kbit/s"
 
 
+def days(count: int) -> str:
+    """Write a number of days as people count them: `5 days`, from three weeks on in weeks."""
+    if count >= 21:
+        return f"{round(count / 7)} weeks"
+    return f"{count} day" if count == 1 else f"{count} days"
+
+
+def sureness(confidence: str) -> str:
+    """Say how sure an offer is, by the level of its confidence."""
+    return {
+        "green": "Confirmed for this address.",
+        "yellow": "Known for the area; we confirm it for this address before we install.",
+        "red": "Not confirmed by the network; we see to that.",
+    }[confidence]
+
+
 def bytes_in_words(count: int | None) -> str:
     """Write a volume in decimal units, with at most three figures that matter."""
     size = float(count or 0)

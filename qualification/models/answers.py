@@ -158,6 +158,10 @@ class QualifiedOffer(models.Model):
     # The prices by use, in words: "1 TB included, then USD 10.00 for each started 50 GB".
     usage_terms = models.CharField(max_length=300, blank=True, default="")
 
+    # Set on the rows of `queries.offers_of` alone: the offer of the same answer that `alternative`
+    # is about, because that one has the name of then.
+    closest: "QualifiedOffer | None"
+
     class Meta:
         constraints = [
             models.UniqueConstraint(

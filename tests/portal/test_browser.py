@@ -106,6 +106,23 @@ def test_what_is_wrong_is_brought_into_focus(phone: Page) -> None:
     assert fits(phone)
 
 
+def test_an_answer_is_printed_as_a_document(browser: Browser, stack: Stack) -> None:
+    """On paper there is nothing to press, no field to fill, and every reason in full."""
+    page = _open(browser, stack).new_page()
+    page.set_viewport_size({"width": 680, "height": 1000})  # A4 less its margins.
+    page.goto("/")
+    page.get_by_role("combobox").fill(places.TWO_NETWORKS)
+    page.get_by_role("combobox").press("Escape")
+    page.get_by_role("combobox").press("Enter")
+    expect(page.get_by_role("button", name="Print or save as PDF")).to_be_visible()
+    page.emulate_media(media="print")
+    expect(page.get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("heading", name="How we worked this out")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Our answer").first).to_be_visible()
+    assert fits(page)
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
 PAGES = (
     "/", "/terms/", "/policies/", "/labels/", "/labels/fiber-business/", "/accounts/login/",
     "/accounts/signup/",

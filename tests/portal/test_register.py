@@ -209,6 +209,7 @@ def test_a_refused_order_says_why_and_leaves_nothing(owner: Client, isp: SmallIs
     walk_to_review(owner, isp)
     for port in AccessPort.objects.all():
         port.service_ref, port.taken_at = f"svc_{port.number}", isp.fast.sold_from
+        port.held_for = port.held_until = None  # It ran out long ago.
         port.save()
     key = page(owner.get("/register/review/")).value("idempotency_key")
     found = page(owner.post("/register/place/", {"idempotency_key": key}), status=409)
@@ -230,3 +231,50 @@ def test_an_expired_answer_is_refused_with_what_to_do(
 
 def test_the_terms_can_be_read_without_a_login(client: Client) -> None:
     assert factories.accounts.TERMS_VERSION in page(client.get("/terms/")).text
+
+
+def held() -> list[AccessPort]:
+    return list(AccessPort.objects.held(timezone.now()))
+
+
+def test_a_port_is_kept_for_whoever_registers_and_the_order_takes_it(
+    owner: Client, isp: SmallIsp
+) -> None:
+    walk_to_review(owner, isp)
+    (port,) = held()
+    assert "kept for you until" in page(owner.get("/register/review/")).text
+    order = place(owner)
+    port.refresh_from_db()
+    assert port.service_ref == order.items.get().service.public_id  # type: ignore[union-attr]
+    assert not held()
+
+
+def test_a_port_is_let_go_with_the_plan_or_the_place(client: Client, isp: SmallIsp) -> None:
+    asked = choose(client, isp)
+    assert len(held()) == 1
+    client.post(f"{asked}choose/", {"offering": "dsl-25"})  # Copper counts no ports.
+    client.post("/", {"address": str(isp.elm_1)})
+    assert not held()
+
+
+def test_visitors_cannot_keep_a_node_from_those_who_order(owner: Client, isp: SmallIsp) -> None:
+    for _ in range(3):
+        choose(Client(), isp)
+    assert len(held()) == 1  # A node of four ports: one at a time.
+    walk_to_review(owner, isp)
+    found = page(owner.get("/register/review/"))
+    assert "kept for you" not in found.text
+    assert place(owner)
+
+
+def test_the_last_port_that_is_kept_for_a_visitor_is_not_refused_to_them(
+    client: Client, isp: SmallIsp
+) -> None:
+    for port in AccessPort.objects.order_by("number")[1:]:
+        port.service_ref, port.taken_at = f"svc_{port.number}", isp.fast.sold_from
+        port.save()
+    choose(client, isp)
+    asked = Client().post("/", {"address": str(isp.oak_1)})["Location"]
+    assert not page(client.get(asked)).all("button", value="fibre-500")
+    choose(client, isp)
+    assert len(held()) == 1

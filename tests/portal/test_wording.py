@@ -8,6 +8,7 @@ from ipam.models import OverallocationRequest
 from ispops.portal import wording
 from ispops.portal.icons import ICONS
 from provisioning.models import OrderTask, ProductOrder, Service
+from qualification.models import ServiceQualification
 from rating.models import Purchase
 
 NOW = datetime(2025, 11, 23, 12, tzinfo=UTC)
@@ -97,3 +98,16 @@ def test_states_of_one_kind_differ_in_more_than_colour() -> None:
 
 def test_an_unknown_state_is_shown_by_its_name() -> None:
     assert wording.look("Bill", "written_off").word == "Written off"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 days"), (1, "1 day"), (20, "20 days"), (21, "3 weeks"), (45, "6 weeks")],
+)
+def test_days(count: int, words: str) -> None:
+    assert wording.days(count) == words
+
+
+@pytest.mark.parametrize("confidence", ServiceQualification.Confidence.values)
+def test_every_level_of_confidence_has_words(confidence: str) -> None:
+    assert wording.sureness(confidence).endswith(".")

@@ -62,13 +62,17 @@ def test_partner_gets_the_whole_answer(client: Client, isp: SmallIsp) -> None:
     offers = {offer["offering"]: offer for offer in body["offers"]}
     assert offers["fibre-500"] == {
         "offering": "fibre-500", "name": "Fibre 500", "kind": "access", "provider": "fast-fibre",
-        "eligible": True, "reason_code": "", "reason": "", "technology": 50,
+        "provider_name": "Fast Fibre", "eligible": True, "confidence": "yellow",
+        "guaranteed_until": body["expires_at"], "reason_code": "", "reason": "",
+        "alternative": None, "planned_date": None, "low_latency": True, "technology": 50,
         "technology_name": "Fiber", "download_kbps": 500_000, "upload_kbps": 500_000,
         "install_days": 5, "currency": "USD", "one_off_amount": "49.000000",
         "recurring_amount": "60.000000", "construction_fee": "0.000000",
         "usage_terms": "1 TB included, then USD 10.00 for each started 50 GB",
     }  # fmt: skip
-    assert offers["fibre-office"]["reason"] == "It is for businesses only."
+    office = offers["fibre-office"]
+    assert office["reason"] == "It is for businesses only."
+    assert (office["alternative"], office["guaranteed_until"]) == ("fibre-500", None)
     stored = ServiceQualification.objects.get()
     assert (stored.asker, stored.public_id) == ("partner_films", body["id"])
 

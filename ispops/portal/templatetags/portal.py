@@ -19,6 +19,8 @@ from ispops.portal.icons import ICONS
 register = template.Library()
 
 register.filter("speed", wording.speed)
+register.filter("days", wording.days)
+register.filter("sureness", wording.sureness)
 register.filter("volume", wording.bytes_in_words)
 register.filter("quantity", wording.quantity)
 
@@ -88,6 +90,17 @@ def day(at: datetime | date | None) -> str:
 def iso_day(at: datetime) -> str:
     """Write a day of the ISP's own time zone as a field or an address takes it."""
     return _local(at).date().isoformat()
+
+
+@register.filter
+def clock(at: datetime) -> str:
+    """Show a time of day of the ISP's own time zone, such as `2:35 PM`, the day on hover."""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.isoformat(),
+        format_date(_local(at), "F j, Y, g:i A T"),
+        format_date(_local(at), "g:i A"),
+    )
 
 
 @register.filter

@@ -12,13 +12,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ispops.errors import Refusal
 from ispops.portal import journey, limits, queries
 from ispops.portal.access import subscriber_of
+from ispops.portal.explanation import explain
 from ispops.portal.forms import AddressForm, WaitlistForm
 from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
 from qualification import ports, qualify, waitlist
 from qualification.gazetteer import suggest
 from qualification.models import QualifiedOffer, ServiceQualification
-from qualification.queries import asker_of
+from qualification.queries import asker_of, offers_of
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -66,9 +67,11 @@ def answer(request: HttpRequest, qualification_id: str) -> HttpResponse:
 
 
 def _answer(qualification: ServiceQualification) -> dict[str, object]:
+    offers = offers_of(qualification)
     return {
         "qualification": qualification,
-        "answer": arrange(queries.offers(qualification)),
+        "answer": arrange(offers),
+        "explanation": explain(qualification, offers),
         "expired": qualification.expires_at <= timezone.now(),
     }
 
@@ -109,7 +112,7 @@ def choose(request: HttpRequest, qualification_id: str) -> HttpResponse:
     """Take a plan of the answer into registration, and keep a port for it meanwhile."""
     qualification = queries.qualification(qualification_id)
     code = request.POST.get("offering", "")
-    plan = arrange(queries.offers(qualification)).orderable(code)
+    plan = arrange(offers_of(qualification)).orderable(code)
     if plan is None:
         raise Http404
     _give_up_port(request, but_for=qualification.public_id)

@@ -26,6 +26,7 @@ from ispops.portal.offers import arrange
 from provisioning import orders
 from provisioning.models import ProductOrder
 from qualification.models import QualifiedOffer
+from qualification.queries import offers_of
 
 Step = Callable[[HttpRequest, Choice], HttpResponse]
 
@@ -61,7 +62,7 @@ def register(request: HttpRequest, choice: Choice) -> HttpResponse:
 
 
 def _extras_on_offer(choice: Choice) -> list[QualifiedOffer]:
-    answer = arrange(queries.offers(queries.qualification(choice.qualification)))
+    answer = arrange(offers_of(queries.qualification(choice.qualification)))
     plan = answer.orderable(choice.offering)
     return answer.extras_for(plan) if plan else []
 
@@ -127,7 +128,7 @@ def _review(
     status: int = 200,
 ) -> HttpResponse:
     qualification = queries.qualification(choice.qualification)
-    answer = arrange(queries.offers(qualification))
+    answer = arrange(offers_of(qualification))
     plan = answer.orderable(choice.offering)
     if plan is None:
         return redirect("portal:answer", choice.qualification)
