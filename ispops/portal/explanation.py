@@ -55,9 +55,15 @@ def explain(qualification: ServiceQualification, offers: Sequence[QualifiedOffer
     return Explanation(
         networks=sorted(reaches, key=lambda reach: reach.download_kbps, reverse=True),
         plans=[offer for offer in ordered if offer.offering.kind in _PLANS],
-        extras=[offer for offer in ordered if offer.offering.kind not in _PLANS],
+        extras=[offer for offer in ordered if _goes_with_a_line(offer)],
         currency=offers[0].currency if offers else "",
     )
+
+
+def _goes_with_a_line(offer: QualifiedOffer) -> bool:
+    """Leave out what a subscriber has no way to get: see `offers.arrange`."""
+    is_product = offer.offering.kind == ProductOffering.Kind.BSP
+    return is_product or offer.offering.addon_type == ProductOffering.Addon.EXTRA_ADDRESS
 
 
 def _reach(kept: dict[str, Any]) -> Reach:

@@ -139,6 +139,8 @@ def test_what_nobody_can_order_is_not_shown(
     found = page(client.get(f"/check/{asked.public_id}/"))
     assert "Static address" not in found.text
     assert "An extra address is offered there when a device asks" in found.text
+
+
 def test_an_answer_is_explained_on_its_page(client: Client, isp: SmallIsp) -> None:
     asked = ask(client, "1 Oak Street, Barre, VT 05641")
     found = page(client.get(f"/check/{asked.public_id}/"))
