@@ -92,7 +92,16 @@ def copy_database(template: str, name: str) -> None:
 
 
 def drop_database(name: str) -> None:
-    execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    """Remove a database, once PostgreSQL's own vacuum, which nobody may end, has left it."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            break
+        except psycopg2.errors.InsufficientPrivilege:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def url_of(name: str) -> str:
