@@ -291,6 +291,7 @@ USE_TZ = True
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ispops.parties.rest.ApiTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["ispops.parties.rest.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["ispops.parties.limits.StrangersLimit"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "ispops.parties.rest.NewestFirstCursor",

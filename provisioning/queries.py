@@ -47,6 +47,23 @@ def orders_of_user(user: User) -> QuerySet[ProductOrder]:
     )
 
 
+def services_named_by(user: User | None) -> QuerySet[Service]:
+    """Return the services whose ids a caller may name: none for a visitor.
+
+    A login may name those of its accounts. A partner may name the lines that it was asked to
+    deliver, whose addresses it has been told; of who uses its product it knows no address.
+    """
+    if user is None:
+        return Service.objects.none()
+    partner = getattr(user, "partner", None)
+    if partner:
+        asked = ServiceOrder.objects.filter(partner=partner, kind=ServiceOrder.Kind.LINE)
+        own = Service.objects.filter(pk__in=asked.values("service"))
+    else:
+        own = Service.objects.filter(subscriber__in=user.subscribers.all())
+    return own.select_related("premises")
+
+
 def partner_service_orders(partner: Partner) -> QuerySet[ServiceOrder]:
     """Return what a partner was asked to deliver: its own orders and no other's."""
     return ServiceOrder.objects.filter(partner=partner).select_related(

@@ -1,7 +1,8 @@
 """Service qualifications for partners and subscribers' programs (figure 2; TM Forum TMF645)."""
 
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.urls import reverse
@@ -13,9 +14,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ispops.errors import InvalidInput, NotFound
-from ispops.parties.models import Subscriber
+from ispops.parties import limits
+from ispops.parties.models import Subscriber, User
 from ispops.parties.rest import active_caller, idempotent
-from qualification import qualify, queries
+from provisioning.models import Service
+from provisioning.queries import services_named_by
+from qualification import locating, qualify, queries
+from qualification.addresses import LONGEST
+from qualification.gazetteer import LEAST_TYPED, suggest
 from qualification.models import Premises, QualifiedOffer, ServiceQualification
 
 Channel = ServiceQualification.Channel
@@ -28,6 +34,9 @@ class CandidateOut(serializers.Serializer[Any]):
 
     id = serializers.CharField()
     address = serializers.CharField()
+    distance_m = serializers.IntegerField(
+        required=False, help_text="How far it is from the coordinates that were asked for."
+    )
 
 
 class PlaceOut(serializers.Serializer[Any]):
@@ -88,12 +97,14 @@ class QualificationSummaryOut(serializers.ModelSerializer[ServiceQualification])
     href = serializers.SerializerMethodField()
     address = serializers.CharField(source="asked_text", help_text="What was asked for.")
     premises = serializers.SerializerMethodField()
+    coordinates = serializers.SerializerMethodField()
     candidates = CandidateOut(many=True, help_text="Places to choose from, in state `choose`.")
 
     class Meta:
         model = ServiceQualification
         fields = [
-            "id", "href", "state", "address", "premises", "confidence", "remark", "candidates",
+            "id", "href", "state", "address", "coordinates", "premises", "confidence", "remark",
+            "candidates",
             "subscriber_kind", "channel", "asked_at", "expires_at",
         ]  # fmt: skip
 
@@ -110,6 +121,20 @@ class QualificationSummaryOut(serializers.ModelSerializer[ServiceQualification])
             "location_id": answer.location_id or None,
         }
 
+    @extend_schema_field(
+        {
+            "type": "object",
+            "nullable": True,
+            "description": "The point that was asked for, in degrees of WGS 84.",
+            "required": ["latitude", "longitude"],
+            "properties": {"latitude": {"type": "number"}, "longitude": {"type": "number"}},
+        }
+    )
+    def get_coordinates(self, answer: ServiceQualification) -> dict[str, float] | None:
+        if answer.latitude is None or answer.longitude is None:
+            return None
+        return {"latitude": float(answer.latitude), "longitude": float(answer.longitude)}
+
 
 class QualificationOut(QualificationSummaryOut):
     offers = serializers.SerializerMethodField()
@@ -122,8 +147,44 @@ class QualificationOut(QualificationSummaryOut):
         return OfferOut(queries.offers_of(answer), many=True).data
 
 
+class DegreesField(serializers.Field[Any, Any, Any, Any]):
+    """A coordinate; a text is none, even if it looks like one."""
+
+    def __init__(self, most: int, **kwargs: Any) -> None:
+        self.most = most
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: float) -> Decimal:
+        try:
+            return locating.degrees(data, str(self.field_name), self.most)
+        except InvalidInput as refused:
+            raise serializers.ValidationError(refused.detail) from refused
+
+    def to_representation(self, value: Decimal) -> float:
+        return float(value)
+
+
+@extend_schema_field({"type": "number", "minimum": -90, "maximum": 90, "example": 41.7718})
+class LatitudeField(DegreesField):
+    pass
+
+
+@extend_schema_field({"type": "number", "minimum": -180, "maximum": 180, "example": -72.5215})
+class LongitudeField(DegreesField):
+    pass
+
+
+class CoordinatesIn(serializers.Serializer[Any]):
+    """A point in degrees of WGS 84."""
+
+    latitude = LatitudeField(90)
+    longitude = LongitudeField(180)
+
+
 class QualificationIn(serializers.Serializer[Any]):
-    """Give an address or the id of a place."""
+    """Name the place in exactly one way."""
+
+    WAYS = ("address", "premises_id", "location_id", "coordinates", "service_id")
 
     address = serializers.CharField(
         required=False,
@@ -134,16 +195,43 @@ class QualificationIn(serializers.Serializer[Any]):
     premises_id = serializers.CharField(
         required=False, max_length=40, help_text="The id of a place, as a candidate has it."
     )
+    location_id = serializers.CharField(
+        required=False,
+        max_length=40,
+        help_text="The location id of the FCC's fabric, or of our own list.",
+    )
+    coordinates = CoordinatesIn(required=False)
+    service_id = serializers.CharField(
+        required=False,
+        max_length=40,
+        help_text="A service of yours: what else can its place have? Needs a token.",
+    )
+    as_written = serializers.BooleanField(
+        default=False,
+        help_text="The address is right as it is: do not take it for a known one misspelt.",
+    )
     subscriber_kind = serializers.ChoiceField(
         choices=Subscriber.Kind.choices, default=Subscriber.Kind.CONSUMER
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("address" in attrs) == ("premises_id" in attrs):
-            raise serializers.ValidationError(
-                {"address": ["Give an address, or else a premises_id."]}
-            )
+        given = [way for way in self.WAYS if way in attrs]
+        if len(given) != 1:
+            field = given[1] if given else "address"
+            words = f"Give exactly one of {', '.join(self.WAYS)}."
+            raise serializers.ValidationError({field: [words]})
         return attrs
+
+
+class SuggestionOut(serializers.Serializer[Any]):
+    """How an address may go on. A street has no id: its number is still to be typed."""
+
+    text = serializers.CharField()
+    premises_id = serializers.CharField(allow_null=True)
+
+
+class SuggestionsOut(serializers.Serializer[Any]):
+    items = SuggestionOut(many=True)
 
 
 # --- The calls ----------------------------------------------------------------------------------
@@ -153,12 +241,13 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
     """Whether a place can be served, by whom, how fast and for how much."""
 
     scope_area = "qualification"
+    open_to_strangers: ClassVar = {"POST": limits.QUALIFY}
     serializer_class = QualificationSummaryOut
 
     def get_queryset(self) -> QuerySet[ServiceQualification]:
         if getattr(self, "swagger_fake_view", False):
             return ServiceQualification.objects.none()
-        own = queries.asked_by(_asker(self.request))
+        own = queries.asked_by(queries.asker_of(_caller(self.request)))
         wanted = self.request.query_params.get("state")
         if wanted is None:
             return own
@@ -176,9 +265,10 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
         return super().get(request, *args, **kwargs)
 
     @extend_schema(
-        summary="Qualify an address",
+        summary="Qualify a place",
         description="The answer is stored, and its prices are a promise until `expires_at`. "
-        "In state `choose`, ask again with the id of one of the `candidates`.",
+        "In state `choose`, ask again with the id of one of the `candidates`. A visitor's program "
+        "needs no token; whoever knows the id of its answer may read it.",
         request=QualificationIn,
         responses={201: QualificationOut},
     )
@@ -186,13 +276,13 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
     def post(self, request: Request) -> Response:
         asked = QualificationIn(data=request.data)
         asked.is_valid(raise_exception=True)
-        partner = hasattr(request.user, "partner")
+        caller = _caller(request)
+        partner = hasattr(caller, "partner")
         answer = qualify.qualify_address(
-            text=asked.validated_data.get("address"),
-            premises_id=asked.validated_data.get("premises_id"),
+            **_place(asked.validated_data, caller),
             subscriber_kind=asked.validated_data["subscriber_kind"],
             channel=Channel.PARTNER if partner else Channel.CLIENT,
-            asker=_asker(request),
+            asker=queries.asker_of(caller),
             at=timezone.now(),
         )
         headers = {"Location": reverse("service-qualification", args=[answer.public_id])}
@@ -201,20 +291,63 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
 
 class OneServiceQualification(APIView):
     scope_area = "qualification"
+    open_to_strangers: ClassVar = {"GET": limits.LOOK}
 
     @extend_schema(
         summary="See one of your qualifications, as it was answered",
+        description="Without a token: one that was asked for without a token.",
         responses={200: QualificationOut},
     )
     def get(self, request: Request, public_id: str) -> Response:
         key = ServiceQualification.key_of(public_id)
-        own = queries.asked_by(_asker(request))
-        answer = own.filter(pk=key).first() if key else None
+        readable = queries.readable_by(_caller(request))
+        answer = readable.filter(pk=key).first() if key else None
         if answer is None:
             raise NotFound("There is no such qualification of yours.")
         return Response(QualificationOut(answer).data)
 
 
-def _asker(request: Request) -> str:
-    """Name who calls; a partner that is no longer active is refused."""
-    return queries.asker_of(active_caller(request))
+class AddressSuggestions(APIView):
+    scope_area = "qualification"
+    open_to_strangers: ClassVar = {"GET": limits.SUGGEST}
+
+    @extend_schema(
+        summary="Complete an address that is being typed",
+        description="At most eight, from our location lists alone; the street number, the street "
+        "or the ZIP code may come first. None for less than three characters.",
+        parameters=[
+            OpenApiParameter("text", required=True, description="What has been typed so far.")
+        ],
+        responses={200: SuggestionsOut},
+    )
+    def get(self, request: Request) -> Response:
+        _caller(request)
+        text = request.query_params.get("text", "")
+        if not text.strip():
+            raise InvalidInput("Give what has been typed so far.", field="text")
+        if len(text) > LONGEST or not text.isprintable():
+            words = f"Up to {LONGEST} characters are possible, and no control characters."
+            raise InvalidInput(words, field="text")
+        found = suggest(text) if len(text.strip()) >= LEAST_TYPED else []
+        items = [{"text": one.text, "premises_id": one.premises_id or None} for one in found]
+        return Response({"items": items})
+
+
+def _caller(request: Request) -> User | None:
+    """Return who calls, or None for a stranger; a partner that is no longer active is refused."""
+    return active_caller(request) if request.user else None
+
+
+def _place(asked: dict[str, Any], caller: User | None) -> dict[str, Any]:
+    """Return where the place is, in the words of the verb."""
+    if point := asked.get("coordinates"):
+        return dict(point)
+    if service_id := asked.get("service_id"):
+        key = Service.key_of(service_id)
+        service = services_named_by(caller).filter(pk=key).first() if key else None
+        if service is None:
+            raise NotFound("There is no such service of yours.", field="service_id")
+        return {"premises_id": service.premises.public_id}
+    names = {"address": "text", "premises_id": "premises_id", "location_id": "location_id"}
+    place = {names[name]: value for name, value in asked.items() if name in names}
+    return place | {"as_written": asked["as_written"]}

@@ -21,6 +21,8 @@ from qualification import countries
 from qualification.addresses import Address, Beginning, likeness, natural_order
 from qualification.models import Premises
 
+# Less has been typed than anything can be told from.
+LEAST_TYPED = 3
 # So many places are offered to pick from; more than anybody reads.
 MOST_CANDIDATES = 100
 # A city of more postal codes has too many streets to look for a misspelt one in all of them.

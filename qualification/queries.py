@@ -109,6 +109,17 @@ def asked_by(asker: str) -> QuerySet[ServiceQualification]:
     return ServiceQualification.objects.filter(asker=asker).select_related("premises")
 
 
+def readable_by(user: Any) -> QuerySet[ServiceQualification]:
+    """Return the answers that a caller may read who knows their ids.
+
+    A login or a partner may read its own. Whoever calls without a token may read those that were
+    asked for without one: their ids are as hard to guess as a token, and they name no person.
+    """
+    if user is not None:
+        return asked_by(asker_of(user))
+    return ServiceQualification.objects.filter(asker="").select_related("premises")
+
+
 def files_of(asker: str) -> QuerySet[BulkQualification]:
     """Return the files of addresses that one asker sent; a visitor without a name has none."""
     if not asker:

@@ -13,6 +13,7 @@ urlpatterns = [
         api.OneServiceQualification.as_view(),
         name="service-qualification",
     ),
+    path("address_suggestions", api.AddressSuggestions.as_view(), name="address-suggestions"),
     path("bulk_qualifications", bulk_api.BulkQualifications.as_view(), name="bulk-qualifications"),
     path(
         "bulk_qualifications/<str:public_id>",

@@ -118,8 +118,11 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> dict[str, A
             for parameter in operation.get("parameters", [])
         ],
         "scopes": [
-            s for requirement in operation.get("security", []) for s in requirement["oauth2"]
+            s
+            for requirement in operation.get("security", [])
+            for s in requirement.get("oauth2", [])
         ],
+        "is_open": {} in operation.get("security", []),
         "body": type_words(next(iter(body.values()))["schema"]) if body else None,
         "responses": [
             {

@@ -24,6 +24,7 @@ from rest_framework.response import Response
 
 from ispops.errors import InvalidInput, Refusal
 from ispops.models import IdempotentAnswer
+from ispops.parties import limits
 from ispops.parties.models import Partner, User
 from ispops.parties.problems import problem_details
 from ispops.uploads import too_big_words
@@ -80,13 +81,14 @@ class ApiTokenAuthentication(BaseAuthentication):
 class HasScope(permissions.BasePermission):
     """The token has `area:read` for reading and `area:write` for all else.
 
-    The area is the view's `scope_area`, one of `ispops.parties.scopes.AREAS`.
+    The area is the view's `scope_area`, one of `ispops.parties.scopes.AREAS`. Methods that the
+    view's `open_to_strangers` names, with a limit, need no token; but one that is sent must do.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         token = request.auth
         if not isinstance(token, Token):
-            return False
+            return limits.limit_for_strangers(view, request.method) is not None
         needed = needed_scope(view, request.method or "")
         if needed not in token.get_scopes():
             refused = exceptions.PermissionDenied(f"This call needs a token with scope {needed}.")
@@ -205,6 +207,9 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
     first is still running waits for it. A refusal changes nothing, so it is not stored. A
     repeated answer carries `Idempotent-Replay: true`.
 
+    Strangers, who call without a token, may share an address and choose the same key. So the key
+    of a stranger is good for one origin and one request: another's is another key.
+
     Raises:
         IdempotencyKeyMissing: there is no key, or it is longer than 200 characters.
         IdempotencyKeyReused: the key came before with another path or body.
@@ -220,7 +225,7 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
         fingerprint = _fingerprint(request)
         with transaction.atomic():
             answer, is_first = IdempotentAnswer.objects.get_or_create(
-                caller=str(request.user.pk),
+                caller=_caller(request, fingerprint),
                 key=key,
                 defaults={"fingerprint": fingerprint, "created_at": timezone.now()},
             )
@@ -235,6 +240,12 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
 
     once.is_idempotent = True  # type: ignore[attr-defined]  # the schema documents the header
     return once
+
+
+def _caller(request: Request, fingerprint: str) -> str:
+    if request.auth is not None:
+        return str(request.user.pk)
+    return f"stranger:{limits.origin(request)}:{fingerprint[:32]}"
 
 
 def _fingerprint(request: Request) -> str:

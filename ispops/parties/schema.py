@@ -8,6 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework.permissions import SAFE_METHODS
 
+from ispops.parties import limits
 from ispops.parties.problems import MEDIA_TYPE
 from ispops.parties.rest import needed_scope
 from ispops.parties.scopes import API_SCOPES
@@ -72,6 +73,11 @@ class ApiSchema(AutoSchema):
         first = {name: operation.pop(name) for name in order if name in operation}
         return first | operation
 
+    def get_auth(self) -> list[dict[str, list[str]]]:
+        """Say of calls that are open to strangers that they need no token."""
+        needed: list[dict[str, list[str]]] = super().get_auth()
+        return [*needed, {}] if self._limit() else needed
+
     def get_serializer_name(self, serializer: Any, direction: Any) -> str:
         """Name objects as callers know them: `ProductOrderOut` is a ProductOrder to them."""
         name: str = super().get_serializer_name(serializer, direction)
@@ -82,6 +88,9 @@ class ApiSchema(AutoSchema):
     def _is_idempotent(self) -> bool:
         name = getattr(self.view, "action", None) or self.method.lower()
         return bool(getattr(getattr(self.view, name, None), "is_idempotent", False))
+
+    def _limit(self) -> limits.Limit | None:
+        return limits.limit_for_strangers(self.view, self.method)
 
     def _problems(self) -> list[tuple[str, str]]:
         problems = [
@@ -95,6 +104,9 @@ class ApiSchema(AutoSchema):
                 ("409", "Not possible in this state, or the Idempotency-Key was used before."),
                 ("422", "A value cannot be used; `errors` names the fields."),
             ]
+        if limit := self._limit():
+            words = f"Without a token: more than {limit.amount} calls in {limit.seconds} seconds."
+            problems.append(("429", f"{words} Wait as long as `Retry-After` says."))
         return problems
 
     def _problem(self, words: str) -> dict[str, Any]:

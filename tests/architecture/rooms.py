@@ -39,7 +39,7 @@ ROOMS = {
         stage=1,
         pure=_names("scopes"),
         verbs=_names("accounts audit outbox partners roles webhooks"),
-        web=_names("adapter docs problems rest schema"),
+        web=_names("adapter docs limits problems rest schema"),
     ),
     "ispops.catalog": Room(
         stage=2,

@@ -8,12 +8,15 @@ import pytest
 import requests
 from allauth.idp.oidc.models import Client as ApiClient
 from allauth.idp.oidc.models import Token
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
 from ispops.models import Event, IdempotentAnswer
 from ispops.parties import partners
+from ispops.parties.limits import Limit
 from ispops.parties.models import Partner
+from tests.parties.api import Notes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.parties.api")]
 PROBLEM = "application/problem+json"
@@ -338,3 +341,21 @@ class TestPages:
         assert response.status_code in {200, 422}
         if response.status_code == 422:
             assert problem(response, 422, "invalid_input")["errors"][0]["field"] == "cursor"
+
+
+class TestStrangers:
+    def test_a_view_is_open_only_where_it_says_so_and_within_its_limit(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache.clear()
+        assert client.get("/api/v1/notes").status_code == 401
+        monkeypatch.setattr(
+            Notes, "open_to_strangers", {"GET": Limit("notes", 1, 3_600)}, raising=False
+        )
+        assert client.get("/api/v1/notes").status_code == 200
+        refused = client.get("/api/v1/notes")
+        problem(refused, 429, "throttled")
+        assert 0 < int(refused.headers["Retry-After"]) <= 3_601
+        assert post(client, {}, {"words": "hello"}).status_code == 401
+        wrong = client.get("/api/v1/notes", headers={"Authorization": "Bearer nonsense"})
+        problem(wrong, 401, "authentication_failed")

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from ispops.catalog import publishing
-from ispops.portal import limits
+from ispops.parties import limits
 from qualification.models import CoverageArea, Premises, ServiceQualification, WaitlistEntry
 from tests.portal.pages import page
 from tests.small_isp import LAUNCH, SmallIsp, priced

@@ -14,7 +14,7 @@ from ispops.errors import InvalidInput, NotFound
 from qualification import coverage, ports, qualify
 from qualification.addresses import AddressUnparseable
 from qualification.models import Premises, ServiceQualification
-from tests.small_isp import LAUNCH, SmallIsp, make_small_isp, priced
+from tests.small_isp import ELM_POINT, LAUNCH, OAK, SmallIsp, make_small_isp, priced
 
 State = ServiceQualification.State
 AT = LAUNCH + timedelta(days=10)
@@ -195,6 +195,84 @@ def test_unusable_address_says_what_is_wrong_and_stores_nothing(
     assert refusal.value.field == "address"
     assert refusal.value.facts.get("missing") == missing
     assert not ServiceQualification.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("point", "field"),
+    [
+        ((91, 0), "latitude"),
+        ((-90.000001, 0), "latitude"),
+        ((float("nan"), 0), "latitude"),
+        ((Decimal("NaN"), 0), "latitude"),
+        ((float("inf"), 0), "latitude"),
+        (("44.2", -72.5), "latitude"),
+        ((True, 0), "latitude"),
+        ((None, -72.5), "latitude"),
+        ((44.2, None), "longitude"),
+        ((44.2, 180.5), "longitude"),
+        ((44.2, -(10**400)), "longitude"),
+        ((44.2, [1]), "longitude"),
+    ],
+)
+def test_impossible_coordinates_name_the_field(
+    isp: SmallIsp, point: tuple[Any, Any], field: str
+) -> None:
+    with pytest.raises(InvalidInput, match="in degrees from") as refusal:
+        ask(latitude=point[0], longitude=point[1])
+    assert refusal.value.field == field
+    assert not ServiceQualification.objects.exists()
+
+
+def metres_north(point: tuple[float, float], metres: float) -> dict[str, float]:
+    return {"latitude": point[0] + metres / 111_195, "longitude": point[1]}
+
+
+def test_the_one_place_close_to_a_point_is_meant(isp: SmallIsp) -> None:
+    answer = ask(**metres_north(ELM_POINT, 0))
+    assert (answer.premises, answer.state, answer.remark) == (isp.elm_1, State.QUALIFIED, "")
+    assert (float(answer.latitude), float(answer.longitude)) == ELM_POINT
+    near = ask(**metres_north(ELM_POINT, 30))
+    assert (near.premises, near.confidence) == (isp.elm_1, "green")
+    assert near.remark == "This is the one address close to the point, 30 m from it."
+    assert refused(near) == refused(answer)
+
+
+def test_of_two_places_close_to_a_point_that_on_it_is_meant(isp: SmallIsp) -> None:
+    other = metres_north(ELM_POINT, 20)
+    coverage.import_premises(rows=[{"street": "2 Elm Street", **OAK, **other}], at=AT)
+    assert ask(**metres_north(ELM_POINT, 1)).premises == isp.elm_1
+    between = ask(**metres_north(ELM_POINT, 8))
+    assert (between.state, between.premises, between.confidence) == (State.CHOOSE, None, "yellow")
+    assert [(entry["address"], entry["distance_m"]) for entry in between.candidates] == [
+        ("1 Elm Street, Barre, VT 05641", 8),
+        ("2 Elm Street, Barre, VT 05641", 12),
+    ]
+
+
+@pytest.mark.parametrize("metres", [100, 600])
+def test_places_further_away_are_offered(isp: SmallIsp, metres: int) -> None:
+    answer = ask(**metres_north(ELM_POINT, metres))
+    assert answer.state == State.CHOOSE
+    assert answer.candidates[0]["id"] == isp.elm_1.public_id
+    assert abs(answer.candidates[0]["distance_m"] - metres) <= 1
+
+
+def test_point_without_any_place_around_is_outside(isp: SmallIsp) -> None:
+    answer = ask(**metres_north(ELM_POINT, 50_000))
+    assert (answer.state, answer.premises, answer.candidates) == (
+        State.OUT_OF_FOOTPRINT, None, [],
+    )  # fmt: skip
+    assert answer.latitude is not None
+
+
+def test_location_id_is_looked_up(isp: SmallIsp) -> None:
+    Premises.objects.filter(pk=isp.oak_1.pk).update(location_id="1037392925")
+    answer = ask(location_id=" 1037392925 ")
+    assert (answer.premises, answer.asked_text) == (isp.oak_1, "Location 1037392925")
+    for unknown in ("", "1", "x" * 500, "1\x00", "улица"):
+        with pytest.raises(NotFound) as refusal:
+            ask(location_id=unknown)
+        assert refusal.value.field == "location_id"
 
 
 def test_unknown_premises_channel_and_kind_are_refused(isp: SmallIsp) -> None:

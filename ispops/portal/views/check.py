@@ -10,14 +10,15 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ispops.errors import Refusal
-from ispops.portal import journey, limits, queries
+from ispops.parties import limits
+from ispops.portal import journey, queries
 from ispops.portal.access import subscriber_of
 from ispops.portal.explanation import explain
 from ispops.portal.forms import AddressForm, WaitlistForm
 from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
 from qualification import ports, qualify, waitlist
-from qualification.gazetteer import suggest
+from qualification.gazetteer import LEAST_TYPED, suggest
 from qualification.models import QualifiedOffer, ServiceQualification
 from qualification.queries import asker_of, offers_of
 
@@ -54,7 +55,7 @@ def suggestions(request: HttpRequest) -> HttpResponse:
     """Give the options under the address field, for what has been typed so far."""
     text = request.GET.get("address", "").strip()
     found = []
-    if len(text) >= 3 and limits.admit(request, limits.SUGGEST):
+    if len(text) >= LEAST_TYPED and limits.admit(request, limits.SUGGEST):
         found = suggest(text, limit=8)
     return render(request, "portal/parts/suggestions.html", {"found": found, "text": text})
 
