@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.utils.text import capfirst
 
 if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
@@ -97,8 +98,14 @@ class AmountField(models.BigIntegerField):
     def formfield(self, **kwargs: Any) -> Any:
         from django import forms
 
+        # What else a form says is about whole numbers, and does not fit.
+        said = {name: kwargs[name] for name in ("widget", "help_text") if name in kwargs}
         return forms.DecimalField(
-            max_digits=18, decimal_places=6, required=not self.blank, label=self.verbose_name
+            max_digits=18,
+            decimal_places=6,
+            required=not self.blank,
+            label=capfirst(self.verbose_name),
+            **said,
         )
 
     @property

@@ -54,6 +54,16 @@ def end_of_day(day: date, *, zone: str) -> datetime:
     return _midnight(day + timedelta(days=1), ZoneInfo(zone)) - timedelta(microseconds=1)
 
 
+def moment_on(day: date | None, *, now: datetime, zone: str) -> datetime:
+    """Return the moment from which a day is looked back at: its end, or now while it lasts.
+
+    No day means now.
+    """
+    if day is None or day == now.astimezone(ZoneInfo(zone)).date():
+        return now
+    return end_of_day(day, zone=zone)
+
+
 def _anchor(year: int, month: int, day: int) -> date:
     return date(year, month, min(day, monthrange(year, month)[1]))
 

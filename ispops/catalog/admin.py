@@ -146,11 +146,12 @@ class EntitlementForm(VerbForm):
 class FeesField(forms.CharField):
     """Fees of a label, one a line: the name, a colon and the amount."""
 
-    widget = UnfoldAdminTextareaWidget
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            required=False, help_text="One a line, such as: Router rental: 5.00", **kwargs
+            required=False,
+            help_text="One a line, such as: Router rental: 5.00",
+            widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+            **kwargs,
         )
 
     def clean(self, value: Any) -> list[dict[str, Any]]:
@@ -194,6 +195,14 @@ class LabelForm(VerbForm):
             "early_termination_fee", "purchase_fees", "monthly_fees", "discounts_url",
             "data_allowance_url", "valid_from",
         )  # fmt: skip
+        help_texts: ClassVar[dict[str, str]] = {
+            "offering": "An access plan, or an aggregated plan with one in it.",
+            "contract_months": "How long the monthly price binds the subscriber; 0 is not at all.",
+            "early_termination_fee": "Only with a contract. Bills do not charge it by themselves.",
+        } | dict.fromkeys(
+            ("contract_terms_url", "discounts_url", "data_allowance_url"),
+            "Leave it empty for the page that all plans lead to.",
+        )
 
 
 class PriceInline(ReadOnlyInline):

@@ -181,6 +181,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "qualification.view_coveragearea",
             ),
             Entry(
+                "Availability filing",
+                "summarize",
+                "admin:console_filing",
+                "qualification.change_coveragearea",
+            ),
+            Entry(
                 "Premises",
                 "home_pin",
                 "admin:qualification_premises_changelist",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from django.urls import URLPattern, path
 
 from ispops.console import guard
-from ispops.console.views import bulk, orders, overallocation, qualify, subscribers
+from ispops.console.views import bulk, filing, orders, overallocation, qualify, subscribers
 
 if TYPE_CHECKING:
     from ispops.console.sites import ConsoleSite
@@ -20,6 +20,7 @@ QUALIFY = "qualification.add_servicequalification"
 SEE_FILES = "qualification.view_bulkqualification"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
 REPLAY = "parties.replay_webhookdelivery"
+FILE_COVERAGE = "qualification.change_coveragearea"
 
 PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("find/", subscribers.find, "console_search", SEE_SUBSCRIBERS),
@@ -67,6 +68,8 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("qualify/files/<str:ref>/cancel/", bulk.cancel, "console_cancel_bulk", bulk.SEND),
     ("qualify/<str:ref>/", qualify.result, "console_qualification", QUALIFY),
     ("qualify/<str:ref>/order/", qualify.order, "console_place_order", ORDER_ON_BEHALF),
+    ("filing/", filing.page, "console_filing", FILE_COVERAGE),
+    ("filing/download/", filing.download, "console_filing_download", FILE_COVERAGE),
     ("webhooks/<str:ref>/replay/", subscribers.replay_webhook, "console_replay", REPLAY),
 )
 

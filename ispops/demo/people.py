@@ -32,6 +32,7 @@ class DemoPartner:
     api_secret: str
     scopes: tuple[str, ...] = ANSWER_ORDERS
     is_on_net: bool = False
+    fcc_provider_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,16 @@ class DemoLogin:
 
 NETWORK, BSP = Partner.Kind.NETWORK_PROVIDER, Partner.Kind.BSP
 PARTNERS = (
-    DemoPartner("harbor-fiber", "Harbor Fiber", NETWORK, "", is_on_net=True),
-    DemoPartner("tidewater-cable", "Tidewater Cable", NETWORK, "tc-7Qv2mXw9Lr4K"),
-    DemoPartner("copperline", "Copperline DSL", NETWORK, "cl-5Hn8sBt3Zp6D"),
+    # The numbers are made up, as the names are.
+    DemoPartner(
+        "harbor-fiber", "Harbor Fiber", NETWORK, "", is_on_net=True, fcc_provider_id="990001"
+    ),
+    DemoPartner(
+        "tidewater-cable", "Tidewater Cable", NETWORK, "tc-7Qv2mXw9Lr4K", fcc_provider_id="990002"
+    ),
+    DemoPartner(
+        "copperline", "Copperline DSL", NETWORK, "cl-5Hn8sBt3Zp6D", fcc_provider_id="990003"
+    ),
     DemoPartner("shieldwall", "ShieldWall Security", BSP, "sw-9Fj4kRy7Gc2N", SELL),
     DemoPartner("cinebox", "Cinebox", BSP, "cb-3Wd6pLx8Vm5T", SELL),
     DemoPartner("cloudvault", "CloudVault Backup", BSP, "cv-8Ks5gQz4Jb7M", SELL),
@@ -123,6 +131,12 @@ def _make_partner(planned: DemoPartner, at: datetime) -> None:
             is_on_net=planned.is_on_net,
             webhook_url=url,
             contact_email=f"operations@{planned.code}.example",
+            at=at,
+        )
+        partners.set_fcc_identity(
+            partner_id=partner.pk,
+            fcc_provider_id=planned.fcc_provider_id,
+            brand_name=planned.name if planned.fcc_provider_id else "",
             at=at,
         )
     elif partner.webhook_url != url:

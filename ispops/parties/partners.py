@@ -105,6 +105,35 @@ def set_webhook_url(
 
 
 @transaction.atomic
+def set_fcc_identity(
+    *,
+    partner_id: int,
+    fcc_provider_id: str,
+    brand_name: str,
+    at: datetime,
+    actor: User | None = None,
+) -> Partner:
+    """Say under which number and name a network's coverage is filed with the FCC.
+
+    Raises:
+        InvalidInput: the number has not six digits, or the partner has no network.
+    """
+    partner = db.lock(Partner, partner_id)
+    before = partner.fcc_provider_id, partner.brand_name
+    if fcc_provider_id and partner.kind != Partner.Kind.NETWORK_PROVIDER:
+        raise InvalidInput("Only a network provider has one.", field="fcc_provider_id")
+    partner.fcc_provider_id, partner.brand_name = fcc_provider_id, brand_name.strip()
+    db.check_fields(partner, "fcc_provider_id", "brand_name")
+    if before != (partner.fcc_provider_id, partner.brand_name):
+        partner.save(update_fields=["fcc_provider_id", "brand_name"])
+        _note(
+            partner, "partner.fcc_identity_set", actor, at,
+            fcc_provider_id=fcc_provider_id, brand_name=partner.brand_name,
+        )  # fmt: skip
+    return partner
+
+
+@transaction.atomic
 def set_partner_active(
     *, partner_id: int, active: bool, actor: User, at: datetime, reason: str = ""
 ) -> Partner:

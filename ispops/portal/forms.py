@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from ispops.errors import Refusal
-from ispops.periods import end_of_day
+from ispops.periods import moment_on
 from qualification import waitlist
 
 
@@ -79,8 +79,7 @@ class LabelDayForm(PortalForm):
         A day that cannot be used counts as none.
         """
         day = self.cleaned_data.get("on") if self.is_valid() else None
-        now = timezone.now()
-        return min(now, end_of_day(day, zone=settings.BILLING_TIME_ZONE)) if day else now
+        return moment_on(day, now=timezone.now(), zone=settings.BILLING_TIME_ZONE)
 
 
 class WaitlistForm(PortalForm):

@@ -49,8 +49,8 @@ ROOMS = {
     ),
     "qualification": Room(
         stage=3,
-        pure=_names("addresses eligibility sheets"),
-        verbs=_names("bulk_qualify coverage letters locating ports qualify reach waitlist"),
+        pure=_names("addresses availability eligibility sheets"),
+        verbs=_names("bulk_qualify coverage filing letters locating ports qualify reach waitlist"),
         reads=_names("estimates gazetteer judging"),
         web=_names("bulk_api"),
     ),

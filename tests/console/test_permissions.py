@@ -38,6 +38,8 @@ MAY_OPEN = {
     "console_bulk_answers": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_cancel_bulk": NETWORK_DESK,
     "console_replay": {roles.OPERATIONS},
+    "console_filing": {roles.OPERATIONS},
+    "console_filing_download": {roles.OPERATIONS},
 }
 POSTS = {
     "console_set_standing",
@@ -49,6 +51,7 @@ POSTS = {
     "console_place_order",
     "console_cancel_bulk",
     "console_replay",
+    "console_filing_download",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ispops.periods import Period, billing_period, end_of_day
+from ispops.periods import Period, billing_period, end_of_day, moment_on
 
 NEW_YORK = "America/New_York"
 
@@ -111,3 +111,11 @@ def test_a_day_ends_at_midnight_of_its_own_zone() -> None:
     # The clocks go back on this day: it has 25 hours.
     assert end_of_day(date(2026, 11, 1), zone=NEW_YORK) == utc(2026, 11, 2, 5) - moment
     assert end_of_day(date(2026, 12, 31), zone="UTC") == utc(2027, 1, 1) - moment
+
+
+def test_a_day_is_looked_back_at_from_its_end_or_from_now() -> None:
+    now = utc(2026, 6, 30, 2)  # the 29th in New York
+    assert moment_on(None, now=now, zone=NEW_YORK) == now
+    assert moment_on(date(2026, 6, 29), now=now, zone=NEW_YORK) == now
+    earlier = moment_on(date(2026, 6, 28), now=now, zone=NEW_YORK)
+    assert earlier == end_of_day(date(2026, 6, 28), zone=NEW_YORK)

@@ -255,6 +255,25 @@ class TestPartners:
         assert partner.active
         assert AuditEntry.objects.get(action="partner.webhook_moved").actor is not None
 
+    def test_operations_say_what_the_fcc_knows_a_network_by(self, partner: Partner) -> None:
+        network = Partner.objects.create(code="net", name="Net", kind="network_provider")
+        web = staff(roles.OPERATIONS)
+        page = reverse("admin:parties_partner_change", args=[network.pk])
+        form = {"webhook_url": "", "fcc_provider_id": "130317", "brand_name": " Net Fiber "}
+        web.post(page, form)
+        network.refresh_from_db()
+        assert (network.fcc_provider_id, network.brand_name) == ("130317", "Net Fiber")
+        entry = AuditEntry.objects.get(action="partner.fcc_identity_set")
+        assert entry.actor is not None
+        wrong = web.post(page, form | {"fcc_provider_id": "1303"})
+        assert "It has six digits." in wrong.content.decode()
+        web.post(
+            reverse("admin:parties_partner_change", args=[partner.pk]),
+            {"webhook_url": partner.webhook_url, "fcc_provider_id": "130317", "brand_name": "X"},
+        )
+        partner.refresh_from_db()
+        assert (partner.fcc_provider_id, partner.brand_name) == ("", "")
+
     def test_a_partner_is_stopped_and_resumed(self, boss: Client, partner: Partner) -> None:
         act(boss, "parties_partner", "stop", partner.pk)
         partner.refresh_from_db()

@@ -167,3 +167,47 @@ def test_a_client_id_is_given_once() -> None:
     with pytest.raises(partners.ApiClientTaken):
         partners.create_api_client(**given, client_id="cinebox")
     assert Client.objects.count() == 1
+
+
+def test_the_fcc_knows_a_network_by_a_number_and_a_name() -> None:
+    network = make(code="net", kind="network_provider")
+    partners.set_fcc_identity(
+        partner_id=network.pk, fcc_provider_id="030317", brand_name=" Fast ", at=NOW
+    )
+    network.refresh_from_db()
+    assert (network.fcc_provider_id, network.brand_name) == ("030317", "Fast")
+    partners.set_fcc_identity(
+        partner_id=network.pk, fcc_provider_id="030317", brand_name="Fast", at=NOW
+    )
+    assert AuditEntry.objects.filter(action="partner.fcc_identity_set").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "name", "field"),
+    [
+        ("network_provider", "30317", "", "fcc_provider_id"),
+        ("network_provider", "1303170", "", "fcc_provider_id"),
+        ("network_provider", "13031x", "", "fcc_provider_id"),
+        ("network_provider", "130317", "x" * 101, "brand_name"),
+        ("network_provider", "130317", "a\0b", "brand_name"),
+        ("bsp", "130317", "", "fcc_provider_id"),
+    ],
+)
+def test_what_the_fcc_cannot_know_is_refused(kind: str, number: str, name: str, field: str) -> None:
+    partner = make(kind=kind)
+    with pytest.raises(InvalidInput) as refused:
+        partners.set_fcc_identity(
+            partner_id=partner.pk, fcc_provider_id=number, brand_name=name, at=NOW
+        )
+    assert refused.value.field == field
+    partner.refresh_from_db()
+    assert (partner.fcc_provider_id, partner.brand_name) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "change", [{"fcc_provider_id": "1"}, {"kind": "bsp", "fcc_provider_id": "130317"}]
+)
+def test_the_database_refuses_a_false_provider_id(change: dict) -> None:
+    network = make(kind="network_provider")
+    with pytest.raises(IntegrityError, match="fcc_provider_id"), transaction.atomic():
+        Partner.objects.filter(pk=network.pk).update(**change)

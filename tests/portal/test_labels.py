@@ -132,6 +132,8 @@ def test_the_list_and_the_file_have_every_label(
         answer = client.get("/labels.csv")
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert answer["Content-Disposition"].startswith("attachment; filename=")
+    earlier = client.get("/labels.csv", {"on": "2026-01-05"})
+    assert 'filename="broadband-labels-2026-01-05.csv"' in earlier["Content-Disposition"]
     rows = csv.DictReader(io.StringIO(answer.content.decode(), newline=""))
     assert tuple(rows.fieldnames or ()) == COLUMNS
     assert [row["service_plan_name"] for row in rows] == [

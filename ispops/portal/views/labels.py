@@ -1,5 +1,8 @@
 """The FCC's broadband labels (47 CFR 8.1): each on a page, all in a list, all in a file."""
 
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -49,8 +52,9 @@ def as_file(request: HttpRequest) -> HttpResponse:
         words = " ".join(str(reason) for reason in form.errors["on"])
         return HttpResponse(f"on: {words}\n", status=422, content_type="text/plain; charset=utf-8")
     at = form.moment()
+    day = at.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE)).date()
     file = HttpResponse(as_csv(labelled.labels_at(at)), content_type="text/csv; charset=utf-8")
-    file["Content-Disposition"] = f'attachment; filename="broadband-labels-{at:%Y-%m-%d}.csv"'
+    file["Content-Disposition"] = f'attachment; filename="broadband-labels-{day}.csv"'
     return file
 
 
