@@ -24,6 +24,7 @@ from unfold.admin import ModelAdmin
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin
 from ispops.models import Event, EventDelivery, WorkerHeartbeat
 from ispops.parties import accounts, audit, outbox, partners, roles, webhooks
+from ispops.parties.destinations import DestinationRefused
 from ispops.parties.models import AuditEntry, Partner, Subscriber, User, WebhookDelivery
 
 for registered_elsewhere in (Authenticator, Client, EmailAddress, Group, Token, UserSession):
@@ -139,7 +140,7 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]
         url: str = self.cleaned_data["webhook_url"]
         try:
             partners.check_webhook_url(url)
-        except partners.WebhookUrlRefused as refused:
+        except DestinationRefused as refused:
             raise forms.ValidationError(refused.detail) from refused
         return url
 

@@ -1,21 +1,19 @@
 """Verbs for partners and their programs: the only writers of `Partner` and of API clients."""
 
 import base64
-import ipaddress
 import secrets
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from allauth.idp.oidc.models import Client
-from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 
 from ispops import db
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit, roles
+from ispops.parties.destinations import check_url
 from ispops.parties.models import Partner, User
 from ispops.parties.scopes import API_SCOPES
 
@@ -26,11 +24,6 @@ PROGRAM_DOMAIN = "partners.invalid"
 class PartnerCodeTaken(Refusal):
     code = "partner_code_taken"
     title = "Another partner has this code"
-
-
-class WebhookUrlRefused(InvalidInput):
-    code = "webhook_url_refused"
-    title = "Webhooks cannot be sent to this address"
 
 
 class ApiClientTaken(Refusal):
@@ -55,7 +48,7 @@ def create_partner(
 
     Raises:
         InvalidInput: a value cannot be used; names the field.
-        WebhookUrlRefused: see `check_webhook_url`.
+        DestinationRefused: see `check_webhook_url`.
         PartnerCodeTaken: there is a partner with this code.
     """
     if is_on_net and kind != Partner.Kind.NETWORK_PROVIDER:
@@ -92,7 +85,7 @@ def set_webhook_url(
     """Send a partner's messages, the waiting ones too, to another address from now on.
 
     Raises:
-        WebhookUrlRefused: see `check_webhook_url`.
+        DestinationRefused: see `check_webhook_url`.
     """
     check_webhook_url(webhook_url)
     partner = db.lock(Partner, partner_id)
@@ -203,43 +196,13 @@ def new_webhook_secret() -> str:
 
 
 def check_webhook_url(url: str) -> None:
-    """Refuse an address to which we must not send, whoever wrote it; empty means no webhooks.
-
-    What is refused: anything but https, credentials in the address, and this machine or a private
-    network by number. Local addresses are allowed where `WEBHOOKS_MAY_STAY_LOCAL` says so; where
-    a name leads is checked again each time something is sent.
+    """Refuse an address to which we must not send; an empty one means no webhooks.
 
     Raises:
-        WebhookUrlRefused: says which of them it is.
+        DestinationRefused: see `destinations.check_url`.
     """
-    if not url:
-        return
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise WebhookUrlRefused(f"This is no web address: {error}.", field="webhook_url") from error
-    local = settings.WEBHOOKS_MAY_STAY_LOCAL
-    if parts.scheme != "https" and not (local and parts.scheme == "http"):
-        _refuse_url("The address must begin with https://.")
-    if parts.username or parts.password or not host:
-        _refuse_url("The address must name a host, and no user or password.")
-    if not local and (host == "localhost" or not may_be_reached(host)):
-        _refuse_url("The address must be on the public internet.")
-
-
-def may_be_reached(address: str) -> bool:
-    """Say whether a numeric address is public; a name is, as far as can be seen from it."""
-    try:
-        number = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return True
-    mapped = getattr(number, "ipv4_mapped", None)
-    return (mapped or number).is_global and not number.is_multicast
-
-
-def _refuse_url(reason: str) -> None:
-    raise WebhookUrlRefused(reason, field="webhook_url")
+    if url:
+        check_url(url, field="webhook_url")
 
 
 def _note(

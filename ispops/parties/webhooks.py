@@ -7,14 +7,11 @@ that sees one twice knows it by its `webhook-id`.
 """
 
 import json
-import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from standardwebhooks import Webhook
@@ -22,8 +19,8 @@ from standardwebhooks import Webhook
 from ispops import db, jobs
 from ispops.errors import IllegalTransition, Refusal
 from ispops.parties import audit
+from ispops.parties.destinations import check_destination
 from ispops.parties.models import Partner, User, WebhookDelivery
-from ispops.parties.partners import check_webhook_url, may_be_reached
 
 LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 12
@@ -194,7 +191,7 @@ def _send(delivery: WebhookDelivery, at: datetime) -> Answer:
         ),
     }
     try:
-        _check_destination(partner.webhook_url)
+        check_destination(partner.webhook_url, field="webhook_url")
         with requests.Session() as session:
             # Neither proxies nor passwords of this machine's files belong into a partner's call.
             session.trust_env = False
@@ -213,21 +210,6 @@ def _send(delivery: WebhookDelivery, at: datetime) -> Answer:
     return Answer(
         status, "" if accepted else f"The partner answered {status}.", is_final=status == GONE
     )
-
-
-def _check_destination(url: str) -> None:
-    """Look where the address leads today: a partner's name must not lead into our own network."""
-    check_webhook_url(url)
-    if settings.WEBHOOKS_MAY_STAY_LOCAL:
-        return
-    parts = urlsplit(url)
-    for *_, address in socket.getaddrinfo(
-        parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
-    ):
-        if not may_be_reached(str(address[0])):
-            raise ConnectionRefusedError(
-                f"{parts.hostname} leads to {address[0]}, inside our network"
-            )
 
 
 def _record(delivery: WebhookDelivery, answer: Answer, at: datetime) -> bool:

@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from ispops.errors import InvalidInput
 from ispops.parties import partners, roles
+from ispops.parties.destinations import DestinationRefused
 from ispops.parties.models import AuditEntry, Partner, User
 
 NOW = datetime(2025, 3, 3, 12, 0, tzinfo=UTC)
@@ -85,7 +86,7 @@ def test_a_code_is_given_once() -> None:
 )
 def test_webhooks_do_not_go_into_our_own_network(settings: Settings, url: str) -> None:
     settings.WEBHOOKS_MAY_STAY_LOCAL = False
-    with pytest.raises(partners.WebhookUrlRefused) as refused:
+    with pytest.raises(DestinationRefused) as refused:
         make(webhook_url=url)
     assert refused.value.field == "webhook_url"
 
@@ -98,7 +99,7 @@ def test_webhooks_go_to_the_public_internet(settings: Settings, url: str) -> Non
 
 def test_a_demonstration_may_stay_on_this_machine_but_not_log_in() -> None:
     assert make(webhook_url="http://127.0.0.1:8099/hooks").webhook_url
-    with pytest.raises(partners.WebhookUrlRefused):
+    with pytest.raises(DestinationRefused):
         make(code="other", webhook_url="http://me:you@127.0.0.1:8099/")
 
 

@@ -9,7 +9,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from ispops.errors import IllegalTransition
-from ispops.parties import partners, tasks, webhooks
+from ispops.parties import destinations, partners, tasks, webhooks
 from ispops.parties.models import AuditEntry, Partner, User, WebhookDelivery
 from tests.receiver import Receiver
 
@@ -181,7 +181,7 @@ def test_a_name_that_leads_into_our_network_is_not_called(
     settings.WEBHOOKS_MAY_STAY_LOCAL = False
     Partner.objects.update(webhook_url="https://rebound.example/hooks")
     found = [(2, 1, 6, "", ("93.184.215.14", 443)), (2, 1, 6, "", ("10.0.0.7", 443))]
-    monkeypatch.setattr(webhooks.socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(destinations.socket, "getaddrinfo", lambda *_, **__: found)
     assert not webhooks.deliver(delivery_id=delivery.pk, at=NOW)
     delivery.refresh_from_db()
     assert "10.0.0.7" in delivery.last_error
