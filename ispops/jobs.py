@@ -40,6 +40,13 @@ def due(rows: "models.QuerySet[R]", *, at: datetime) -> "models.QuerySet[R]":
     )
 
 
+def is_due(row: LeasedRow, *, at: datetime) -> bool:
+    """Say of one row, which the caller has locked, what `due` asks the database."""
+    if row.next_attempt_at is None or row.next_attempt_at > at:
+        return False
+    return row.leased_until is None or row.leased_until <= at
+
+
 def claim(rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: int = 1) -> list[R]:
     """Take up to `limit` due rows, oldest first, and hold each for the length of `lease`.
 

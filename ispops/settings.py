@@ -184,6 +184,11 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
     "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
     "qualify-files": {"task": "qualification.tasks.qualify_due_files", "schedule": 5.0},
+    "ask-providers": {"task": "qualification.tasks.ask_due_providers", "schedule": 2.0},
+    "collect-provider-files": {
+        "task": "qualification.tasks.collect_provider_files",
+        "schedule": 5.0,
+    },
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
@@ -338,6 +343,11 @@ OVERALLOCATION_ANSWERED_WITHIN = timedelta(hours=24)
 # A device that does not ask again for this long loses its address.
 ADDRESS_LEASE = timedelta(hours=24)
 WALLED_GARDEN_LEASE = timedelta(minutes=5)
+# How many off-net providers' calls run at a time, in all workers together: one place is left for
+# everything else when several of them are slow.
+PROVIDER_CALLS_AT_ONCE = int(os.environ.get("PROVIDER_CALLS_AT_ONCE", "2"))
+# Folders for providers that are asked by files are made here.
+PROVIDER_FILES_DIR = Path(os.environ.get("PROVIDER_FILES_DIR", DATA_DIR / "providers"))
 TASK_LEASE = timedelta(seconds=int(os.environ.get("TASK_LEASE_SECONDS", "60")))
 
 LOGGING = {

@@ -58,7 +58,7 @@ def programs(
     web += f" --bind fd://{listener.fileno()} --timeout 60 --graceful-timeout 3 --no-control-socket"
     beat = ["-m", "celery", "-A", "ispops", "beat", "--loglevel", "WARNING", "--pidfile="]
     beat += ["--schedule", str(data_dir / "beat")]
-    worker = "-m celery -A ispops worker --concurrency 2 --loglevel WARNING"
+    worker = "-m celery -A ispops worker --concurrency 3 --loglevel WARNING"
     worker += " --without-gossip --without-mingle"
     table = [
         Program(

@@ -16,7 +16,13 @@ from django.conf import settings
 from ispops.catalog.catalogue import SoldOffering, catalogue_at
 from qualification import eligibility, queries
 from qualification.eligibility import Line
-from qualification.models import CoverageArea, Premises, QualifiedOffer, ServiceQualification
+from qualification.models import (
+    CoverageArea,
+    Premises,
+    ProviderAnswer,
+    QualifiedOffer,
+    ServiceQualification,
+)
 
 Confidence = ServiceQualification.Confidence
 _FROM_WEAK_TO_SURE = (Confidence.RED, Confidence.YELLOW, Confidence.GREEN)
@@ -101,7 +107,40 @@ def known_facts(premises: Premises, *, at: datetime, holder: str = "") -> list[F
 
     `holder` is the public id of the answer that is settled: a port that is held for it is free.
     """
-    return [_fact(row) for row in queries.coverage_at(premises, premises.h3_res8, at, holder)]
+    return [fact(row) for row in queries.coverage_at(premises, premises.h3_res8, at, holder)]
+
+
+def line_of(row: CoverageArea) -> Line:
+    """Return the line of a row of coverage that `queries` has counted the free ports of."""
+    return Line(
+        key=row.pk,
+        provider=row.provider_id,
+        provider_name=row.provider.name,
+        technology=row.technology,
+        technology_name=row.get_technology_display(),
+        max_download_kbps=row.max_download_kbps,
+        max_upload_kbps=row.max_upload_kbps,
+        low_latency=row.low_latency,
+        install_days=row.install_days,
+        loop_length_m=row.loop_length_m,
+        construction_fee=row.construction_fee,
+        construction_days=row.construction_days,
+        has_free_port=row.free_ports != 0,
+        planned_date=row.planned_date,
+        # What is known of an area need not be true of every house in it.
+        confidence=Confidence.GREEN if row.premises_id else Confidence.YELLOW,
+    )
+
+
+def fact(row: CoverageArea) -> Fact:
+    """Return what a row of `queries.coverage_at` says."""
+    return Fact(
+        line=line_of(row),
+        node=row.node.name if row.node else "",
+        free_ports=row.free_ports,
+        is_on_net=row.provider.is_on_net,
+        is_of_the_place=row.premises_id is not None,
+    )
 
 
 def line_as_json(line: Line) -> dict[str, Any]:
@@ -127,42 +166,26 @@ def line_from_json(kept: dict[str, Any]) -> Line:
     return Line(**facts)
 
 
+def fact_from_json(kept: dict[str, Any]) -> Fact:
+    """Read a fact as `Judgement.lines` wrote it."""
+    return Fact(
+        line=line_from_json(kept),
+        node=kept["node"],
+        free_ports=kept["free_ports"],
+        is_on_net=kept["is_on_net"],
+        is_of_the_place=kept["is_of_the_place"],
+    )
+
+
+def facts_of(answer: ProviderAnswer) -> list[Fact]:
+    """Return the lines that a provider said it can deliver."""
+    return [Fact(line_from_json(kept)) for kept in answer.lines]
+
+
 def weaker(one: str, other: str) -> str:
     """Return the less sure of two levels of confidence; an empty one does not count."""
     levels = [level for level in (one, other) if level]
     return min(levels, key=lambda level: _FROM_WEAK_TO_SURE.index(Confidence(level)))
-
-
-def line_of(row: CoverageArea) -> Line:
-    """Return the line of a row of coverage that `queries` has counted the free ports of."""
-    return Line(
-        key=row.pk,
-        provider=row.provider_id,
-        provider_name=row.provider.name,
-        technology=row.technology,
-        technology_name=row.get_technology_display(),
-        max_download_kbps=row.max_download_kbps,
-        max_upload_kbps=row.max_upload_kbps,
-        low_latency=row.low_latency,
-        install_days=row.install_days,
-        loop_length_m=row.loop_length_m,
-        construction_fee=row.construction_fee,
-        construction_days=row.construction_days,
-        has_free_port=row.free_ports != 0,
-        planned_date=row.planned_date,
-        # What is known of an area need not be true of every house in it.
-        confidence=Confidence.GREEN if row.premises_id else Confidence.YELLOW,
-    )
-
-
-def _fact(row: CoverageArea) -> Fact:
-    return Fact(
-        line=line_of(row),
-        node=row.node.name if row.node else "",
-        free_ports=row.free_ports,
-        is_on_net=row.provider.is_on_net,
-        is_of_the_place=row.premises_id is not None,
-    )
 
 
 def _product(sold: SoldOffering) -> eligibility.Product:

@@ -9,7 +9,7 @@ from django.db import transaction
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
-from qualification import judging, locating
+from qualification import inquiries, judging, locating
 from qualification.models import QualifiedOffer, ServiceQualification
 
 State = ServiceQualification.State
@@ -48,6 +48,9 @@ def qualify_address(
     to be reviewed; `as_written` says that it is not a known one misspelt. `asker` is who may read
     the answer again; empty for a visitor.
 
+    Where an off-net provider must be asked first, the answer is pending: it holds what can be
+    ordered at once, and the rest is added when the last provider has answered or is given up on.
+
     Raises:
         AddressUnparseable: the text is no usable address; says what is missing.
         InvalidInput: `channel` or `subscriber_kind` is unknown, the place is named in no way or in
@@ -62,30 +65,9 @@ def qualify_address(
         text=text, premises_id=premises_id, location_id=location_id, latitude=latitude,
         longitude=longitude, as_written=as_written, at=at,
     )  # fmt: skip
-    place = locating.store(place)
-    premises = place.premises
-    judged = _judged(place, subscriber_kind, at)
-    answer = ServiceQualification.objects.create(
-        asked_text=place.asked_text,
-        channel=channel,
-        asker=asker,
-        subscriber_kind=subscriber_kind,
-        premises=premises,
-        address=str(premises) if premises else "",
-        location_id=(premises.location_id or "") if premises else "",
-        state=_state(place, judged),
-        confidence=place.confidence,
-        remark=place.remark,
-        lines=judged.lines if judged else [],
-        latitude=place.latitude,
-        longitude=place.longitude,
-        candidates=place.to_choose_from,
-        asked_at=at,
-        expires_at=at + settings.QUALIFICATION_VALID_FOR,
+    return _answer(
+        locating.store(place), channel=channel, asker=asker, subscriber_kind=subscriber_kind, at=at
     )
-    if judged:
-        QualifiedOffer.objects.bulk_create(judged.offers(answer))
-    return answer
 
 
 def require_live_offer(
@@ -115,19 +97,56 @@ def require_live_offer(
     return offer
 
 
-def _judged(place: locating.Place, subscriber_kind: str, at: datetime) -> judging.Judgement | None:
-    """Judge the place that was found; None where there is not one."""
-    if place.premises is None:
+def _answer(
+    place: locating.Place, *, channel: str, asker: str, subscriber_kind: str, at: datetime
+) -> ServiceQualification:
+    """Judge a place by what is known of it at once, store the answer, and ask for the rest."""
+    premises = place.premises
+    known = inquiries.known_at(premises=premises, at=at) if premises else None
+    judged = _judged(place, known, subscriber_kind, at)
+    answer = ServiceQualification.objects.create(
+        asked_text=place.asked_text,
+        channel=channel,
+        asker=asker,
+        subscriber_kind=subscriber_kind,
+        premises=premises,
+        address=str(premises) if premises else "",
+        location_id=(premises.location_id or "") if premises else "",
+        state=_state(place, known, judged),
+        confidence=place.confidence,
+        remark=place.remark,
+        lines=judged.lines if judged else [],
+        latitude=place.latitude,
+        longitude=place.longitude,
+        candidates=place.to_choose_from,
+        asked_at=at,
+        expires_at=at + settings.QUALIFICATION_VALID_FOR,
+    )
+    if judged and known:
+        # A refusal that a provider's answer may still lift is stored when that has come.
+        QualifiedOffer.objects.bulk_create(
+            row for row in judged.offers(answer) if row.eligible or not known.to_ask
+        )
+        inquiries.open_inquiries(qualification=answer, known=known, at=at)
+    return answer
+
+
+def _judged(
+    place: locating.Place, known: inquiries.Known | None, subscriber_kind: str, at: datetime
+) -> judging.Judgement | None:
+    """Judge what is known of the place that was found; None where there is not one."""
+    if known is None:
         return None
     return judging.judge(
-        judging.known_facts(place.premises, at=at),
-        subscriber_kind=subscriber_kind,
-        confidence=place.confidence,
-        at=at,
+        known.facts, subscriber_kind=subscriber_kind, confidence=place.confidence, at=at
     )
 
 
-def _state(place: locating.Place, judged: judging.Judgement | None) -> str:
+def _state(
+    place: locating.Place, known: inquiries.Known | None, judged: judging.Judgement | None
+) -> str:
+    if known and known.to_ask:
+        return State.PENDING
     if judged:
         return judged.outcome
     return State.CHOOSE if place.candidates else State.OUT_OF_FOOTPRINT

@@ -1,11 +1,11 @@
 """Reads of lines and answers; what an asker may see is decided here. Places: `gazetteer`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import IO, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import F, Func, IntegerField, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Func, IntegerField, OuterRef, Q, QuerySet
 
 from ispops.catalog.models import ProductOffering
 from ispops.errors import NotFound
@@ -15,6 +15,7 @@ from qualification.models import (
     BulkQualification,
     CoverageArea,
     Premises,
+    ProviderConnection,
     QualifiedOffer,
     ServiceQualification,
 )
@@ -30,7 +31,8 @@ def coverage_at(
 
     For one network and technology the row of the premises wins over the row of its H3 cell. Each
     row has `free_ports`: how many there are, up to `MOST_PORTS_COUNTED`, or None where the network
-    counts none. A port that is held for the answer `holder` is free; for others it is taken.
+    counts none. A port that is held for the answer `holder` is free; for others it is taken. And it
+    has `some_can_be_asked`: whether any provider at all can be asked by `connections_asked`.
     """
     here = Q(h3_res8=cell) & ~Q(h3_res8="")
     if premises is not None:
@@ -41,16 +43,36 @@ def coverage_at(
         CoverageArea.objects.at(at)
         .filter(here, provider__active=True)
         .select_related("provider", "node")
-        .annotate(free_here=Func(counted, function="cardinality", output_field=IntegerField()))
+        .annotate(
+            free_here=Func(counted, function="cardinality", output_field=IntegerField()),
+            somebody_is_there=Exists(_active_connections()),
+        )
         .order_by("provider", "technology")
     )
     best: dict[tuple[int, int], CoverageArea] = {}
     for row in rows:
         row.free_ports = row.free_here if row.node_id else None
+        row.some_can_be_asked = row.somebody_is_there
         key = (row.provider_id, row.technology)
         if row.premises_id or key not in best:
             best[key] = row
     return list(best.values())
+
+
+def connections_asked(rows: Sequence[CoverageArea]) -> list[ProviderConnection]:
+    """Return the connections of the providers that may reach a place, by what covers it.
+
+    `rows` are those of `coverage_at`. Where they say that nobody can be asked, nothing is read.
+    """
+    if rows and not rows[0].some_can_be_asked:
+        return []
+    reached = {row.provider_id for row in rows if row.max_download_kbps > 0}
+    asked = Q(asked_everywhere=True) | Q(partner__in=reached)
+    return list(_active_connections().filter(asked).select_related("partner").order_by("pk"))
+
+
+def _active_connections() -> QuerySet[ProviderConnection]:
+    return ProviderConnection.objects.filter(active=True, partner__active=True)
 
 
 def offers_of(qualification: ServiceQualification) -> list[QualifiedOffer]:

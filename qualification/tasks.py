@@ -1,14 +1,41 @@
 """Celery's way in to qualification. The rows are the queues; see `ispops.jobs`."""
 
+import time
+from uuid import UUID
+
 from celery import shared_task
 from django.utils import timezone
 
 from ispops import jobs
-from qualification import bulk_qualify, letters, queries, reach, waitlist
+from qualification import asking, bulk_qualify, collecting, letters, queries, reach, waitlist
 
 # A task gives way after so many, so that no kind of work keeps a worker for itself.
 LOOKS_A_RUN = 200
 LETTERS_A_RUN = 50
+ASKING_SECONDS = 10.0
+# A provider whose answer drips in must not hold a worker for ever; its lease runs out before.
+LONGEST_CALL_SECONDS = 120
+
+
+@shared_task(time_limit=LONGEST_CALL_SECONDS)
+def ask_provider(*, inquiry_id: str) -> None:
+    """Ask a provider, soon after it became due."""
+    asking.ask(inquiry_id=UUID(inquiry_id), at=timezone.now())
+
+
+@shared_task(time_limit=LONGEST_CALL_SECONDS)
+def ask_due_providers() -> None:
+    """Go on with what is due again, and with what lost its message or its worker."""
+    started = time.monotonic()
+    while asking.ask_next(at=timezone.now()):
+        if time.monotonic() - started > ASKING_SECONDS:
+            return
+
+
+@shared_task
+def collect_provider_files() -> None:
+    """Take in what providers answered by file."""
+    collecting.collect(at=timezone.now())
 
 
 @shared_task

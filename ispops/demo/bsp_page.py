@@ -15,7 +15,8 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { border-bottom: 1px solid #8886; padding: .4rem .6rem .4rem 0; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }
 button { font: inherit; padding: .3rem .8rem; cursor: pointer; }
-form { display: inline; } .muted { opacity: .7; }
+form { display: inline; } select { font: inherit; } table { margin: .6rem 0; }
+.muted { opacity: .7; }
 @media (max-width: 40rem) {
   tr { display: block; padding: .5rem 0; border-bottom: 1px solid #8886; }
   th { display: none; } td { display: block; border: 0; padding: 0; }
@@ -33,7 +34,8 @@ def render(partners: list[Partner]) -> str:
         f"<title>Partners of the demo ISP</title><style>{STYLE}</style>"
         "<h1>Partners of the demo ISP</h1>"
         "<p>This page is the partners' side: a program of its own that knows only the ISP's API. "
-        "It confirms each order as soon as the signed webhook arrives.</p>"
+        "It confirms each order as soon as the signed webhook arrives, and a network answers which "
+        "addresses it reaches.</p>"
         f"{sections}</html>"
     )
 
@@ -43,6 +45,7 @@ def _section(partner: Partner) -> str:
         orders = list(partner.orders.values())[::-1]
         messages = partner.messages[:-11:-1]
     fault = f" <strong>(fault: {escape(partner.fault)})</strong>" if partner.fault else ""
+    questions = _questions(partner)
     rows = "".join(_order(partner, order) for order in orders)
     table = (
         f"<table><tr><th>Product<th>Subscriber, as we know them<th>State<th></tr>{rows}</table>"
@@ -55,7 +58,48 @@ def _section(partner: Partner) -> str:
         for message in messages
     )
     latest = f"<details><summary>Latest messages</summary><ul>{heard}</ul></details>"
-    return f"<h2>{escape(partner.name)}{fault}</h2>{table}{latest if heard else ''}"
+    return (
+        f"<h2>{escape(partner.name)}{fault}</h2>{_faults(partner)}{questions}{table}"
+        f"{latest if heard else ''}"
+    )
+
+
+def _faults(partner: Partner) -> str:
+    """Return the form that lets a partner misbehave, to see what the ISP makes of it."""
+    choices = "".join(
+        f'<option value="{name}"{" selected" if name == partner.fault else ""}>'
+        f"{name.replace('_', ' ') or 'no fault'}</option>"
+        for name in ["", *partner.faults]
+    )
+    return (
+        f'<form method="post" action="/demo/faults">'
+        f'<input type="hidden" name="partner" value="{escape(partner.code, quote=True)}">'
+        f'<label>Misbehave: <select name="fault">{choices}</select></label> '
+        "<button>switch</button></form>"
+    )
+
+
+def _questions(partner: Partner) -> str:
+    """Return the questions about addresses that a network was asked lately."""
+    if partner.network is None:
+        return ""
+    with partner.network.lock:
+        asked = list(partner.network.questions.values())[:-11:-1]
+    rows = "".join(
+        f"<tr><td>{escape(_address(question))}<td>{escape(str(question['state']))}"
+        f"<td>{escape(str(item.get('qualificationResult', '')))}</tr>"
+        for question in asked
+        for item in question["serviceQualificationItem"]
+    )
+    if not rows:
+        return '<p class="muted">No addresses were asked about yet.</p>'
+    return f"<table><tr><th>Asked about<th>State<th>Answer</tr>{rows}</table>"
+
+
+def _address(question: dict[str, Any]) -> str:
+    place = question["serviceQualificationItem"][0]["service"]["place"][0]
+    parts = (place.get("streetNr"), place.get("streetName"), place.get("city"))
+    return " ".join(str(part) for part in parts if part)
 
 
 def _order(partner: Partner, order: dict[str, Any]) -> str:

@@ -16,6 +16,9 @@ from typing import Any
 import requests
 from standardwebhooks import Webhook
 
+from ispops.demo import bsp_network
+from ispops.demo.bsp_network import Network
+
 log = logging.getLogger("partners")
 FAULTS = frozenset({"slow", "error", "silent", "refuse"})
 OPEN = "acknowledged"
@@ -84,9 +87,16 @@ class Partner:
     isp: Isp
     fault: str = ""
     slow_seconds: float = 5.0
+    # Answers questions about addresses, where the partner has a network.
+    network: Network | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def faults(self) -> list[str]:
+        """How this partner can misbehave."""
+        return sorted(FAULTS | bsp_network.FAULTS if self.network else FAULTS)
 
     def receive(self, body: bytes, headers: dict[str, str]) -> None:
         """Take a webhook in: verify, note, and begin the work in the background.

@@ -2,7 +2,9 @@
 
 A process of its own that knows nothing of the product but its published API, as a partner's
 program would: it verifies the signed webhooks, answers at once, and then confirms each service
-order with a token of its own. Faults can be switched on by `POST /demo/faults`.
+order with a token of its own. A network answers questions about addresses at
+`/<code>/tmf-api/serviceQualificationManagement/v4`. Faults can be switched on at run time, on the
+page or by `POST /demo/faults`.
 
 It listens on 127.0.0.1, port DEMO_PARTNER_PORT (8099), or on a socket that its parent has opened,
 whose number is its one argument. The product is at ISPOPS_BASE_URL; the credentials are in
@@ -28,8 +30,9 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from standardwebhooks import WebhookVerificationError
 
-from ispops.demo import bsp_page
-from ispops.demo.bsp_partner import FAULTS, Isp, Partner
+from ispops.demo import bsp_network, bsp_page
+from ispops.demo.bsp_network import Network, NoQuestion
+from ispops.demo.bsp_partner import Isp, Partner
 
 log = logging.getLogger("partners")
 LARGEST_BODY = 1_000_000
@@ -49,6 +52,8 @@ class Handler(BaseHTTPRequestHandler):
             self._say_json(200, {code: _state(p) for code, p in self.partners.items()})
         elif path == "/healthz":
             self._say(200, "ok\n", "text/plain")
+        elif partner := self._asked_network(path):
+            self._qualification(partner, path, None)
         else:
             self._say_json(404, {"detail": "There is nothing here."})
 
@@ -65,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             self._webhook(partner, body)
         elif path in {"/demo/usage", "/demo/faults"} and self._is_from_here():
             self._demo(path, self._fields(body))
+        elif asked := self._asked_network(path):
+            self._qualification(asked, path, body)
         else:
             self._say_json(404, {"detail": "There is nothing here."})
 
@@ -82,6 +89,34 @@ class Handler(BaseHTTPRequestHandler):
             return
         self._say_json(202, {})
 
+    def _asked_network(self, path: str) -> Partner | None:
+        """Return the partner whose network is asked about an address, if that is what is asked."""
+        code, _, rest = path.removeprefix("/").partition("/")
+        partner = self.partners.get(code)
+        is_question = rest == bsp_network.API or rest.startswith(f"{bsp_network.API}/")
+        return partner if partner and partner.network and is_question else None
+
+    def _qualification(self, partner: Partner, path: str, body: bytes | None) -> None:
+        """Take a question about an address in, or say how far it is; misbehave as was asked."""
+        network = partner.network or Network("")
+        if self.headers.get("Authorization") != f"Bearer {network.token}":
+            self._say_json(401, {"code": "401", "reason": "This token opens nothing here."})
+            return
+        if partner.fault == "slow":
+            time.sleep(partner.slow_seconds)
+        if partner.fault == "error":
+            self._say_json(500, {"code": "500", "reason": "The fault that was asked for."})
+        elif partner.fault == "garbage":
+            self._say(200, bsp_network.GARBAGE, "application/json")
+        elif body is None:
+            self._say_json(*network.look(path.rpartition("/")[2], partner.fault))
+        else:
+            try:
+                status, answer = network.ask(json.loads(body), partner.fault)
+            except (NoQuestion, ValueError) as error:
+                status, answer = 400, {"code": "400", "reason": str(error)}
+            self._say_json(status, answer)
+
     def _demo(self, path: str, fields: dict[str, str]) -> None:
         code = fields.pop("partner", "cinebox")
         chosen = list(self.partners.values()) if code == "*" else [self.partners.get(code)]
@@ -95,8 +130,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _set_fault(self, partners: list[Partner], fields: dict[str, str]) -> None:
         fault = fields.get("fault", "")
-        if fault and fault not in FAULTS:
-            self._say_json(422, {"detail": f"Choose one of {', '.join(sorted(FAULTS))}, or none."})
+        known = partners[0].faults
+        if fault and any(fault not in partner.faults for partner in partners):
+            self._say_json(422, {"detail": f"Choose one of {', '.join(known)}, or none."})
             return
         for partner in partners:
             partner.fault = fault
@@ -161,6 +197,7 @@ def _state(partner: Partner) -> dict[str, Any]:
             "name": partner.name,
             "kind": partner.kind,
             "fault": partner.fault,
+            "questions": list(partner.network.questions.values()) if partner.network else [],
             "orders": list(partner.orders.values()),
             "messages": list(partner.messages),
         }
@@ -174,6 +211,7 @@ def read_partners(path: Path, base_url: str) -> dict[str, Partner]:
             name=known["name"],
             kind=known["kind"],
             webhook_secret=known["webhook_secret"],
+            network=Network(known["inquiry_token"]) if known.get("inquiry_token") else None,
             isp=Isp(base_url, known["client_id"], known["client_secret"]),
         )
         for code, known in json.loads(path.read_text()).items()

@@ -15,13 +15,13 @@ from decimal import Decimal
 from typing import Any
 
 from ispops.catalog.models import Technology
+from ispops.demo import survey
 from ispops.parties.models import Partner
 from qualification import coverage, ports
 from qualification.models import CoverageArea, Premises
 
 FIBER, CABLE, DSL = "harbor-fiber", "tidewater-cable", "copperline"
 FIBER_STATES = frozenset({"CT", "DC", "MA", "MD", "PA", "VA", "VT"})
-CABLE_STATES = frozenset({"AL", "CT", "DC", "FL", "GA", "KY", "MA", "MD", "NC", "OK", "SC", "TN"})
 DSL_STATES = frozenset(
     {"AL", "AR", "CA", "CO", "CT", "GA", "IL", "IN", "KY", "LA", "MD", "OH", "OK", "TN", "VT"}
 )
@@ -44,7 +44,7 @@ class _Cell:
 
     @property
     def chance(self) -> int:
-        return zlib.crc32(self.index.encode())
+        return survey.chance(self.index)
 
 
 def load(*, at: datetime) -> None:
@@ -53,7 +53,7 @@ def load(*, at: datetime) -> None:
         return
     cells = _cells()
     _load_cells(FIBER, Technology.FIBRE, FIBER_STATES, cells, at)
-    _load_cells(CABLE, Technology.CABLE, CABLE_STATES, cells, at)
+    _load_cells(CABLE, Technology.CABLE, survey.CABLE_STATES, cells, at)
     _load_cells(DSL, Technology.COPPER, DSL_STATES, cells, at)
     fiber = Partner.objects.get(code=FIBER)
     coverage.import_coverage(rows=_fiber_by_premises(), provider=fiber, at=at)
@@ -98,12 +98,12 @@ def _load_cells(
 
 def _facts(technology: int, cell: _Cell) -> dict[str, Any] | None:
     """Return what a survey found in a cell; None where the network does not reach it."""
-    surveys: dict[int, Callable[[int], dict[str, Any] | None]] = {
-        Technology.FIBRE: _fiber,
-        Technology.CABLE: _cable,
-        Technology.COPPER: _dsl,
+    surveys: dict[int, Callable[[_Cell], dict[str, Any] | None]] = {
+        Technology.FIBRE: lambda cell: _fiber(cell.chance),
+        Technology.CABLE: lambda cell: survey.cable(cell.region, cell.index),
+        Technology.COPPER: lambda cell: _dsl(cell.chance),
     }
-    return surveys[technology](cell.chance)
+    return surveys[technology](cell)
 
 
 def _fiber(chance: int) -> dict[str, Any] | None:
@@ -115,17 +115,6 @@ def _fiber(chance: int) -> dict[str, Any] | None:
     if chance % 10 == 2:
         facts |= {"construction_fee": Decimal(350), "construction_days": 45}
     return facts
-
-
-def _cable(chance: int) -> dict[str, Any] | None:
-    if chance % 7 == 0:
-        return None
-    fast = chance % 4 != 0
-    return {
-        "max_download_kbps": 1_200_000 if fast else 300_000,
-        "max_upload_kbps": 35_000 if fast else 10_000,
-        "install_days": 7,
-    }
 
 
 def _dsl(chance: int) -> dict[str, Any]:

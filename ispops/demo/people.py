@@ -33,6 +33,8 @@ class DemoPartner:
     scopes: tuple[str, ...] = ANSWER_ORDERS
     is_on_net: bool = False
     fcc_provider_id: str = ""
+    # With it we ask the partner about addresses.
+    inquiry_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,12 @@ PARTNERS = (
         "harbor-fiber", "Harbor Fiber", NETWORK, "", is_on_net=True, fcc_provider_id="990001"
     ),
     DemoPartner(
-        "tidewater-cable", "Tidewater Cable", NETWORK, "tc-7Qv2mXw9Lr4K", fcc_provider_id="990002"
+        "tidewater-cable",
+        "Tidewater Cable",
+        NETWORK,
+        "tc-7Qv2mXw9Lr4K",
+        fcc_provider_id="990002",
+        inquiry_token="tide-2Yb8kNw5Gd1S",  # noqa: S106 - for a demonstration on one's own machine
     ),
     DemoPartner(
         "copperline", "Copperline DSL", NETWORK, "cl-5Hn8sBt3Zp6D", fcc_provider_id="990003"
@@ -106,6 +113,7 @@ def write_credentials() -> Path:
             "client_id": planned.code,
             "client_secret": planned.api_secret,
             "webhook_secret": known[planned.code].webhook_secret,
+            "inquiry_token": planned.inquiry_token,
         }
         for planned in PARTNERS
         if planned.api_secret and planned.code in known

@@ -2,7 +2,12 @@
 
 from qualification.models.answers import QualifiedOffer, ServiceQualification
 from qualification.models.files import BulkQualification, CoverageImport
-from qualification.models.inquiries import ProviderAnswer, ProviderConnection, ProviderInquiry
+from qualification.models.inquiries import (
+    InquiryAttempt,
+    ProviderAnswer,
+    ProviderConnection,
+    ProviderInquiry,
+)
 from qualification.models.places import AccessNode, AccessPort, CoverageArea, Premises
 from qualification.models.waiting import ReachedCell, WaitlistEntry
 
@@ -12,6 +17,7 @@ __all__ = [
     "BulkQualification",
     "CoverageArea",
     "CoverageImport",
+    "InquiryAttempt",
     "Premises",
     "ProviderAnswer",
     "ProviderConnection",

@@ -14,7 +14,8 @@ class ProviderConnection(models.Model):
     """How one network provider is asked: its adapter, its limits, and whether it is answering.
 
     The circuit breaker is here, in the row that all workers share: after `failures` in a row
-    reach `breaker_threshold`, the provider is left alone until `open_until`.
+    reach `breaker_threshold`, the provider is left alone until `open_until`, and then asked one
+    question to see whether it is back; see `qualification.breaker`.
     """
 
     class Adapter(models.TextChoices):
@@ -30,6 +31,10 @@ class ProviderConnection(models.Model):
     token = EncryptedTextField(blank=True, default="")
     # The folder of the file exchange, below the one that settings allow.
     folder = models.CharField(max_length=100, blank=True, default="")
+    # Asked about every place, and not only where its coverage lists say that it may reach.
+    asked_everywhere = models.BooleanField(default=False)
+    # How many questions it is asked at the same time.
+    at_once = models.PositiveSmallIntegerField(default=2)
     timeout_seconds = models.DecimalField(max_digits=5, decimal_places=2, default=5)
     # How long an answer is taken for the place without asking again.
     answer_valid_seconds = models.PositiveIntegerField(default=86_400)
@@ -50,7 +55,7 @@ class ProviderConnection(models.Model):
                 name="connection_names_its_address",
             ),
             models.CheckConstraint(
-                condition=Q(timeout_seconds__gt=0, breaker_threshold__gt=0),
+                condition=Q(timeout_seconds__gt=0, breaker_threshold__gt=0, at_once__gt=0),
                 name="connection_limits_positive",
             ),
         ]
@@ -136,3 +141,29 @@ class ProviderInquiry(PublicIdModel, LeasedRow):
 
     def __str__(self) -> str:
         return f"{self.connection} for {self.qualification_id}"
+
+
+class InquiryAttempt(models.Model):
+    """One call for an inquiry, or one look after it: when, how long, and what came of it."""
+
+    class Outcome(models.TextChoices):
+        ANSWERED = "answered", "Answered"
+        WAITING = "waiting", "Taken in, not answered yet"
+        FAILED = "failed", "No usable answer"
+        LOST = "lost", "The worker did not come back"
+
+    inquiry = models.ForeignKey(ProviderInquiry, on_delete=models.CASCADE, related_name="tries")
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    # Empty while it runs.
+    outcome = models.CharField(max_length=8, choices=Outcome, blank=True, default="")
+    detail = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["inquiry", "number"], name="inquiry_attempt_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}"

@@ -209,8 +209,9 @@ class CoverageArea(models.Model):
     )
 
     # Set on the rows of `queries.coverage_at` alone: how many ports are free, as far as they are
-    # counted; None where the network counts none.
+    # counted; None where the network counts none. And whether any provider can be asked.
     free_ports: int | None
+    some_can_be_asked: bool
 
     objects = Effective.as_manager()
 

@@ -39,7 +39,7 @@ ROOMS = {
         stage=1,
         pure=_names("scopes"),
         verbs=_names("accounts audit outbox partners roles webhooks"),
-        web=_names("adapter docs limits problems rest schema"),
+        web=_names("adapter destinations docs limits problems rest schema"),
     ),
     "ispops.catalog": Room(
         stage=2,
@@ -49,8 +49,11 @@ ROOMS = {
     ),
     "qualification": Room(
         stage=3,
-        pure=_names("addresses availability eligibility sheets"),
-        verbs=_names("bulk_qualify coverage filing letters locating ports qualify reach waitlist"),
+        pure=_names("addresses availability breaker eligibility sheets"),
+        verbs=_names(
+            "asking bulk_qualify collecting connections coverage filing inquiries letters "
+            "locating ports qualify reach settling waitlist"
+        ),
         reads=_names("estimates gazetteer judging"),
         web=_names("bulk_api"),
     ),
@@ -81,6 +84,11 @@ SHARED_PURE = {
     "ispops.console.tones",
     "qualification.countries.us",
 }
+ADAPTERS = {
+    f"qualification.providers.{name}"
+    for name in ("base", "files", "registry", "tmf645", "transport")
+}
+"""They speak to the outside, write no rows, and are typed as closely as the verbs."""
 SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}
 
