@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from playwright.sync_api import Browser, expect
 
+from ispops.demo import people
 from ispops.parties import partners, roles
 from ispops.parties.models import AuditEntry, Partner
 from qualification.models import Premises
 from tests.console.conftest import EARLIER, NOW, World
+from tests.stack import Stack
 
 PAGE = "admin:console_filing"
 DOWNLOAD = "admin:console_filing_download"
@@ -116,3 +120,28 @@ def test_nobody_else_takes_the_file(
     answer = client.post(reverse(DOWNLOAD), {"network": "fast-fibre"})
     assert answer.status_code == 403
     assert not AuditEntry.objects.filter(action="availability.exported").exists()
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_the_file_comes_through_a_real_browser_and_the_page_fits_a_phone(
+    browser: Browser, stack: Stack
+) -> None:
+    otto = next(login for login in people.LOGINS if login.role == roles.OPERATIONS)
+    page = browser.new_context(
+        base_url=stack.url, viewport={"width": 390, "height": 800}
+    ).new_page()
+    page.goto("/console/filing/")
+    page.get_by_role("textbox", name=re.compile("e-?mail", re.IGNORECASE)).fill(otto.email)
+    page.get_by_label("Password").fill(otto.password)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Count the places").click()
+    expect(page.get_by_text("A line would have to be built first")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="Download the filing").click()
+    lines = taken.value.path().read_text().splitlines()
+    assert taken.value.suggested_filename.startswith("availability-harbor-fiber-")
+    assert lines[0].startswith("provider_id,brand_name,location_id,")
+    assert len(lines) > 500
+    assert {line.split(",")[0] for line in lines[1:]} == {"990001"}
