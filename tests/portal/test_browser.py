@@ -96,6 +96,44 @@ def test_editing_forgets_what_was_chosen_and_escape_closes(phone: Page) -> None:
     expect(field).to_have_attribute("aria-expanded", "false")
 
 
+def test_a_street_is_completed_and_waits_for_its_number(phone: Page) -> None:
+    number, _, street = STREET.partition(" ")
+    phone.goto("/")
+    field = phone.get_by_role("combobox")
+    field.press_sequentially(street[:-2], delay=20)
+    expect(phone.get_by_role("option").first).to_contain_text("add your street number")
+    field.press("ArrowDown")
+    field.press("Enter")
+    expect(phone.locator("#id_premises")).to_have_value("")
+    field.press_sequentially(number, delay=20)
+    expect(field).to_have_value(re.compile(f"^{number} {street[:3]}"))
+    expect(phone.get_by_role("option").first).to_be_visible()
+    field.press("ArrowDown")
+    field.press("Enter")
+    expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
+
+
+def test_the_browser_tells_where_it_is(phone: Page, stack: Stack) -> None:
+    (place,) = [row for row in places.rows() if row["street"] == STREET]
+    where = {name: place[name] for name in ("latitude", "longitude")}
+    phone.context.grant_permissions(["geolocation"], origin=stack.url)
+    phone.context.set_geolocation({**where, "accuracy": 20})
+    phone.goto("/")
+    phone.get_by_role("button", name="Use my location").click()
+    expect(phone.get_by_role("heading", level=1)).to_contain_text("you can be connected")
+    expect(phone.locator("main")).to_contain_text(STREET)
+    phone.go_back()
+    expect(phone.get_by_role("button", name="Use my location")).to_be_enabled()
+    phone.context.set_geolocation({**where, "accuracy": 5_000})
+    phone.get_by_role("button", name="Use my location").click()
+    expect(phone.locator("[data-locate]")).to_contain_text("Enter your address.")
+    phone.context.clear_permissions()
+    phone.reload()
+    phone.get_by_role("button", name="Use my location").click()
+    expect(phone.locator("[data-locate]")).to_contain_text("Enter your address.")
+    assert fits(phone)
+
+
 def test_what_is_wrong_is_brought_into_focus(phone: Page) -> None:
     phone.goto("/")
     phone.get_by_role("button", name="Check availability").click()

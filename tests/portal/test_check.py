@@ -9,9 +9,11 @@ from django.test import Client
 
 from ispops.catalog import publishing
 from ispops.parties import limits
+from provisioning.models import Service
 from qualification.models import CoverageArea, Premises, ServiceQualification, WaitlistEntry
+from tests import factories
 from tests.portal.pages import page
-from tests.small_isp import LAUNCH, SmallIsp, priced
+from tests.small_isp import ELM_POINT, LAUNCH, SmallIsp, priced
 
 pytestmark = pytest.mark.django_db
 
@@ -67,6 +69,117 @@ def test_an_address_of_several_units_lets_the_visitor_choose(client: Client, isp
 def test_a_picked_suggestion_is_taken_as_the_place(client: Client, house: Premises) -> None:
     asked = ask(client, "anything", premises=house.public_id)
     assert asked.premises == house
+
+
+def test_the_place_where_the_browser_is(client: Client, isp: SmallIsp) -> None:
+    north, east = ELM_POINT
+    response = client.post("/", {"latitude": f"{north:.6f}", "longitude": f"{east:.6f}"})
+    found = page(client.get(response["Location"]))
+    assert "you can be connected" in found.text
+    assert str(isp.elm_1) in found.text
+
+
+def test_places_around_the_browser_are_shown_with_their_distance(
+    client: Client, isp: SmallIsp
+) -> None:
+    north, east = ELM_POINT
+    where = {"latitude": f"{north + 0.001:.6f}", "longitude": f"{east:.6f}"}
+    response = client.post("/", where)
+    found = page(client.get(response["Location"]))
+    assert "closest to where you are" in found.text
+    assert "111 m away" in found.text
+    chosen = found.all("button", name="premises")[0]["value"]
+    assert chosen == isp.elm_1.public_id
+    assert not found.all("input", name="address")
+    picked = client.post("/", {"premises": chosen})
+    assert str(isp.elm_1) in page(client.get(picked["Location"])).text
+
+
+def test_nowhere_around_the_browser(client: Client, isp: SmallIsp) -> None:
+    response = client.post("/", {"latitude": "0.5", "longitude": "-0.5"})
+    found = page(client.get(response["Location"]))
+    assert "Not yet, sorry" in found.text
+    assert "Around 0.500000, -0.500000" in found.text
+
+
+def test_an_old_answer_for_a_point_is_asked_for_again(client: Client, isp: SmallIsp) -> None:
+    response = client.post("/", {"latitude": "0.5", "longitude": "-0.5"})
+    asked = ServiceQualification.objects.get()
+    with time_machine.travel(asked.expires_at + timedelta(seconds=1)):
+        found = page(client.get(response["Location"]))
+        names = ("latitude", "longitude")
+        again = client.post("/", {name: found.value(name) for name in names})
+    assert again.status_code == 302
+    latest = ServiceQualification.objects.latest("asked_at")
+    assert (latest.latitude, latest.longitude) == (asked.latitude, asked.longitude)
+
+
+def test_a_visitor_may_say_that_the_address_is_right(client: Client, isp: SmallIsp) -> None:
+    asked = ask(client, "1 Oka Street, Barre, VT 05641")
+    found = page(client.get(f"/check/{asked.public_id}/"))
+    assert "Did you mean one of these?" in found.text
+    assert found.all("input", name="as_written")
+    again = client.post("/", {"address": asked.asked_text, "as_written": "on"})
+    found = page(client.get(again["Location"]))
+    assert "We do not have this address on our list" in found.text
+    building = ask(client, "5 Oak Street, Barre, VT 05641")
+    found = page(client.get(f"/check/{building.public_id}/"))
+    assert not found.all("input", name="as_written"), "nothing is guessed there"
+
+
+BAD = [
+    ({}, "Enter an address"),
+    ({"address": "1 Oak Street", "latitude": "1", "longitude": "1"}, "but not both"),
+    ({"latitude": "91", "longitude": "0"}, "Give the latitude in degrees from -90 to 90."),
+    ({"latitude": "nan", "longitude": "0"}, "Give the latitude in degrees"),
+    ({"latitude": "here", "longitude": "0"}, "Give the latitude in degrees"),
+    ({"latitude": "1", "longitude": "1e999"}, "Give the longitude in degrees"),
+    ({"latitude": "1"}, "Give the longitude in degrees from -180 to 180."),
+    ({"address": "", "premises": "x" * 41}, "at most 40 characters"),
+    ({"address": "1 Oak\x00 Street"}, "Null characters are not allowed."),
+    ({"address": "1 Oak\x07 Street, Barre, VT 05641"}, "control characters"),
+    ({"address": "x" * 10_000}, "too long for an address"),
+    ({"address": "x" * 400}, "400 characters; up to 300"),
+    ({"address": "улица Ленина 1, Москва"}, "Latin letters"),
+    ({"address": "PO Box 12, Barre, VT 05641"}, "PO box"),
+    ({"address": "Oak Street, Barre, VT 05641"}, "lacks the street number"),
+    ({"address": "1 Nowhere Street, Barre, VT"}, "Add the ZIP code"),
+    ({"premises": "prm_" + "0" * 32}, "There is no place with this id."),
+    ({"premises": "1"}, "There is no place with this id."),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), BAD)
+def test_what_cannot_be_used_is_said_at_the_field(
+    client: Client, isp: SmallIsp, given: dict[str, str], words: str
+) -> None:
+    found = page(client.post("/", given), status=422)
+    assert words in found.text
+    assert found.all("a", href="#id_address")
+    assert not ServiceQualification.objects.exists()
+    assert not Premises.objects.filter(source=Premises.Source.ASKED).exists()
+
+
+def test_a_subscriber_asks_what_else_the_place_can_have(
+    client: Client, owner: Client, line: Service, isp: SmallIsp
+) -> None:
+    overview = page(owner.get("/account/"))
+    assert "See what else you can have here" in overview.text
+    url = f"/account/lines/{line.public_id}/check/"
+    response = owner.post(url)
+    asked = ServiceQualification.objects.latest("asked_at")
+    assert response["Location"] == f"/check/{asked.public_id}/"
+    assert (asked.premises, asked.channel) == (line.premises, "portal")
+    assert asked.asker.startswith("user_")
+    assert "DSL on the network" in page(owner.get(response["Location"])).text
+    count = ServiceQualification.objects.count()
+    assert owner.get(url).status_code == 405
+    assert client.post(url)["Location"].startswith("/accounts/login/")
+    eve = Client()
+    eve.force_login(factories.subscriber(at=LAUNCH).users.get())
+    assert eve.post(url).status_code == 404
+    assert owner.post("/account/lines/svc_1/check/").status_code == 404
+    assert ServiceQualification.objects.count() == count
 
 
 def test_an_answer_tells_nothing_of_who_lives_there(

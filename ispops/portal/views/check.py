@@ -1,6 +1,7 @@
 """Figure 1: a visitor asks what an address can have, and leaves an e-mail where it is nothing."""
 
 from contextlib import suppress
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -11,12 +12,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ispops.errors import Refusal
 from ispops.parties import limits
+from ispops.parties.models import Subscriber
 from ispops.portal import journey, queries
-from ispops.portal.access import subscriber_of
+from ispops.portal.access import for_subscriber, own, subscriber_of
 from ispops.portal.explanation import explain
 from ispops.portal.forms import AddressForm, WaitlistForm
 from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
+from provisioning.queries import lines_of
 from qualification import ports, qualify, waitlist
 from qualification.gazetteer import LEAST_TYPED, suggest
 from qualification.models import QualifiedOffer, ServiceQualification
@@ -26,28 +29,37 @@ from qualification.queries import asker_of, offers_of
 @require_http_methods(["GET", "HEAD", "POST"])
 def home(request: HttpRequest) -> HttpResponse:
     """Ask for an address; answer with a page of its own that can be kept and shared."""
-    form = AddressForm(request.POST or None)
+    form = AddressForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         if not limits.admit(request, limits.QUALIFY):
             return too_many_requests(request)
         try:
-            return redirect("portal:answer", _qualify(request, form).public_id)
+            return redirect("portal:answer", _qualify(request, form.place).public_id)
         except Refusal as refused:
             form.refuse(refused)
     return render(request, "portal/home.html", {"form": form}, status=422 if form.errors else 200)
 
 
-def _qualify(request: HttpRequest, form: AddressForm) -> ServiceQualification:
+def _qualify(request: HttpRequest, place: dict[str, Any]) -> ServiceQualification:
     # Lest the port that is kept for them be the last one here.
     _give_up_port(request)
     subscriber = subscriber_of(request.user)
     return qualify.qualify_address(
-        **form.place,
+        **place,
         channel=ServiceQualification.Channel.PORTAL,
         asker=asker_of(request.user),
         subscriber_kind=subscriber.kind if subscriber else "consumer",
         at=timezone.now(),
     )
+
+
+@require_POST
+@for_subscriber
+def check_line(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResponse:
+    """Ask again for the place of one of the subscriber's lines: what else can be had there?"""
+    line = own(lines_of(subscriber), line_id)
+    found = _qualify(request, {"premises_id": line.premises.public_id})
+    return redirect("portal:answer", found.public_id)
 
 
 @require_safe

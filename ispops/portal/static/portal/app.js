@@ -27,6 +27,41 @@ window.addEventListener("pageshow", () => {
 
 document.getElementById("error-summary")?.focus();
 
+/* --- A place can be told by the browser instead of typed ---------------------------------------- */
+
+for (const form of document.querySelectorAll("[data-locate]")) {
+  if (!navigator.geolocation || !window.isSecureContext) continue;
+  const said = form.querySelector("[aria-live]");
+  const button = form.querySelector("button");
+  form.hidden = false;
+
+  const found = ({ coords }) => {
+    if (coords.accuracy > 500) return failed();
+    form.elements.latitude.value = coords.latitude.toFixed(6);
+    form.elements.longitude.value = coords.longitude.toFixed(6);
+    form.requestSubmit();
+  };
+  const failed = () => {
+    button.disabled = false;
+    said.textContent = "Your browser does not know well enough where you are. Enter your address.";
+  };
+
+  /* A page that the back button brings back may ask again. */
+  window.addEventListener("pageshow", () => {
+    button.disabled = false;
+    said.textContent = "";
+  });
+
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    said.textContent = "Asking your browser where you are …";
+    navigator.geolocation.getCurrentPosition(found, failed, {
+      enableHighAccuracy: true,
+      timeout: 15000,
+    });
+  });
+}
+
 /* --- Ids can be copied ------------------------------------------------------------------------- */
 
 /* Runs for the page, and for each part of it that is drawn again later. */
