@@ -72,9 +72,8 @@ def fresh_answer(
     return told.filter(expires_at__gt=at).order_by("-expires_at", "-pk").first()
 
 
-@transaction.atomic
 def open_inquiries(*, qualification: ServiceQualification, known: Known, at: datetime) -> None:
-    """Note whom an answer rests on, and ask the others once this transaction is committed."""
+    """Note whom an answer rests on, and ask the others once its transaction is committed."""
     from qualification.tasks import ask_provider
 
     rows = [
@@ -100,6 +99,8 @@ def open_inquiries(*, qualification: ServiceQualification, known: Known, at: dat
         )
         for row in known.to_ask
     ]
+    if not (rows or waiting):
+        return
     ProviderInquiry.objects.bulk_create([*rows, *waiting])
     for row in waiting:
         jobs.send_on_commit(ask_provider, inquiry_id=str(row.pk))

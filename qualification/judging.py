@@ -26,6 +26,7 @@ from qualification.models import (
 
 Confidence = ServiceQualification.Confidence
 _FROM_WEAK_TO_SURE = (Confidence.RED, Confidence.YELLOW, Confidence.GREEN)
+_latest: tuple[tuple[SoldOffering, ...], tuple[eligibility.Product, ...]] | None = None
 _USABLE = ("usable_download_kbps", "usable_upload_kbps")
 _LINE_FIELDS = frozenset(field.name for field in fields(Line))
 
@@ -97,7 +98,7 @@ def judge(
     """Judge everything that is sold at a moment by the lines at a place."""
     known = list(facts)
     sold = catalogue_at(at, settings.CURRENCY)
-    products = [_product(entry) for entry in sold]
+    products = _products(sold)
     offers = eligibility.judge([fact.line for fact in known], subscriber_kind, products)
     return Judgement(known, list(zip(sold, offers, strict=True)), confidence)
 
@@ -186,6 +187,15 @@ def weaker(one: str, other: str) -> str:
     """Return the less sure of two levels of confidence; an empty one does not count."""
     levels = [level for level in (one, other) if level]
     return min(levels, key=lambda level: _FROM_WEAK_TO_SURE.index(Confidence(level)))
+
+
+def _products(sold: tuple[SoldOffering, ...]) -> tuple[eligibility.Product, ...]:
+    """Return what eligibility has to know of a catalogue, worked out once for each that is kept."""
+    global _latest
+    latest = _latest
+    if latest is None or latest[0] is not sold:
+        latest = _latest = sold, tuple(_product(entry) for entry in sold)
+    return latest[1]
 
 
 def _product(sold: SoldOffering) -> eligibility.Product:

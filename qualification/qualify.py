@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from ispops import bulk
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
@@ -104,7 +105,7 @@ def _answer(
     premises = place.premises
     known = inquiries.known_at(premises=premises, at=at) if premises else None
     judged = _judged(place, known, subscriber_kind, at)
-    answer = ServiceQualification.objects.create(
+    answer = ServiceQualification(
         asked_text=place.asked_text,
         channel=channel,
         asker=asker,
@@ -122,11 +123,11 @@ def _answer(
         asked_at=at,
         expires_at=at + settings.QUALIFICATION_VALID_FOR,
     )
+    bulk.insert_models([answer])
     if judged and known:
         # A refusal that a provider's answer may still lift is stored when that has come.
-        QualifiedOffer.objects.bulk_create(
-            row for row in judged.offers(answer) if row.eligible or not known.to_ask
-        )
+        offers = judged.offers(answer)
+        bulk.insert_models([row for row in offers if row.eligible or not known.to_ask])
         inquiries.open_inquiries(qualification=answer, known=known, at=at)
     return answer
 

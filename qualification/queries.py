@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import IO, Any
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, F, Func, IntegerField, OuterRef, Q, QuerySet
+from django.db import connection
+from django.db.models import F, Q, QuerySet
 
 from ispops.catalog.models import ProductOffering
 from ispops.errors import NotFound
+from ispops.money import from_micros
 from ispops.parties.models import Partner
 from qualification.models import (
-    AccessPort,
+    AccessNode,
     BulkQualification,
     CoverageArea,
     Premises,
@@ -20,6 +21,35 @@ from qualification.models import (
     ServiceQualification,
 )
 
+_AREA = [field.attname for field in CoverageArea._meta.concrete_fields]
+_PROVIDER = ["id", "code", "name", "is_on_net"]
+_NODE = ["id", "name"]
+
+
+def _columns(table: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{table}.{name}" for name in names)
+
+
+# Written out, because every answer asks it, and to have it composed anew each time takes longer
+# than to have it answered. Which ports are free is what `models.places.is_free` says.
+_COVERAGE = f"""
+SELECT {_columns("area", _AREA)}, {_columns("provider", _PROVIDER)}, {_columns("node", _NODE)},
+       (SELECT count(*) FROM (
+            SELECT FROM qualification_accessport port
+             WHERE port.node_id = area.node_id AND port.service_ref IS NULL
+               AND (port.held_until IS NULL OR port.held_until <= %(at)s
+                    OR port.held_for = %(holder)s)
+             LIMIT %(most)s) free),
+       EXISTS (SELECT FROM qualification_providerconnection asked
+                 JOIN parties_partner partner ON partner.id = asked.partner_id
+                WHERE asked.active AND partner.active)
+  FROM qualification_coveragearea area
+  JOIN parties_partner provider ON provider.id = area.provider_id AND provider.active
+  LEFT JOIN qualification_accessnode node ON node.id = area.node_id
+ WHERE (area.h3_res8 = %(cell)s AND area.h3_res8 <> '' OR area.premises_id = %(premises)s)
+   AND area.valid_from <= %(at)s AND (area.valid_to IS NULL OR area.valid_to > %(at)s)
+ ORDER BY area.provider_id, area.technology
+"""  # noqa: S608  # our own words alone
 # An answer counts free ports so far: whether a node is nearly full matters, and not how big it is.
 MOST_PORTS_COUNTED = 50
 
@@ -32,31 +62,43 @@ def coverage_at(
     For one network and technology the row of the premises wins over the row of its H3 cell. Each
     row has `free_ports`: how many there are, up to `MOST_PORTS_COUNTED`, or None where the network
     counts none. A port that is held for the answer `holder` is free; for others it is taken. And it
-    has `some_can_be_asked`: whether any provider at all can be asked by `connections_asked`.
+    has `some_can_be_asked`: whether any provider at all can be asked by `connections_asked`. Of its
+    provider and its node, only what an answer needs has been read.
     """
-    here = Q(h3_res8=cell) & ~Q(h3_res8="")
-    if premises is not None:
-        here |= Q(premises=premises)
-    free = AccessPort.objects.filter(node=OuterRef("node")).free(at, holder)
-    counted = ArraySubquery(free.values("number")[:MOST_PORTS_COUNTED])
-    rows = (
-        CoverageArea.objects.at(at)
-        .filter(here, provider__active=True)
-        .select_related("provider", "node")
-        .annotate(
-            free_here=Func(counted, function="cardinality", output_field=IntegerField()),
-            somebody_is_there=Exists(_active_connections()),
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _COVERAGE,
+            {
+                "cell": cell,
+                "premises": premises.pk if premises else None,
+                "at": at,
+                "holder": holder,
+                "most": MOST_PORTS_COUNTED,
+            },
         )
-        .order_by("provider", "technology")
-    )
+        found = cursor.fetchall()
     best: dict[tuple[int, int], CoverageArea] = {}
-    for row in rows:
-        row.free_ports = row.free_here if row.node_id else None
-        row.some_can_be_asked = row.somebody_is_there
+    for values in found:
+        row = _coverage_row(values)
         key = (row.provider_id, row.technology)
         if row.premises_id or key not in best:
             best[key] = row
     return list(best.values())
+
+
+def _coverage_row(values: Sequence[Any]) -> CoverageArea:
+    """Make the objects of a row of `_COVERAGE`; nothing of them is read again."""
+    *known, free_ports, some_can_be_asked = values
+    area = CoverageArea.from_db("default", _AREA, known[: len(_AREA)])
+    # The amount comes from the column in whole micro-units.
+    area.construction_fee = from_micros(known[_AREA.index("construction_fee")])
+    others = known[len(_AREA) :]
+    area.provider = Partner.from_db("default", _PROVIDER, others[: len(_PROVIDER)])
+    if area.node_id:
+        area.node = AccessNode.from_db("default", _NODE, others[len(_PROVIDER) :])
+    area.free_ports = free_ports if area.node_id else None
+    area.some_can_be_asked = some_can_be_asked
+    return area
 
 
 def connections_asked(rows: Sequence[CoverageArea]) -> list[ProviderConnection]:

@@ -1,0 +1,47 @@
+"""Objects that go in by one plain statement are the same as those that Django saves."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from ispops import bulk
+from qualification.models import Premises
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+pytestmark = pytest.mark.django_db
+
+
+def place(number: int, **facts: Any) -> Premises:
+    return Premises(
+        street=f"{number} O'Neil St", city="Barre", region="VT", postal_code="05641",
+        match_key=f"{number} ONEIL ST, BARRE, VT 05641", created_at=NOW, **facts,
+    )  # fmt: skip
+
+
+def test_they_are_stored_as_they_are(django_assert_num_queries: Any) -> None:
+    rows = [place(1), place(2, latitude=Decimal("44.2"), longitude=Decimal("-72.5"))]
+    with django_assert_num_queries(1):
+        bulk.insert_models(rows)
+    for row in rows:
+        stored = Premises.objects.get(pk=row.pk)
+        for field in Premises._meta.concrete_fields:
+            if not field.generated:
+                assert getattr(stored, field.attname) == getattr(row, field.attname)
+        assert not row._state.adding
+    row = rows[0]
+    row.unit = "#2"
+    row.save(force_update=True)
+
+
+def test_none_is_no_statement(django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        bulk.insert_models([])
+
+
+def test_a_constraint_is_told_as_from_any_query() -> None:
+    with pytest.raises(IntegrityError, match="premises_address_once"), transaction.atomic():
+        bulk.insert_models([place(1), place(1)])
+    assert not Premises.objects.exists()
