@@ -347,7 +347,7 @@ WALLED_GARDEN_LEASE = timedelta(minutes=5)
 # everything else when several of them are slow.
 PROVIDER_CALLS_AT_ONCE = int(os.environ.get("PROVIDER_CALLS_AT_ONCE", "2"))
 # Folders for providers that are asked by files are made here.
-PROVIDER_FILES_DIR = Path(os.environ.get("PROVIDER_FILES_DIR", DATA_DIR / "providers"))
+PROVIDER_FILES_DIR = Path(os.environ.get("PROVIDER_FILES_DIR") or DATA_DIR / "providers")
 TASK_LEASE = timedelta(seconds=int(os.environ.get("TASK_LEASE_SECONDS", "60")))
 
 LOGGING = {

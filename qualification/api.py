@@ -22,9 +22,16 @@ from provisioning.queries import services_named_by
 from qualification import locating, qualify, queries
 from qualification.addresses import LONGEST
 from qualification.gazetteer import LEAST_TYPED, suggest
-from qualification.models import Premises, QualifiedOffer, ServiceQualification
+from qualification.models import (
+    Premises,
+    ProviderInquiry,
+    QualifiedOffer,
+    ServiceQualification,
+)
 
 Channel = ServiceQualification.Channel
+State = ServiceQualification.State
+RETRY_AFTER_SECONDS = "2"
 
 # --- What goes over the wire --------------------------------------------------------------------
 
@@ -92,6 +99,18 @@ class OfferOut(serializers.ModelSerializer[QualifiedOffer]):
         return offer.closest.offering.code if offer.closest else None
 
 
+class InquiryOut(serializers.ModelSerializer[ProviderInquiry]):
+    """An off-net network that was asked about the place, and whether it has answered."""
+
+    provider = serializers.CharField(source="connection.partner.code")
+    provider_name = serializers.CharField(source="connection.partner.name")
+    state = serializers.ChoiceField(choices=ProviderInquiry.State.choices)
+
+    class Meta:
+        model = ProviderInquiry
+        fields = ["provider", "provider_name", "state"]
+
+
 class QualificationSummaryOut(serializers.ModelSerializer[ServiceQualification]):
     id = serializers.CharField(source="public_id")
     href = serializers.SerializerMethodField()
@@ -137,10 +156,21 @@ class QualificationSummaryOut(serializers.ModelSerializer[ServiceQualification])
 
 
 class QualificationOut(QualificationSummaryOut):
+    settled_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the last network answered; null if none was waited for."
+    )
+    inquiries = serializers.SerializerMethodField(
+        help_text="The networks that were asked. In state `pending` one of them at least has not "
+        "answered: `offers` then has what can be ordered already."
+    )
     offers = serializers.SerializerMethodField()
 
     class Meta(QualificationSummaryOut.Meta):
-        fields = [*QualificationSummaryOut.Meta.fields, "offers"]
+        fields = [*QualificationSummaryOut.Meta.fields, "settled_at", "inquiries", "offers"]
+
+    @extend_schema_field(InquiryOut(many=True))
+    def get_inquiries(self, answer: ServiceQualification) -> Any:
+        return InquiryOut(queries.inquiries_of(answer), many=True).data
 
     @extend_schema_field(OfferOut(many=True))
     def get_offers(self, answer: ServiceQualification) -> Any:
@@ -267,10 +297,12 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
     @extend_schema(
         summary="Qualify a place",
         description="The answer is stored, and its prices are a promise until `expires_at`. "
-        "In state `choose`, ask again with the id of one of the `candidates`. A visitor's program "
-        "needs no token; whoever knows the id of its answer may read it.",
+        "In state `choose`, ask again with the id of one of the `candidates`. In state `pending` "
+        "the status is 202 and a network is still being asked: look again at `Location` after the "
+        "seconds of `Retry-After`; a partner is also told by the webhook `qualification.settled`. "
+        "A visitor's program needs no token; whoever knows the id of its answer may read it.",
         request=QualificationIn,
-        responses={201: QualificationOut},
+        responses={201: QualificationOut, 202: QualificationOut},
     )
     @idempotent
     def post(self, request: Request) -> Response:
@@ -286,7 +318,10 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
             at=timezone.now(),
         )
         headers = {"Location": reverse("service-qualification", args=[answer.public_id])}
-        return Response(QualificationOut(answer).data, status=201, headers=headers)
+        status = 202 if answer.state == State.PENDING else 201
+        return Response(
+            QualificationOut(answer).data, status=status, headers=headers | _look_again(answer)
+        )
 
 
 class OneServiceQualification(APIView):
@@ -304,7 +339,12 @@ class OneServiceQualification(APIView):
         answer = readable.filter(pk=key).first() if key else None
         if answer is None:
             raise NotFound("There is no such qualification of yours.")
-        return Response(QualificationOut(answer).data)
+        return Response(QualificationOut(answer).data, headers=_look_again(answer))
+
+
+def _look_again(answer: ServiceQualification) -> dict[str, str]:
+    """Say when to look again at an answer that waits for a network."""
+    return {"Retry-After": RETRY_AFTER_SECONDS} if answer.state == State.PENDING else {}
 
 
 class AddressSuggestions(APIView):

@@ -17,6 +17,7 @@ from qualification.models import (
     CoverageArea,
     Premises,
     ProviderConnection,
+    ProviderInquiry,
     QualifiedOffer,
     ServiceQualification,
 )
@@ -115,6 +116,12 @@ def connections_asked(rows: Sequence[CoverageArea]) -> list[ProviderConnection]:
 
 def _active_connections() -> QuerySet[ProviderConnection]:
     return ProviderConnection.objects.filter(active=True, partner__active=True)
+
+
+def inquiries_of(qualification: ServiceQualification) -> QuerySet[ProviderInquiry]:
+    """Return whom an answer asked, with the provider of each, in the order of their names."""
+    asked = qualification.inquiries.select_related("connection__partner")
+    return asked.order_by("connection__partner__name")
 
 
 def offers_of(qualification: ServiceQualification) -> list[QualifiedOffer]:

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import requests
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
 
-from ispops.demo import places
+from ispops.demo import people, places, survey
+from qualification.models import CoverageArea, Premises
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -203,3 +205,66 @@ def test_the_way_to_an_order_needs_no_scripts(browser: Browser, stack: Stack) ->
     page.get_by_role("button", name="Choose Cable 200").click()
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Make a login")
+
+
+@pytest.fixture
+def slow_network() -> Iterator[None]:
+    """The demonstration's cable network takes some seconds for each answer."""
+    _misbehave("slow", seconds=2)
+    yield
+    _misbehave("")
+
+
+def _misbehave(fault: str, *, seconds: float = 5) -> None:
+    body = {"partner": "tidewater-cable", "fault": fault, "seconds": seconds}
+    url = f"http://127.0.0.1:{people.partner_port()}/demo/faults"
+    requests.post(url, json=body, timeout=5).raise_for_status()
+
+
+def _houses_of_two_networks(stack: Stack, count: int) -> list[str]:
+    """Addresses that fiber and cable reach, and that no other test asks about."""
+    with stack.orm():
+        fiber = CoverageArea.objects.filter(provider__code="harbor-fiber").values("h3_res8")
+        listed = Premises.objects.filter(region="MA", unit="", h3_res8__in=fiber)
+        cable = [row for row in listed.order_by("pk") if survey.cable("MA", row.h3_res8)]
+        return [str(row) for row in cable[:count]]
+
+
+def test_a_network_that_is_asked_appears_by_itself(
+    phone: Page, stack: Stack, slow_network: None
+) -> None:
+    [address] = _houses_of_two_networks(stack, 1)
+    phone.goto("/")
+    phone.get_by_role("combobox").fill(address)
+    phone.get_by_role("combobox").press("Escape")
+    phone.get_by_role("combobox").press("Enter")
+    expect(phone.get_by_text("Tidewater Cable is being asked…")).to_be_visible()
+    expect(phone.get_by_role("heading", level=1)).to_contain_text("you can be connected")
+    assert phone.get_by_text("on the network of Tidewater Cable").count() == 0
+    assert fits(phone)
+    button = phone.get_by_role("button", name="Choose Harbor Fiber 300")
+    button.focus()
+    expect(phone.get_by_text("on the network of Tidewater Cable")).to_be_visible(timeout=20_000)
+    expect(phone.get_by_role("status")).to_have_text(re.compile("2 networks reach this address"))
+    expect(phone.get_by_text("is being asked…")).to_have_count(0)
+    expect(button).to_be_focused()
+    expect(phone).to_have_title(re.compile("^Qualified"))
+    assert fits(phone)
+
+
+def test_without_scripts_the_page_is_loaded_again(
+    browser: Browser, stack: Stack, slow_network: None
+) -> None:
+    address = _houses_of_two_networks(stack, 2)[1]
+    page = _open(browser, stack, scripts=False).new_page()
+    page.goto("/")
+    page.get_by_role("combobox").fill(address)
+    page.get_by_role("button", name="Check availability").click()
+    expect(page.get_by_text("Tidewater Cable is being asked…")).to_be_visible()
+    again = page.get_by_role("link", name="load it again")
+    for _ in range(20):
+        if not again.count():
+            break
+        again.click()
+        page.wait_for_timeout(500)
+    expect(page.get_by_text("on the network of Tidewater Cable")).to_be_visible()

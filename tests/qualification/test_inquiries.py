@@ -181,16 +181,21 @@ def test_what_is_known_at_once_can_be_ordered_while_the_answer_is_pending(off: O
     assert "fibre-500" in eligible(answer)
 
 
-def test_a_line_that_only_the_provider_told_of_can_be_ordered(off: OffNet) -> None:
+def test_a_line_that_only_the_provider_told_of_can_be_ordered(network: DemoNetwork) -> None:
+    """No list of ours names it, so no port is counted: the provider delivers it."""
+    off = connect(
+        make_small_isp(), network.base_url, at=LAUNCH, is_listed=False, asked_everywhere=True
+    )
     ada = factories.subscriber(at=LAUNCH)
-    change(off, asked_everywhere=True)
     answer = ask(off.knox, at=now())
     go_on(answer, now())
-    orders.place_order(
+    placed = orders.place_order(
         subscriber=ada, qualification=answer, offering_codes=["cable-1000"], channel="portal",
         placed_by=ada.users.first(), idempotency_key="k", at=now(),
     )  # fmt: skip
     factories.work(at=now())
+    placed.refresh_from_db()
+    assert placed.state == "completed"
 
 
 def test_a_partner_that_asked_is_told_by_webhook(off: OffNet, settings: Settings) -> None:

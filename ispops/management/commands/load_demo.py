@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
-from ispops.demo import catalogue, coverage, network, people, places
+from ispops.demo import catalogue, coverage, network, people, places, providers
 
 # The ISP has been in business for a while, so that whatever happens has a price.
 OPENED = datetime(2025, 1, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
@@ -26,3 +26,4 @@ class Command(BaseCommand):
         for part in (places, coverage, catalogue):
             part.load(at=OPENED)
         network.load(at=timezone.now())
+        providers.load(at=timezone.now())

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ispops.errors import Refusal
@@ -19,6 +20,7 @@ from ispops.portal.explanation import explain
 from ispops.portal.forms import AddressForm, WaitlistForm
 from ispops.portal.offers import arrange
 from ispops.portal.views.errors import too_many_requests
+from ispops.portal.waiting import waiting_for
 from provisioning.queries import lines_of
 from qualification import ports, qualify, waitlist
 from qualification.gazetteer import LEAST_TYPED, suggest
@@ -79,9 +81,27 @@ def answer(request: HttpRequest, qualification_id: str) -> HttpResponse:
     return render(request, "portal/answer.html", _answer(qualification) | {"form": WaitlistForm()})
 
 
+@require_safe
+@never_cache
+def asking(request: HttpRequest, qualification_id: str) -> HttpResponse:
+    """Tell the page of a pending answer whether the networks have answered, and when to look again.
+
+    When they have, what it gets is an element that fetches the page and puts it in the old one's
+    place, so that nobody has to load it by hand and what has the focus keeps it.
+    """
+    qualification = queries.qualification(qualification_id)
+    looks = request.GET.get("looks", "")
+    context = {
+        "qualification": qualification,
+        "waiting": waiting_for(qualification, int(looks) + 1 if looks.isdecimal() else 1),
+    }
+    return render(request, "portal/parts/asking.html", context)
+
+
 def _answer(qualification: ServiceQualification) -> dict[str, object]:
     offers = offers_of(qualification)
     return {
+        "waiting": waiting_for(qualification, 0),
         "qualification": qualification,
         "answer": arrange(offers),
         "explanation": explain(qualification, offers),
