@@ -12,10 +12,11 @@ from django.urls import reverse
 
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
-from provisioning.models import ProductOrder
+from provisioning.models import ProductOrder, Service
 from qualification import qualify
-from qualification.models import ServiceQualification
+from qualification.models import Premises, ServiceQualification
 from tests.console.conftest import NOW, World
+from tests.small_isp import ELM_POINT
 
 
 @pytest.fixture
@@ -61,6 +62,85 @@ def test_several_places_are_offered_to_pick_from(world: World, csr: Client) -> N
 
     assert picked.premises is not None
     assert picked.premises.public_id == answer.candidates[1]["id"]
+
+
+def test_one_box_takes_whatever_names_a_place(world: World, csr: Client) -> None:
+    Premises.objects.filter(pk=world.isp.elm_1.pk).update(location_id="1037392925")
+    north, east = ELM_POINT
+    service = Service.objects.filter(subscriber=world.ada, line=None).first()
+    assert service is not None
+    elm = world.isp.elm_1
+    for text, place in (
+        ("1 Elm Street, Barre, VT 05641", elm),
+        ("  1 elm st barre vt 05641 ", elm),
+        (f"{north}, {east}", elm),
+        (f"{north} {east}", elm),
+        (f"{north}° N, {-east}° W", elm),
+        ("1037392925", elm),
+        (elm.public_id, elm),
+        (service.public_id, service.premises),
+    ):
+        answer, _ = ask(csr, address=text)
+        assert answer.premises == place, text
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"street": "1 Elm Street", "city": "Barre", "region": "VT", "postal_code": "05641"},
+        {"street": "1 Elm Street", "postal_code": "05641"},
+        {"street": "1 Elm Street", "city": "Barre", "region": "VT"},
+        {"latitude": str(ELM_POINT[0]), "longitude": str(ELM_POINT[1])},
+        {"location_id": "1037392925"},
+    ],
+)
+def test_a_place_is_named_by_fields(world: World, csr: Client, fields: dict[str, str]) -> None:
+    Premises.objects.filter(pk=world.isp.elm_1.pk).update(location_id="1037392925")
+    answer, _ = ask(csr, **fields)
+    assert answer.premises == world.isp.elm_1
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        ({}, "address", "Enter an address"),
+        ({"address": "05641"}, "address", "lacks the street"),
+        ({"address": "91.5, 10.25"}, "address", "latitude in degrees from -90 to 90"),
+        ({"address": "12345678901"}, "address", "no place with this location id"),
+        ({"address": "prm_1"}, "address", "no place with this id"),
+        ({"address": "svc_" + "0" * 32}, "address", "no service with this id"),
+        ({"address": "x" * 10_000}, "address", "10,000 characters"),
+        ({"latitude": "91", "longitude": "0"}, "latitude", "from -90 to 90"),
+        ({"latitude": "north", "longitude": "0"}, "latitude", "from -90 to 90"),
+        ({"latitude": "1"}, "longitude", "from -180 to 180"),
+        ({"latitude": "nan", "longitude": "0"}, "latitude", "from -90 to 90"),
+        ({"location_id": "x" * 50}, "location_id", "no place with this location id"),
+        ({"premises_id": "1", "location_id": "1"}, "premises_id", "Name the place once"),
+        ({"address": "1 Elm St", "city": "Barre"}, "address", "but not both"),
+        ({"street": "Elm Street", "postal_code": "05641"}, "address", "lacks the street number"),
+    ],
+)
+def test_what_names_no_place_is_said_at_the_field(
+    world: World, csr: Client, given: dict[str, str], field: str, words: str
+) -> None:
+    before = ServiceQualification.objects.count()
+    page = csr.post(reverse("admin:console_qualify"), given)
+    assert page.status_code == 422
+    text = page.content.decode()
+    assert words in text
+    assert f'href="#{field}"' in text
+    assert ServiceQualification.objects.count() == before
+
+
+def test_distances_and_guesses_are_shown(world: World, csr: Client) -> None:
+    north, east = ELM_POINT
+    _, page = ask(csr, address=f"{north + 0.001:.6f}, {east:.6f}")
+    assert "111 m away" in page
+    answer, page = ask(csr, address="1 Oka Street, Barre, VT 05641")
+    assert "1 Oka Street, Barre, VT 05641” is right" in page
+    insisted, _ = ask(csr, address=answer.asked_text, as_written="on")
+    assert insisted.premises is not None
+    assert insisted.premises.source == Premises.Source.ASKED
 
 
 @pytest.mark.parametrize("text", ["", "nowhere", "\0", "🏠" * 200])

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ispops.console import pages
+from ispops.console import asking, pages
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber, User
 from provisioning import orders
@@ -27,36 +27,35 @@ RECENT = 20
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
-    """Take an address, or one of several candidates, and lead to the stored answer."""
-    text = request.POST.get("address", "").replace("\0", "").strip()[:500]
-    premises_id = request.POST.get("premises_id", "").strip() or None
+    """Take a place, named in any way, and lead to the stored answer."""
     kind = request.POST.get("subscriber_kind", Subscriber.Kind.CONSUMER)
     subscriber_ref = (request.POST or request.GET).get("subscriber", "")
-    error = ""
+    refused: Refusal | None = None
     if request.method == "POST":
         user: User = request.user  # type: ignore[assignment]
         try:
             answer = verbs.qualify_address(
-                text=None if premises_id else text,
-                premises_id=premises_id,
+                **asking.place_asked(request.POST),
                 channel=ServiceQualification.Channel.CSR,
                 asker=f"user_{user.pk}",
                 subscriber_kind=kind,
                 at=timezone.now(),
             )
         except Refusal as refusal:
-            error = refusal.detail
+            refused = refusal
         else:
             return _to_result(answer.public_id, subscriber_ref)
     return pages.show(
         request,
         "console/qualify.html",
         "Qualify an address",
-        status=422 if error else 200,
-        address=text,
+        status=422 if refused else 200,
+        given=request.POST,
+        by_fields=asking.is_by_fields(request.POST),
+        fields=asking.fields(request.POST),
         kinds=Subscriber.Kind.choices,
         kind=kind,
-        error=error,
+        refused=refused,
         subscriber_ref=subscriber_ref,
         recent=ServiceQualification.objects.select_related("premises").order_by("-pk")[:RECENT],
     )
