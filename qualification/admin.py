@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
-from qualification import countries, gazetteer, letters, waitlist
+from qualification import cells, countries, gazetteer, letters, waitlist
 from qualification.models import (
     AccessNode,
     AccessPort,
@@ -163,10 +163,19 @@ class WaitlistEntryAdmin(VerbAdmin):
     )  # fmt: skip
     list_filter = (WaitlistStateFilter, "channel", "region", "created_at")
     list_select_related = ("qualification__premises",)
-    search_fields = ("email", "name", "h3_res8", "postal_code", "qualification__asked_text")
+    search_fields = ("email", "name", "postal_code", "qualification__asked_text")
+    search_help_text = "An e-mail address, a name, an address, a ZIP code or an H3 cell"
     readonly_fields = ("became",)
     ordering = ("-created_at",)
     actions = ("take_off", "write_again")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[WaitlistEntry], search_term: str
+    ) -> tuple[QuerySet[WaitlistEntry], bool]:
+        """Find who waits in an H3 cell of any size, as the map of demand names it."""
+        if cells.is_cell(term := search_term.strip()):
+            return queryset.filter(h3_res8__range=cells.span(term)), False
+        return super().get_search_results(request, queryset, search_term)
 
     def has_tend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("qualification.change_waitlistentry")  # type: ignore[union-attr]
@@ -201,8 +210,8 @@ class WaitlistEntryAdmin(VerbAdmin):
 
 @admin.register(ReachedCell)
 class ReachedCellAdmin(ReadOnlyAdmin):
-    list_display = ("h3_res8", "provider", "is_reached", "planned_date")
+    list_display = ("cell", "provider", "is_reached", "planned_date")
     list_filter = ("provider", "is_reached")
     list_select_related = ("provider",)
-    search_fields = ("h3_res8__startswith",)
-    ordering = ("h3_res8", "provider")
+    search_fields = ("cell__startswith",)
+    ordering = ("cell", "provider")

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from ispops.errors import InvalidInput, NotFound
-from qualification import addresses, countries, gazetteer, queries
+from qualification import addresses, cells, countries, gazetteer, queries
 from qualification.addresses import Address, AddressUnparseable
 from qualification.gazetteer import MOST_CANDIDATES, Nearby
 from qualification.models import Premises, ServiceQualification
@@ -38,9 +38,27 @@ class Place:
     distances_m: list[int] = field(default_factory=list)
     confidence: str = Confidence.GREEN
     remark: str = ""
+    # How an address was read that no premises could be found or made up for.
+    unknown: Address | None = None
     asked_text: str = ""
     latitude: Decimal | None = None
     longitude: Decimal | None = None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Where it is, as far as it is known, as an answer keeps it."""
+        where = self.premises or self.unknown
+        cell = self.premises.h3_res8 if self.premises else ""
+        if not where and self.latitude is not None and self.longitude is not None:
+            cell = cells.of_point(self.latitude, self.longitude)
+        return {
+            "h3_res8": cell,
+            "city": (self.premises.city if self.premises else where.city.title()) if where else "",
+            "region": where.region if where else "",
+            "postal_code": where.postal_code if where else "",
+            "latitude": self.latitude,
+            "longitude": self.longitude,
+        }
 
     @property
     def to_choose_from(self) -> list[dict[str, str | int]]:
@@ -312,7 +330,8 @@ def _by_neighbours(asked: Address, near: list[Premises], at: datetime) -> Place:
     on_street = len({row.street_key for row in near}) == 1
     guide = _nearest_number(asked, near) if on_street else _middle(near)
     if guide is None or not queries.coverage_at(None, guide.h3_res8, at):
-        return Place(remark=f"We do not deliver at unlisted addresses in {asked.postal_code} yet.")
+        remark = f"We do not deliver at unlisted addresses in {asked.postal_code} yet."
+        return Place(unknown=asked, remark=remark)
     what = f"near {guide.street}" if on_street else f"in the middle of {asked.postal_code}"
     return Place(
         _new_premises(asked, guide, at),

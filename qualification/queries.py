@@ -114,6 +114,11 @@ def connections_asked(rows: Sequence[CoverageArea]) -> list[ProviderConnection]:
     return list(_active_connections().filter(asked).select_related("partner").order_by("pk"))
 
 
+def somebody_is_asked_everywhere() -> bool:
+    """Whether a provider can be asked of any place, also where no list says that it delivers."""
+    return _active_connections().filter(asked_everywhere=True).exists()
+
+
 def _active_connections() -> QuerySet[ProviderConnection]:
     return ProviderConnection.objects.filter(active=True, partner__active=True)
 

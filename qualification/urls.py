@@ -1,6 +1,6 @@
 from django.urls import path
 
-from qualification import api, bulk_api
+from qualification import api, bulk_api, waitlist_api
 
 urlpatterns = [
     path(
@@ -14,6 +14,7 @@ urlpatterns = [
         name="service-qualification",
     ),
     path("address_suggestions", api.AddressSuggestions.as_view(), name="address-suggestions"),
+    path("waitlist_entries", waitlist_api.WaitlistEntries.as_view(), name="waitlist-entries"),
     path("bulk_qualifications", bulk_api.BulkQualifications.as_view(), name="bulk-qualifications"),
     path(
         "bulk_qualifications/<str:public_id>",

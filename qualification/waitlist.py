@@ -7,10 +7,8 @@ as anybody else, and `letters` writes to those for whom something was found.
 
 import logging
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID
 
-import h3
 from django.core import signing
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -22,9 +20,7 @@ from ispops.db import Effective
 from ispops.errors import InvalidInput, NotFound
 from ispops.parties import audit
 from ispops.parties.models import User
-from qualification import countries, qualify, queries
-from qualification.addresses import AddressUnparseable
-from qualification.coverage import RESOLUTION
+from qualification import qualify, queries
 from qualification.models import CoverageArea, ServiceQualification, WaitlistEntry
 
 log = logging.getLogger(__name__)
@@ -84,15 +80,6 @@ UPDATE qualification_waitlistentry entry
 """
 
 
-class _Where(NamedTuple):
-    """A place as the waitlist keeps it; see the columns of `WaitlistEntry`."""
-
-    place_key: str
-    h3_res8: str = ""
-    region: str = ""
-    postal_code: str = ""
-
-
 @transaction.atomic
 def join_waitlist(
     *,
@@ -119,15 +106,17 @@ def join_waitlist(
         raise InvalidInput("Choose one of the addresses first.", field="qualification")
     if len(name) > 200 or not name.isprintable():
         raise InvalidInput("Enter a name of up to 200 characters.", field="name")
-    where = _where(qualification)
     entry, is_new = WaitlistEntry.objects.get_or_create(
         email=email,
-        place_key=where.place_key,
+        place_key=_place_key(qualification),
         notified_at=None,
         withdrawn_at=None,
         defaults={
-            **where._asdict(),
             "qualification": qualification,
+            "h3_res8": qualification.h3_res8,
+            "city": qualification.city,
+            "region": qualification.region,
+            "postal_code": qualification.postal_code,
             "name": name.strip(),
             "channel": channel,
             "consent_version": CONSENT_VERSION,
@@ -271,17 +260,22 @@ def _is_to_be_asked(entry: WaitlistEntry, at: datetime) -> bool:
     if entry.called_at and asked_at < entry.called_at:
         return True
     near = coverage_near(entry).at(at)
-    if at - asked_at < LOOK_AGAIN_AFTER:
-        # The visitor's own answer may be from the middle of an import; ours follow its end.
-        since = asked_at if latest else asked_at - SLOWEST_IMPORT
-        near = near.filter(Q(valid_from__gt=since) | Q(added_by__applied_at__gt=since))
-    return near.exists()
+    if at - asked_at >= LOOK_AGAIN_AFTER:
+        can_be_asked = entry.qualification.premises and queries.somebody_is_asked_everywhere()
+        return bool(can_be_asked) or near.exists()
+    # The visitor's own answer may be from the middle of an import; ours follow its end.
+    since = asked_at if latest else asked_at - SLOWEST_IMPORT
+    return near.filter(Q(valid_from__gt=since) | Q(added_by__applied_at__gt=since)).exists()
 
 
 def _ask(entry: WaitlistEntry, at: datetime) -> ServiceQualification:
     first = entry.qualification
+    place = first.place_again
+    if "text" in place:
+        # Nobody is there to be asked whether they meant a street that is spelt alike.
+        place["as_written"] = True
     return qualify.qualify_address(
-        **first.place_again,
+        **place,
         subscriber_kind=first.subscriber_kind,
         channel=ServiceQualification.Channel.PORTAL,
         asker=ASKER,
@@ -321,21 +315,9 @@ def coverage_near(entry: WaitlistEntry) -> Effective:
     )
 
 
-def _where(qualification: ServiceQualification) -> _Where:
-    """Say where the place of an answer is, as exactly as it is known."""
-    premises = qualification.premises
-    if premises:
-        return _Where(premises.public_id, premises.h3_res8, premises.region, premises.postal_code)
-    latitude, longitude = qualification.latitude, qualification.longitude
-    if latitude is not None and longitude is not None:
-        cell = h3.latlng_to_cell(float(latitude), float(longitude), RESOLUTION)
-        return _Where(f"{latitude}, {longitude}", cell)
-    try:
-        asked = countries.here().parse(qualification.asked_text)[0]
-    except AddressUnparseable:
-        return _Where(qualification.asked_text.upper())
-    key = qualification.asked_text.upper()
-    return _Where(key, region=asked.region, postal_code=asked.postal_code)
+def _place_key(answer: ServiceQualification) -> str:
+    """Return what makes two answers be of one place."""
+    return answer.premises.public_id if answer.premises else answer.asked_text.upper()
 
 
 def _is_email(text: str) -> bool:

@@ -193,6 +193,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "qualification.view_premises",
             ),
             Entry(
+                "Demand",
+                "hexagon",
+                "admin:console_demand",
+                "qualification.view_waitlistentry",
+            ),
+            Entry(
                 "Waitlist",
                 "hourglass_top",
                 "admin:qualification_waitlistentry_changelist",

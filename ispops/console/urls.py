@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 from django.urls import URLPattern, path
 
 from ispops.console import guard
-from ispops.console.views import bulk, filing, orders, overallocation, qualify, subscribers
+from ispops.console.views import (
+    bulk,
+    demand,
+    filing,
+    orders,
+    overallocation,
+    qualify,
+    subscribers,
+    waitlist,
+)
 
 if TYPE_CHECKING:
     from ispops.console.sites import ConsoleSite
@@ -18,6 +27,8 @@ SEE_REQUESTS = "ipam.view_overallocationrequest"
 DECIDE_REQUESTS = "ipam.change_overallocationrequest"
 QUALIFY = "qualification.add_servicequalification"
 SEE_FILES = "qualification.view_bulkqualification"
+SEE_DEMAND = "qualification.view_waitlistentry"
+JOIN_WAITLIST = "qualification.add_waitlistentry"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
 REPLAY = "parties.replay_webhookdelivery"
 FILE_COVERAGE = "qualification.change_coveragearea"
@@ -70,6 +81,9 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("qualify/<str:ref>/order/", qualify.order, "console_place_order", ORDER_ON_BEHALF),
     ("filing/", filing.page, "console_filing", FILE_COVERAGE),
     ("filing/download/", filing.download, "console_filing_download", FILE_COVERAGE),
+    ("qualify/<str:ref>/wait/", waitlist.join, "console_join_waitlist", JOIN_WAITLIST),
+    ("demand/", demand.page, "console_demand", SEE_DEMAND),
+    ("demand/areas.csv", demand.as_file, "console_demand_file", SEE_DEMAND),
     ("webhooks/<str:ref>/replay/", subscribers.replay_webhook, "console_replay", REPLAY),
 )
 

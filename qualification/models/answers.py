@@ -54,7 +54,12 @@ class ServiceQualification(PublicIdModel):
     address = models.CharField(max_length=400, blank=True, default="")
     # Its id in the location list then.
     location_id = models.CharField(max_length=40, blank=True, default="")
-    # Where, when coordinates were asked for.
+    # Where the place is, as far as it is known; all empty where nothing is.
+    h3_res8 = models.CharField(max_length=15, blank=True, default="")
+    city = models.CharField(max_length=100, blank=True, default="")
+    region = models.CharField(max_length=2, blank=True, default="")
+    postal_code = models.CharField(max_length=10, blank=True, default="")
+    # The point, when coordinates were asked for.
     latitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
     longitude = models.DecimalField(max_digits=9, decimal_places=6, null=True, blank=True)
     state = models.CharField(max_length=30, choices=State)

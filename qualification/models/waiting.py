@@ -55,6 +55,7 @@ class WaitlistEntry(LeasedRow):
     place_key = models.CharField(max_length=500)
     # Where the place is, as far as it is known; where coverage must come for it to be looked at.
     h3_res8 = models.CharField(max_length=15, blank=True, default="", db_index=True)
+    city = models.CharField(max_length=100, blank=True, default="")
     region = models.CharField(max_length=2, blank=True, default="")
     postal_code = models.CharField(max_length=10, blank=True, default="")
     channel = models.CharField(max_length=8, choices=ServiceQualification.Channel)
@@ -124,14 +125,14 @@ class WaitlistEntry(LeasedRow):
 
 
 class ReachedCell(models.Model):
-    """An H3 cell of resolution 8 in which a network reaches at least one place, or plans to.
+    """An H3 cell in which a network reaches at least one place, or plans to; of every size.
 
-    Worked out of the coverage when it changes, by cell and by premises, because a map of a whole
-    country cannot ask a million rows each time that it is drawn.
+    Worked out of the coverage when it changes, by cell and by premises and for the larger cells
+    around them, because a map of a whole country cannot ask a million rows each time it is drawn.
     """
 
     provider = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="+")
-    h3_res8 = models.CharField(max_length=15)
+    cell = models.CharField(max_length=15)
     is_reached = models.BooleanField()
     # The earliest day by which the network is to be built somewhere in the cell.
     planned_date = models.DateField(null=True, blank=True)
@@ -139,7 +140,7 @@ class ReachedCell(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["h3_res8", "provider"], name="cell_is_reached_once_by_a_network"
+                fields=["cell", "provider"], name="cell_is_reached_once_by_a_network"
             ),
             models.CheckConstraint(
                 condition=Q(is_reached=True) | Q(planned_date__isnull=False),
@@ -148,4 +149,4 @@ class ReachedCell(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider} in {self.h3_res8}"
+        return f"{self.provider} in {self.cell}"

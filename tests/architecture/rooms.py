@@ -49,13 +49,13 @@ ROOMS = {
     ),
     "qualification": Room(
         stage=3,
-        pure=_names("addresses availability breaker eligibility sheets"),
+        pure=_names("addresses availability breaker cells eligibility sheets"),
         verbs=_names(
             "asking bulk_qualify collecting connections coverage filing inquiries letters "
             "locating ports qualify reach settling waitlist"
         ),
-        reads=_names("estimates gazetteer judging"),
-        web=_names("bulk_api"),
+        reads=_names("demand estimates gazetteer judging"),
+        web=_names("bulk_api waitlist_api"),
     ),
     "ipam": Room(
         stage=3,
@@ -81,6 +81,7 @@ SHARED_PURE = {
     "ispops.periods",
     "ispops.console.charts",
     "ispops.console.graph",
+    "ispops.console.hexmap",
     "ispops.console.tones",
     "qualification.countries.us",
 }

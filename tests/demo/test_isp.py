@@ -240,3 +240,22 @@ def test_command_loads_once_and_says_nothing(
     assert before[0] == 3_850
     assert before[1] > 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_people_wait_where_nobody_reaches(isp: float) -> None:
+    from ispops.demo import waiting
+    from qualification import demand
+    from qualification.models import ReachedCell, ServiceQualification, WaitlistEntry
+
+    began = time.monotonic()
+    waiting.load(at=NOW)
+    assert time.monotonic() - began < 30  # A few seconds on a quiet machine.
+    found = demand.by_area(demand.Filters(kind=demand.WAITING), resolution=3, at=NOW)
+    assert set(found.by_region) == {"AK", "AZ", "ID", "MN", "NM", "OR", "TX"}
+    entries = WaitlistEntry.objects.waiting()
+    assert 30 < entries.count() < 100
+    assert not entries.exclude(qualification__state="not_qualified").exists()
+    assert ReachedCell.objects.values("provider").distinct().count() == 3
+    before = ServiceQualification.objects.count()
+    waiting.load(at=NOW)
+    assert ServiceQualification.objects.count() == before

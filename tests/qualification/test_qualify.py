@@ -433,3 +433,19 @@ def test_number_of_queries_is_small_and_does_not_grow(isp: SmallIsp) -> None:
         priced(more, "1", LAUNCH)
     assert cost("1 Oak St, Barre, VT 05641") == QUERIES_OF_A_KNOWN_ADDRESS
     assert cost("7 Oak St, Barre, VT 05641") <= QUERIES_OF_A_KNOWN_ADDRESS + 5
+
+
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        ({"text": "1 Oak St, Barre, VT 05641"}, (True, "Barre", "VT", "05641")),
+        ({"text": "9 Valley View Rd, Stowe, VT 05672"}, (False, "Stowe", "VT", "05672")),
+        ({"latitude": 61.2, "longitude": -149.9}, (True, "", "", "")),
+    ],
+)
+def test_answer_says_where_the_place_is_as_far_as_it_is_known(
+    isp: SmallIsp, place: dict[str, Any], where: tuple[Any, ...]
+) -> None:
+    answer = qualify.qualify_address(**place, channel="portal", at=AT)
+    found = (bool(answer.h3_res8), answer.city, answer.region, answer.postal_code)
+    assert found == where

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+import h3
 import pytest
 import time_machine
 from django.db import IntegrityError, connection, transaction
@@ -449,19 +450,37 @@ def test_a_look_and_a_call_cost_few_queries(isp: SmallIsp) -> None:
 # --- The cells that networks reach --------------------------------------------------------------
 
 
+def reached_by(isp: SmallIsp, resolution: int = 8) -> set[str]:
+    rows = ReachedCell.objects.filter(provider=isp.fibre, is_reached=True)
+    cells = rows.values_list("cell", flat=True)
+    return {cell for cell in cells if h3.get_resolution(cell) == resolution}
+
+
 def test_reached_cells_are_those_of_lists_by_cell_and_by_premises(isp: SmallIsp) -> None:
     oak, stowe = cell_of(OAK_POINT), cell_of(STOWE_POINT)
     reach.refresh(provider_id=isp.fibre.pk, at=AT)
-    assert [row.h3_res8 for row in ReachedCell.objects.all()] == [oak]
+    assert reached_by(isp) == {oak}
     cover(isp, premises=isp.stowe)
-    assert {row.h3_res8 for row in ReachedCell.objects.filter(is_reached=True)} == {oak, stowe}
+    assert reached_by(isp) == {oak, stowe}
+    for resolution in range(3, 8):
+        larger = {h3.cell_to_parent(cell, resolution) for cell in (oak, stowe)}
+        assert reached_by(isp, resolution) == larger
     coverage.end_coverage(provider=isp.fibre, technology=50, h3_res8=oak, at=LATER + DAY)
     reach.refresh(provider_id=isp.fibre.pk, at=LATER + DAY)
-    assert [row.h3_res8 for row in ReachedCell.objects.all()] == [stowe]
+    assert reached_by(isp) == {stowe}
     isp.fibre.active = False
     isp.fibre.save()
-    assert reach.refresh(provider_id=isp.fibre.pk, at=LATER) == 0
+    reach.refresh(provider_id=isp.fibre.pk, at=LATER)
     assert not ReachedCell.objects.filter(provider=isp.fibre).exists()
+
+
+def test_what_stays_as_it_is_is_not_written_again(isp: SmallIsp) -> None:
+    reach.refresh(provider_id=isp.fibre.pk, at=AT)
+    before = list(ReachedCell.objects.order_by("pk").values_list("pk", flat=True))
+    cover(isp, premises=isp.stowe)
+    after = list(ReachedCell.objects.order_by("pk").values_list("pk", flat=True))
+    assert after[: len(before)] == before
+    assert len(after) > len(before)
 
 
 def test_a_cell_that_is_only_planned_has_its_earliest_day(isp: SmallIsp) -> None:
@@ -472,5 +491,9 @@ def test_a_cell_that_is_only_planned_has_its_earliest_day(isp: SmallIsp) -> None
             planned_date=(AT + days * DAY).date(),
         )  # fmt: skip
     reach.refresh(provider_id=isp.fibre.pk, at=LATER)
-    row = ReachedCell.objects.get(h3_res8=cell_of(STOWE_POINT))
+    row = ReachedCell.objects.get(cell=cell_of(STOWE_POINT))
     assert (row.is_reached, row.planned_date) == (False, (AT + 60 * DAY).date())
+    # And it is reached once it is built, whatever is planned beside.
+    cover(isp)
+    row.refresh_from_db()
+    assert (row.is_reached, row.planned_date) == (True, (AT + 60 * DAY).date())

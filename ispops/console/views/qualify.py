@@ -19,6 +19,7 @@ from ispops.parties.models import Subscriber, User
 from provisioning import orders
 from provisioning.models import ProductOrder
 from qualification import qualify as verbs
+from qualification import waitlist
 from qualification.models import AccessPort, QualifiedOffer, ServiceQualification
 from qualification.queries import coverage_at
 
@@ -87,6 +88,7 @@ def result(request: HttpRequest, ref: str) -> HttpResponse:
         networks=_networks(answer),
         has_expired=answer.expires_at <= timezone.now(),
         subscriber=_subscriber(request.GET.get("subscriber", "")),
+        waitlist_consent=waitlist.CONSENT,
         # The page's own key: sending the form twice places one order.
         order_key=f"csr-{secrets.token_urlsafe(12)}",
     )

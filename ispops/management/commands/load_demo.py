@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
-from ispops.demo import catalogue, coverage, network, people, places, providers
+from ispops.demo import catalogue, coverage, network, people, places, providers, waiting
 
 # The ISP has been in business for a while, so that whatever happens has a price.
 OPENED = datetime(2025, 1, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
@@ -18,7 +18,7 @@ OPENED = datetime(2025, 1, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
 class Command(BaseCommand):
     """Loads what is missing, and says nothing; what was changed since stays as it is."""
 
-    help = "Load the demonstration ISP: people, places, coverage, catalogue and addresses."
+    help = "Load the demonstration ISP: people, places, coverage, catalogue, addresses, demand."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,3 +27,4 @@ class Command(BaseCommand):
             part.load(at=OPENED)
         network.load(at=timezone.now())
         providers.load(at=timezone.now())
+        waiting.load(at=timezone.now())
