@@ -19,7 +19,8 @@ from ispops.parties.models import Partner, User
 DEFAULT_PARTNER_PORT = 8099
 CREDENTIALS_FILE = "demo_partners.json"
 ANSWER_ORDERS = ("service_orders:read", "service_orders:write", "settlement:read")
-SELL = (*ANSWER_ORDERS, "purchases:read", "usage:read", "usage:write")
+QUALIFY = ("qualification:read", "qualification:write")
+SELL = (*ANSWER_ORDERS, *QUALIFY, "purchases:read", "usage:read", "usage:write")
 
 
 @dataclass(frozen=True, slots=True)
