@@ -13,8 +13,16 @@ class QualificationConfig(AppConfig):
             "add_bulkqualification",
             "add_waitlistentry",
             "change_waitlistentry",
+            "hold_accessport",
         ),
-        roles.OPERATIONS: ("view_*", "add_*", "change_*"),
+        roles.CSR_LEAD: ("override_servicequalification",),
+        roles.OPERATIONS: (
+            "view_*",
+            "add_*",
+            "change_*",
+            "hold_accessport",
+            "override_servicequalification",
+        ),
         roles.CATALOGUE_MANAGER: ("view_*", "add_servicequalification"),
     }
 

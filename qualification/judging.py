@@ -63,17 +63,7 @@ class Judgement:
     @cached_property
     def lines(self) -> list[dict[str, Any]]:
         """The facts as `ServiceQualification.lines` keeps them."""
-        return [
-            line_as_json(fact.line)
-            | dict(zip(_USABLE, eligibility.usable_kbps(fact.line), strict=True))
-            | {
-                "node": fact.node,
-                "free_ports": fact.free_ports,
-                "is_on_net": fact.is_on_net,
-                "is_of_the_place": fact.is_of_the_place,
-            }
-            for fact in self.facts
-        ]
+        return [fact_as_json(fact) for fact in self.facts]
 
     def offers(self, answer: ServiceQualification) -> list[QualifiedOffer]:
         """Return one unsaved offer of the answer for each product of the catalogue."""
@@ -165,6 +155,20 @@ def line_from_json(kept: dict[str, Any]) -> Line:
     if "construction_fee" in facts:
         facts["construction_fee"] = Decimal(facts["construction_fee"])
     return Line(**facts)
+
+
+def fact_as_json(fact: Fact) -> dict[str, Any]:
+    """Return a fact as plain JSON: its line, with the speeds that it reaches, and the rest."""
+    return (
+        line_as_json(fact.line)
+        | dict(zip(_USABLE, eligibility.usable_kbps(fact.line), strict=True))
+        | {
+            "node": fact.node,
+            "free_ports": fact.free_ports,
+            "is_on_net": fact.is_on_net,
+            "is_of_the_place": fact.is_of_the_place,
+        }
+    )
 
 
 def fact_from_json(kept: dict[str, Any]) -> Fact:

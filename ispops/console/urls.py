@@ -11,6 +11,7 @@ from ispops.console.views import (
     filing,
     orders,
     overallocation,
+    promises,
     qualify,
     subscribers,
     waitlist,
@@ -26,6 +27,8 @@ WORK_FALLOUT = "provisioning.work_fallout"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
 DECIDE_REQUESTS = "ipam.change_overallocationrequest"
 QUALIFY = "qualification.add_servicequalification"
+HOLD_PORT = "qualification.hold_accessport"
+OVERRIDE = "qualification.override_servicequalification"
 SEE_FILES = "qualification.view_bulkqualification"
 SEE_DEMAND = "qualification.view_waitlistentry"
 JOIN_WAITLIST = "qualification.add_waitlistentry"
@@ -79,6 +82,9 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("qualify/files/<str:ref>/cancel/", bulk.cancel, "console_cancel_bulk", bulk.SEND),
     ("qualify/<str:ref>/", qualify.result, "console_qualification", QUALIFY),
     ("qualify/<str:ref>/order/", qualify.order, "console_place_order", ORDER_ON_BEHALF),
+    ("qualify/<str:ref>/hold/", promises.hold, "console_hold_port", HOLD_PORT),
+    ("qualify/<str:ref>/release/", promises.release, "console_release_hold", HOLD_PORT),
+    ("qualify/<str:ref>/override/", promises.override, "console_override", OVERRIDE),
     ("filing/", filing.page, "console_filing", FILE_COVERAGE),
     ("filing/download/", filing.download, "console_filing_download", FILE_COVERAGE),
     ("qualify/<str:ref>/wait/", waitlist.join, "console_join_waitlist", JOIN_WAITLIST),

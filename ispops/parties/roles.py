@@ -16,13 +16,16 @@ from django.db import DEFAULT_DB_ALIAS, router
 
 SUBSCRIBER = "Subscriber"
 CSR = "CSR"
+CSR_LEAD = "CSR lead"
 OPERATIONS = "Operations"
 FINANCE = "Finance"
 CATALOGUE_MANAGER = "Catalogue manager"
 PARTNER = "Partner"
 
-ROLES = (SUBSCRIBER, CSR, OPERATIONS, FINANCE, CATALOGUE_MANAGER, PARTNER)
-STAFF_ROLES = (CSR, OPERATIONS, FINANCE, CATALOGUE_MANAGER)
+ROLES = (SUBSCRIBER, CSR, CSR_LEAD, OPERATIONS, FINANCE, CATALOGUE_MANAGER, PARTNER)
+STAFF_ROLES = (CSR, CSR_LEAD, OPERATIONS, FINANCE, CATALOGUE_MANAGER)
+# Who may do all that others may, and more.
+INCLUDES = {CSR_LEAD: CSR}
 
 
 def grant(sender: AppConfig, using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
@@ -60,13 +63,20 @@ def check_declarations(app_configs: Any, **_: Any) -> list[CheckMessage]:
             id="parties.E001",
         )
         for role in ROLES
-        for label, name in _declared(role)
+        for label, name in _own(role)
         if not any(fnmatchcase(codename, name) for codename in _codenames(label))
     ]
 
 
 def _declared(role: str) -> Iterator[tuple[str, str]]:
-    """Yield the app label and the codename of each permission that the apps give to a role."""
+    """Yield the app label and the codename of each permission that a role has in the end."""
+    yield from _own(role)
+    if role in INCLUDES:
+        yield from _declared(INCLUDES[role])
+
+
+def _own(role: str) -> Iterator[tuple[str, str]]:
+    """Yield the same of each permission that the apps give to this very role."""
     for app in apps.get_app_configs():
         declared: dict[str, Iterable[str]] = getattr(app, "role_permissions", {})
         for name in declared.get(role, ()):

@@ -52,7 +52,7 @@ ROOMS = {
         pure=_names("addresses availability breaker cells eligibility sheets"),
         verbs=_names(
             "asking bulk_qualify collecting connections coverage filing inquiries letters "
-            "locating ports qualify reach settling waitlist"
+            "locating overriding ports qualify reach settling waitlist"
         ),
         reads=_names("demand estimates gazetteer judging"),
         web=_names("bulk_api waitlist_api"),

@@ -13,14 +13,15 @@ from ispops.parties import roles
 from ispops.parties.models import AuditEntry, User
 from tests.console.conftest import World
 
-EVERY_DESK = {roles.CSR, roles.OPERATIONS, roles.FINANCE}
+CSRS = {roles.CSR, roles.CSR_LEAD}
+EVERY_DESK = {*CSRS, roles.OPERATIONS, roles.FINANCE}
 WHOLE_STAFF = set(roles.STAFF_ROLES)
-NETWORK_DESK = {roles.CSR, roles.OPERATIONS}
+NETWORK_DESK = {*CSRS, roles.OPERATIONS}
 MAY_OPEN = {
     "console_search": EVERY_DESK,
     "console_subscribers": EVERY_DESK,
     "console_subscriber": EVERY_DESK,
-    "console_set_standing": {roles.CSR},
+    "console_set_standing": CSRS,
     "console_orders": WHOLE_STAFF,
     "console_order": WHOLE_STAFF,
     "console_cancel_order": NETWORK_DESK,
@@ -36,6 +37,9 @@ MAY_OPEN = {
     "console_join_waitlist": NETWORK_DESK,
     "console_demand": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_demand_file": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_hold_port": NETWORK_DESK,
+    "console_release_hold": NETWORK_DESK,
+    "console_override": {roles.CSR_LEAD, roles.OPERATIONS},
     "console_bulk": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_bulk_file": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_bulk_answers": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
@@ -53,6 +57,9 @@ POSTS = {
     "console_decline_request",
     "console_place_order",
     "console_join_waitlist",
+    "console_hold_port",
+    "console_release_hold",
+    "console_override",
     "console_cancel_bulk",
     "console_replay",
     "console_filing_download",
@@ -73,6 +80,9 @@ def address_of(name: str, world: World) -> str:
         "console_qualification": [world.stuck.qualification.public_id],
         "console_join_waitlist": [world.stuck.qualification.public_id],
         "console_place_order": [world.stuck.qualification.public_id],
+        "console_hold_port": [world.stuck.qualification.public_id],
+        "console_release_hold": [world.stuck.qualification.public_id],
+        "console_override": [world.stuck.qualification.public_id],
         "console_bulk_file": [f"blk_{'0' * 32}"],
         "console_bulk_answers": [f"blk_{'0' * 32}"],
         "console_cancel_bulk": [f"blk_{'0' * 32}"],

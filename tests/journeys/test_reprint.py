@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -25,6 +25,7 @@ from tests.small_isp import LAUNCH, OAK, SmallIsp, make_small_isp, priced
 
 pytestmark = pytest.mark.django_db
 NOW = LAUNCH + timedelta(days=10)
+WHILE_IT_HOLDS = NOW + timedelta(days=5)
 YEARS_LATER = NOW + timedelta(days=2_000)
 A_TOKEN = "a-token-that-lives-for-years"
 
@@ -48,7 +49,7 @@ def isp() -> Iterator[SmallIsp]:
         yield small
 
 
-def change_everything(isp: SmallIsp) -> None:
+def change_everything(isp: SmallIsp, at: datetime) -> None:
     """Do to the catalogue, the networks and the place what years do."""
     for model in (ProductOffering, Partner, AccessNode):
         for row in model.objects.all():
@@ -60,11 +61,11 @@ def change_everything(isp: SmallIsp) -> None:
     BundleComponent.objects.update(revenue_weight=1)
     BundleComponent.objects.first().delete()
     for offering in (isp.fast, isp.dsl, isp.bundle):
-        priced(offering, "999", YEARS_LATER)
-    publishing.set_price(offering=isp.fast, charge="one_off", amount=Decimal(7), at=YEARS_LATER)
+        priced(offering, "999", at)
+    publishing.set_price(offering=isp.fast, charge="one_off", amount=Decimal(7), at=at)
     for offering in (isp.fast, isp.slow_dsl, isp.streaming):
-        publishing.withdraw_offering(offering=offering, at=YEARS_LATER)
-    CoverageArea.objects.filter(valid_to=None).update(valid_to=YEARS_LATER)
+        publishing.withdraw_offering(offering=offering, at=at)
+    CoverageArea.objects.filter(valid_to=None).update(valid_to=at)
     Premises.objects.update(
         street="Renamed Street", city="Newtown", postal_code="99999", location_id=None
     )
@@ -103,17 +104,18 @@ def allow(partner: Partner) -> None:
 
 @pytest.mark.parametrize("street", ["1 OAK ST", "1 ELM ST", "1 ALPINE RD"])
 @pytest.mark.parametrize("reprint", [portal, api])
+@pytest.mark.parametrize("when", [WHILE_IT_HOLDS, YEARS_LATER])
 def test_reprint_is_the_same_byte_for_byte(
-    isp: SmallIsp, street: str, reprint: Callable[[ServiceQualification], str]
+    isp: SmallIsp, street: str, reprint: Callable[[ServiceQualification], str], when: datetime
 ) -> None:
     place = Premises.objects.get(match_key__startswith=f"{street}, ")
     answer = factories.qualified(place, at=NOW)
     if reprint is api:
         allow(isp.films)
         answer = answer_of(isp.films, place)
-    with time_machine.travel(YEARS_LATER, tick=False):
+    with time_machine.travel(when, tick=False):
         before = reprint(answer)
-        change_everything(isp)
+        change_everything(isp, when)
         if reprint is api:
             Partner.objects.filter(pk=isp.films.pk).update(active=True)
         after = reprint(answer)

@@ -32,7 +32,7 @@ def one_factor_will_do(settings: Settings) -> None:
 
 def staff(role: str) -> Client:
     user = accounts.create_login(
-        email=f"{role.split()[0].lower()}@isp.example", groups=[role], is_staff=True, at=NOW
+        email=f"{role.replace(' ', '.').lower()}@isp.example", groups=[role], is_staff=True, at=NOW
     )
     web = Client()
     web.force_login(user)

@@ -31,6 +31,12 @@ def test_roles_hold_what_departments_declare() -> None:
     assert held(roles.SUBSCRIBER) == held(roles.PARTNER) == set()
 
 
+def test_a_lead_may_do_what_others_may_and_more() -> None:
+    more = held(roles.CSR_LEAD) - held(roles.CSR)
+    assert held(roles.CSR) < held(roles.CSR_LEAD)
+    assert more == {"qualification.override_servicequalification"}
+
+
 def test_no_role_may_make_logins_or_see_tokens() -> None:
     for role in roles.ROLES:
         assert not {name for name in held(role) if "_token" in name or name.endswith("d_user")}

@@ -2,10 +2,9 @@
 
 import secrets
 import uuid
-from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -13,15 +12,15 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ispops.console import asking, pages
+from ispops.console import answer_page, asking, override_form, pages
+from ispops.console.override_form import OverrideForm
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber, User
 from provisioning import orders
 from provisioning.models import ProductOrder
 from qualification import qualify as verbs
 from qualification import waitlist
-from qualification.models import AccessPort, QualifiedOffer, ServiceQualification
-from qualification.queries import coverage_at
+from qualification.models import ServiceQualification
 
 RECENT = 20
 
@@ -45,7 +44,7 @@ def ask(request: HttpRequest) -> HttpResponse:
         except Refusal as refusal:
             refused = refusal
         else:
-            return _to_result(answer.public_id, subscriber_ref)
+            return to_result(answer.public_id, subscriber_ref)
     return pages.show(
         request,
         "console/qualify.html",
@@ -58,36 +57,41 @@ def ask(request: HttpRequest) -> HttpResponse:
         kind=kind,
         refused=refused,
         subscriber_ref=subscriber_ref,
-        recent=ServiceQualification.objects.select_related("premises").order_by("-pk")[:RECENT],
+        recent=ServiceQualification.objects.order_by("-pk")[:RECENT],
     )
 
 
 @require_safe
 def result(request: HttpRequest, ref: str) -> HttpResponse:
     """Show a stored answer with what only staff may know."""
-    promises = QualifiedOffer.objects.select_related(
-        "offering", "provider", "coverage__node"
-    ).order_by("-eligible", "offering__kind", "recurring_amount", "pk")
-    answer = pages.get(
-        ServiceQualification.objects.select_related("premises").prefetch_related(
-            Prefetch("offers", promises)
-        ),
-        ServiceQualification,
-        ref,
-    )
-    offers = list(answer.offers.all())
+    rows = ServiceQualification.objects.select_related("premises", "overrides")
+    answer = pages.get(rows, ServiceQualification, ref)
+    return show(request, answer)
+
+
+def show(
+    request: HttpRequest,
+    answer: ServiceQualification,
+    *,
+    status: int = 200,
+    form: OverrideForm | None = None,
+) -> HttpResponse:
+    """Answer with the page about a stored answer; `form` is what was promised by hand wrongly."""
+    now = timezone.now()
+    asked = request.POST if request.method == "POST" else request.GET
+    page = answer_page.describe(answer, now)
     return pages.show(
         request,
         "console/qualification.html",
         "Qualification",
+        status=status,
         answer=answer,
-        offers=offers,
-        can_be_ordered=any(
-            offer.eligible and offer.offering.kind in ("access", "bundle") for offer in offers
-        ),
-        networks=_networks(answer),
-        has_expired=answer.expires_at <= timezone.now(),
-        subscriber=_subscriber(request.GET.get("subscriber", "")),
+        page=page,
+        form=form or override_form.blank(page.refused),
+        has_expired=answer.expires_at <= now,
+        subscriber=_subscriber(asked.get("subscriber", "")),
+        hold_days=answer_page.HOLD_DAYS,
+        currency=settings.CURRENCY,
         waitlist_consent=waitlist.CONSENT,
         # The page's own key: sending the form twice places one order.
         order_key=f"csr-{secrets.token_urlsafe(12)}",
@@ -104,7 +108,7 @@ def order(request: HttpRequest, ref: str) -> HttpResponse:
     if subscriber is None or not chosen:
         what = "a plan" if subscriber else "the subscriber by the id on their page (sub_...)"
         messages.error(request, f"Choose {what}. Nothing was ordered.")
-        return _to_result(ref, wanted)
+        return to_result(ref, wanted)
     try:
         placed = orders.place_order(
             subscriber=subscriber,
@@ -117,7 +121,7 @@ def order(request: HttpRequest, ref: str) -> HttpResponse:
         )
     except Refusal as refusal:
         messages.error(request, refusal.detail)
-        return _to_result(ref, wanted)
+        return to_result(ref, wanted)
     messages.success(request, f"The order for {subscriber} is placed.")
     return redirect("admin:console_order", placed.public_id)
 
@@ -127,24 +131,8 @@ def _subscriber(ref: str) -> Subscriber | None:
     return Subscriber.objects.filter(pk=key).first() if key else None
 
 
-def _to_result(ref: str, subscriber_ref: str) -> HttpResponse:
+def to_result(ref: str, subscriber_ref: str) -> HttpResponse:
     """Keep the caller in the address, so that the order form knows who it is for."""
     place = reverse("admin:console_qualification", args=[ref])
     keep = f"?{urlencode({'subscriber': subscriber_ref})}" if subscriber_ref else ""
     return redirect(place + keep)
-
-
-def _networks(answer: ServiceQualification) -> list[dict[str, Any]]:
-    """Each network at the place as it is today, with its node and the ports that are free."""
-    place = answer.premises
-    if place is None:
-        return []
-    areas = coverage_at(place, place.h3_res8, timezone.now())
-    ports = {
-        row["node"]: row
-        for row in AccessPort.objects.filter(node__in=[area.node_id for area in areas])
-        .order_by()
-        .values("node")
-        .annotate(total=Count("pk"), free=Count("pk", filter=Q(service_ref__isnull=True)))
-    }
-    return [{"area": area, "ports": ports.get(area.node_id or 0)} for area in areas]
