@@ -1,9 +1,8 @@
 """Reads that find places among all that are known: by address, street, city or point.
 
 A network knows a million places, so each query is answered from an index and reads no more rows
-than a street, a building or a neighbourhood has. What is found is for everybody to see, except for
-`premises_matching`: only what the location lists hold, so that nobody learns which addresses others
-have asked for.
+than a street, a building or a neighbourhood has. Only what the location lists hold is found, so
+that nobody learns which addresses others have asked for.
 """
 
 import math
@@ -125,7 +124,7 @@ def premises_matching(readings: Sequence[Address]) -> list[Premises]:
 
     The street must be one of the readings' streets, and the ZIP code or the city must be theirs;
     so a city by another of its names is found by its ZIP code, and a wrong ZIP code by the city.
-    One query. Places that others have asked for are among them, because the asker may mean one.
+    One query.
     """
     place = Q()
     for reading in readings:
@@ -135,8 +134,12 @@ def premises_matching(readings: Sequence[Address]) -> list[Premises]:
         if reading.city:
             place |= Q(match_key__startswith=reading.key_before_postal_code)
     units = {reading.unit for reading in readings if reading.unit}
-    found = Premises.objects.filter(place).annotate(
-        other_unit=Case(When(unit__in=units, then=0), default=1, output_field=IntegerField())
+    found = (
+        _listed()
+        .filter(place)
+        .annotate(
+            other_unit=Case(When(unit__in=units, then=0), default=1, output_field=IntegerField())
+        )
     )
     rows = found.order_by("other_unit", "match_key", "unit")[: MOST_CANDIDATES + 1]
     return sorted(rows, key=lambda row: (_distance(row, readings), natural_order(row.unit)))

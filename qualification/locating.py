@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from statistics import median
 from typing import Any
+from uuid import uuid4
 
 from ispops.errors import InvalidInput, NotFound
 from qualification import addresses, cells, countries, gazetteer, queries
@@ -166,7 +167,8 @@ def by_text(text: str, at: datetime, *, as_written: bool = False) -> Place:
     """Find the place that an address means, or make one up from its neighbours; writes nothing.
 
     Where a known place is spelt nearly so, it is offered; `as_written` says that the address is
-    right as it is.
+    right as it is. Whether somebody has asked for the address before makes no difference: a place
+    that is on no list is made up anew, and `store` finds that it is there.
 
     Raises:
         AddressUnparseable: the text is no usable address; says what is missing.
@@ -216,30 +218,28 @@ def _guessed(candidates: list[Premises], why: str = "We do not know this address
 def _among(
     found: list[Premises], readings: list[Address], at: datetime, *, as_written: bool
 ) -> Place | None:
-    """Choose among known places of the same street and number, the best of them first.
+    """Choose among listed places of the same street and number, the best of them first.
 
-    None when only others' requests are alike, which are not shown to anybody.
+    None when they are of another postal code, and the asker insists on theirs.
     """
-    listed = [row for row in found if row.source == Premises.Source.IMPORTED]
     for reading in readings:
-        exact = [row for row in found if _fits(row, reading) and row.unit == reading.unit]
-        others = [row for row in listed if _fits(row, reading) and row not in exact]
-        if len(exact) == 1 and (reading.unit or not others):
-            return known(exact[0])
+        here = [row for row in found if _fits(row, reading)]
+        exact = [row for row in here if row.unit == reading.unit]
+        if len(exact) == 1 and (reading.unit or len(here) == 1):
+            return Place(exact[0])
     asked = readings[0]
-    building = [row for row in listed if _fits(row, asked)]
+    building = [row for row in found if _fits(row, asked)]
     if asked.unit and len({row.match_key for row in building}) == 1:
         remark = f"We know the building, but not {asked.unit} in it. {_REVIEW}"
         place = _new_premises(asked, building[0], at)
         return Place(place, confidence=Confidence.YELLOW, remark=remark)
-    if not any(_fits(row, reading) for row in listed for reading in readings):
+    if not any(_fits(row, reading) for row in found for reading in readings):
         name = countries.here().POSTAL_CODE
-        meant = listed and not as_written
-        return _guessed(listed, f"The {name} is another one.") if meant else None
+        return None if as_written else _guessed(found, f"The {name} is another one.")
     remark = ""
     if len(found) > MOST_CANDIDATES:
         remark = "There are more. Add the unit, such as #12, to the address."
-    return Place(candidates=listed[:MOST_CANDIDATES], remark=remark)
+    return Place(candidates=found[:MOST_CANDIDATES], remark=remark)
 
 
 def _fits(row: Premises, reading: Address) -> bool:
@@ -367,10 +367,12 @@ def _middle(rows: list[Premises]) -> Premises | None:
 def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
     """Make up a place for an address that is on no list, in the area of a place that is.
 
-    It gets no coordinates, because nobody has measured them.
+    It gets no coordinates, because nobody has measured them; and an id that does not tell, as
+    others do, since when it is there: that would be since when somebody has asked for it.
     """
     key = f"{asked.street}, {guide.match_key.partition(', ')[2]}"
     return Premises(
+        id=uuid4(),
         street=countries.here().display_form(asked.street),
         unit=asked.unit,
         city=guide.city,

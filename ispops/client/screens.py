@@ -52,7 +52,9 @@ def show_candidates(console: Console, answer: Json) -> None:
     """Print the places to choose from, numbered from 1."""
     console.print(_summary(answer))
     for number, place in enumerate(answer["candidates"], start=1):
-        console.print(f"  [bold]{number:>3}[/]  {escape(place['address'])}")
+        metres = place.get("distance_m")
+        away = f"  [dim]{metres} m away[/]" if isinstance(metres, int) else ""
+        console.print(f"  [bold]{number:>3}[/]  {escape(place['address'])}{away}")
 
 
 def waiting_for(answer: Json) -> str:

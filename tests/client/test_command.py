@@ -211,6 +211,13 @@ def test_without_a_terminal_candidates_are_listed(server: Server) -> None:
     assert "Ask again" in listed.stdout
 
 
+def test_candidates_around_a_point_come_with_their_distance(server: Server) -> None:
+    places = [{"id": "prm_1", "address": "1 Oak St", "distance_m": 12}]
+    server.reply(201, answer("choose", candidates=places, offers=[], premises=None))
+    listed = isp(server.url, "--at", "41.7,-72.5")
+    assert "1 Oak St  12 m away" in listed.stdout
+
+
 def test_in_a_terminal_it_asks_and_lets_choose(server: Server) -> None:
     places = [{"id": f"prm_{n}", "address": f"1 Oak St #{n}"} for n in (1, 2)]
     server.reply(201, answer("choose", candidates=places, offers=[], premises=None))

@@ -227,7 +227,38 @@ def test_who_lives_there_changes_nothing_in_an_answer(client: Client, isp: Small
     assert page[0].count("<li") == page[1].count("<li")
 
 
+def test_who_asked_before_for_an_unlisted_address_changes_nothing(
+    client: Client, isp: SmallIsp
+) -> None:
+    """Two unlisted houses as far from the next: one with a subscriber, one never asked for."""
+    at = LAUNCH + timedelta(days=1)
+    factories.address_server(at=at)
+    made_up = qualify.qualify_address(text="7 Oak Street, Barre, VT 05641", channel="csr", at=at)
+    assert made_up.premises.source == Premises.Source.ASKED
+    factories.order(factories.subscriber(at=at), made_up.premises, isp.fast.code, at=at)
+    factories.work(at=at)
+
+    def told(number: int, key: str) -> tuple[str, str]:
+        answer = without_times(
+            ask(client, {"address": f"{number} Oak Street, Barre, VT 05641"}, key).json()
+        )
+        place = answer["premises"]["id"]
+        text = json.dumps(answer | {"id": "", "href": ""})
+        return place, text.replace(place, "ID").replace(f"{number} Oak", "N Oak")
+
+    (first, one), (second, other) = told(7, "k1"), told(9, "k2")
+    assert first == made_up.premises.public_id
+    assert one == other
+    # The ids of the places do not tell when they were made.
+    assert {Premises.key_of(place).version for place in (first, second)} == {4}  # type: ignore[union-attr]
+
+
+_words = some.sampled_from(
+    ["1", "12", "1-5", "#2", "Apt", "Oak", "Oka", "Street", "St", "E", "Barre", "VT", "Vermont",
+     "05641", "05641-1234", ",", "\n", "PO Box", "1/2", "%", "Elm", "USA", "'", "é"]
+)  # fmt: skip
 _places = some.one_of(
+    some.lists(_words, max_size=12).map(" ".join),
     some.text(max_size=350),
     some.fixed_dictionaries({}, optional={
         "latitude": some.one_of(some.floats(), some.text(), some.none(), some.booleans()),
