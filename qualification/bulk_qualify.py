@@ -36,10 +36,9 @@ OPEN = (State.QUEUED, State.RUNNING)
 MOST_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=2)
-# A worker gives way to other work after so long, and takes batches of about so long.
+# A worker gives way to other work after so long.
 TURN_SECONDS = 5.0
-BATCH_SECONDS = 0.5
-_FIRST_BATCH, _SMALLEST, _LARGEST = 500, 20, 2_000
+MOST_ROWS_A_BATCH = 2_000
 
 
 class TooManyOpenFiles(Refusal):
@@ -214,28 +213,31 @@ class _Turn:
 
     def _answer(self, table: uploads.Table, layout: sheets.Layout, result: IO[bytes]) -> bool:
         """Answer batches until the turn is over; True when there are no more rows."""
+        self._estimates.begin(self._now)
         rows = table.rows(self.row.bytes_read or None)
-        size = _FIRST_BATCH
-        while batch := list(islice(rows, size)):
-            begun = time.monotonic()
-            written = self._answers(layout, [values for _, values in batch])
-            self._append(result, written, rows=len(batch), end=batch[-1][0])
-            took = time.monotonic() - begun
-            # Addresses that are spelt wrongly take long; their batch must not outlast the lease.
-            size = max(_SMALLEST, min(_LARGEST, int(size * BATCH_SECONDS / max(took, 1e-3))))
+        waiting: list[tuple[int, list[str]]] = []
+        size = MOST_ROWS_A_BATCH
+        while True:
+            waiting += islice(rows, max(0, size - len(waiting)))
+            if not waiting:
+                return True
+            done, written = self._answers(layout, [values for _, values in waiting[:size]])
+            self._append(result, written, rows=done, end=waiting[done - 1][0])
+            # What was left over took too long: it is not looked at again with all that follows.
+            size = min(MOST_ROWS_A_BATCH, 2 * done)
+            waiting = waiting[done:]
             if time.monotonic() - self._started > TURN_SECONDS:
                 return False
-        return True
 
-    def _answers(self, layout: sheets.Layout, batch: Sequence[list[str]]) -> bytes:
-        """Return what is to be written for some rows, and count how they came out."""
+    def _answers(self, layout: sheets.Layout, batch: Sequence[list[str]]) -> tuple[int, bytes]:
+        """Answer the first rows of some; returns how many, and what is to be written for them."""
         questions = [layout.question(values) for values in batch]
         answers = self._estimates.answer(questions, self._now)
         self._outcomes.update(answer[0] for answer in answers)
-        return _as_csv(
+        return len(answers), _as_csv(
             [
                 uploads.harmless_row([*layout.carry(values), *answer])
-                for values, answer in zip(batch, answers, strict=True)
+                for values, answer in zip(batch, answers, strict=False)
             ]
         )
 

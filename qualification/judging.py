@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from ispops.catalog.catalogue import SoldOffering, catalogue_at
+from ispops.catalog.models import Technology
 from qualification import eligibility, queries
 from qualification.eligibility import Line
 from qualification.models import (
@@ -28,6 +29,7 @@ Confidence = ServiceQualification.Confidence
 _FROM_WEAK_TO_SURE = (Confidence.RED, Confidence.YELLOW, Confidence.GREEN)
 _latest: tuple[tuple[SoldOffering, ...], tuple[eligibility.Product, ...]] | None = None
 _USABLE = ("usable_download_kbps", "usable_upload_kbps")
+_TECHNOLOGIES = dict(Technology.choices)
 _LINE_FIELDS = frozenset(field.name for field in fields(Line))
 
 
@@ -101,14 +103,14 @@ def known_facts(premises: Premises, *, at: datetime, holder: str = "") -> list[F
     return [fact(row) for row in queries.coverage_at(premises, premises.h3_res8, at, holder)]
 
 
-def line_of(row: CoverageArea) -> Line:
-    """Return the line of a row of coverage that `queries` has counted the free ports of."""
+def line_of(row: CoverageArea, *, key: int | None = None) -> Line:
+    """Return the line of a row of coverage whose free ports are counted; the key is the row's."""
     return Line(
-        key=row.pk,
+        key=row.pk if key is None else key,
         provider=row.provider_id,
         provider_name=row.provider.name,
         technology=row.technology,
-        technology_name=row.get_technology_display(),
+        technology_name=_TECHNOLOGIES[row.technology],
         max_download_kbps=row.max_download_kbps,
         max_upload_kbps=row.max_upload_kbps,
         low_latency=row.low_latency,
@@ -213,7 +215,7 @@ def _product(sold: SoldOffering) -> eligibility.Product:
         provider=offering.provider_id,
         provider_name=offering.provider.name if offering.provider else "",
         technology=offering.technology,
-        technology_name=offering.get_technology_display() if offering.technology else "",
+        technology_name=_TECHNOLOGIES[offering.technology] if offering.technology else "",
         download_kbps=offering.download_kbps or 0,
         upload_kbps=offering.upload_kbps or 0,
         needs_download_kbps=offering.needs_download_kbps,

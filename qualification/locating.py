@@ -1,6 +1,6 @@
 """Finding the premises that an asker means: known, one of several, or made up from neighbours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -174,7 +174,17 @@ def by_text(text: str, at: datetime, *, as_written: bool = False) -> Place:
         AddressUnparseable: the text is no usable address; says what is missing.
     """
     readings = countries.here().parse(text)
-    found = gazetteer.premises_matching(readings)
+    return meant(readings, gazetteer.premises_matching(readings), at, as_written=as_written)
+
+
+def meant(
+    readings: Sequence[Address], found: Sequence[Premises], at: datetime, *, as_written: bool
+) -> Place:
+    """Choose among the known places that an address may mean, or go by its neighbours.
+
+    Raises:
+        AddressUnparseable: a part is missing that is needed where no place is known.
+    """
     if found and (place := _among(found, readings, at, as_written=as_written)):
         return place
     asked = readings[0]
@@ -207,26 +217,24 @@ def store(place: Place) -> Place:
     return replace(place, premises=stored)
 
 
-def _guessed(candidates: list[Premises], why: str = "We do not know this address.") -> Place:
+def _guessed(candidates: Sequence[Premises], why: str = "We do not know this address.") -> Place:
     return Place(
-        candidates=candidates[:MOST_CANDIDATES],
+        candidates=list(candidates[:MOST_CANDIDATES]),
         confidence=Confidence.YELLOW,
         remark=f"{why} {_MEANT}",
     )
 
 
 def _among(
-    found: list[Premises], readings: list[Address], at: datetime, *, as_written: bool
+    found: Sequence[Premises], readings: Sequence[Address], at: datetime, *, as_written: bool
 ) -> Place | None:
     """Choose among listed places of the same street and number, the best of them first.
 
     None when they are of another postal code, and the asker insists on theirs.
     """
     for reading in readings:
-        here = [row for row in found if _fits(row, reading)]
-        exact = [row for row in here if row.unit == reading.unit]
-        if len(exact) == 1 and (reading.unit or len(here) == 1):
-            return Place(exact[0])
+        if just_this := exactly(found, reading):
+            return just_this
     asked = readings[0]
     building = [row for row in found if _fits(row, asked)]
     if asked.unit and len({row.match_key for row in building}) == 1:
@@ -239,7 +247,14 @@ def _among(
     remark = ""
     if len(found) > MOST_CANDIDATES:
         remark = "There are more. Add the unit, such as #12, to the address."
-    return Place(candidates=found[:MOST_CANDIDATES], remark=remark)
+    return Place(candidates=list(found[:MOST_CANDIDATES]), remark=remark)
+
+
+def exactly(found: Sequence[Premises], reading: Address) -> Place | None:
+    """Return the one place among those that were found that is just what a reading says."""
+    here = [row for row in found if _fits(row, reading)]
+    exact = [row for row in here if row.unit == reading.unit]
+    return Place(exact[0]) if len(exact) == 1 and (reading.unit or len(here) == 1) else None
 
 
 def _fits(row: Premises, reading: Address) -> bool:

@@ -111,15 +111,16 @@ def connections_asked(rows: Sequence[CoverageArea]) -> list[ProviderConnection]:
         return []
     reached = {row.provider_id for row in rows if row.max_download_kbps > 0}
     asked = Q(asked_everywhere=True) | Q(partner__in=reached)
-    return list(_active_connections().filter(asked).select_related("partner").order_by("pk"))
+    return list(active_connections().filter(asked).select_related("partner").order_by("pk"))
 
 
 def somebody_is_asked_everywhere() -> bool:
     """Whether a provider can be asked of any place, also where no list says that it delivers."""
-    return _active_connections().filter(asked_everywhere=True).exists()
+    return active_connections().filter(asked_everywhere=True).exists()
 
 
-def _active_connections() -> QuerySet[ProviderConnection]:
+def active_connections() -> QuerySet[ProviderConnection]:
+    """Return the connections of all providers that can be asked."""
     return ProviderConnection.objects.filter(active=True, partner__active=True)
 
 

@@ -61,6 +61,8 @@ _UNIT_AT_END = re.compile(
     + "|".join(sorted(set(_UNIT_WORDS) - _DOUBTFUL_UNIT_WORDS, key=len, reverse=True))
     + r")\b\.? *#? *|# *)(?P<number>[A-Z0-9][A-Z0-9-]*(?: [A-Z0-9])?))$"
 )
+_NOT_IN_STREETS = re.compile(r"[^A-Z0-9#&/-]+")
+_NOT_IN_NAMES = re.compile(r"[^A-Z0-9-]+")
 _ZIP_AT_END = re.compile(r"^(?:(?P<rest>.*?)[ ,]+)?(?P<zip>\d{5})(?:[- ]?\d{4})?$")
 _ZIP_FIRST = re.compile(r"(?P<zip>\d{5})(?:-\d{4})?(?:[ ,]+(?P<rest>.*))?$")
 _PO_BOX = re.compile(r"\b(?:P ?O ?(?:BOX|BX)|POST(?:AL)? OFFICE BOX|POB)\b *#?\d*")
@@ -137,7 +139,7 @@ def from_fields(*, street: str, unit: str, city: str, region: str, postal_code: 
 
 def street_form(line: str) -> str:
     """Put a street line into the standard's form: `108 East 11 Avenue` is `108 E 11TH AVE`."""
-    words = re.sub(r"[^A-Z0-9#&/-]+", " ", line.upper()).split()
+    words = _NOT_IN_STREETS.sub(" ", line.upper()).split()
     if not words:
         return ""
     for place in range(1, len(words)):
@@ -149,7 +151,7 @@ def street_form(line: str) -> str:
 
 def unit_form(unit: str) -> str:
     """Put a unit into the standard's form: `Apt 000002`, `##2` and `2` are `#2`."""
-    words = re.sub(r"[^A-Z0-9-]+", " ", unit.upper()).split()
+    words = _NOT_IN_NAMES.sub(" ", unit.upper()).split()
     kind = _UNIT_WORDS.get(words[0], "") if words else ""
     if kind and len(words) > 1:
         words = words[1:]
@@ -249,6 +251,8 @@ def _clean(text: str) -> str:
     cleaned = clean(
         text, empty="Enter an address: street number and street, city, state and ZIP code."
     )
+    if "#" not in cleaned:
+        return cleaned
     # Publication 28 writes a unit as "#2" or as "APT 2", never as both.
     return re.sub(r"#[# ]*(?=[A-Z]{3})", "", re.sub(r"#[# ]+", "#", cleaned))
 
@@ -357,7 +361,7 @@ def _missing(address: Address) -> str:
 
 
 def _short_form(words: str) -> str:
-    cleaned = re.sub(r"[^A-Z0-9-]+", " ", words.upper())
+    cleaned = _NOT_IN_NAMES.sub(" ", words.upper())
     return " ".join(SHORT_WORDS.get(word, word) for word in cleaned.split())
 
 

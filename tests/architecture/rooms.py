@@ -54,7 +54,7 @@ ROOMS = {
             "asking bulk_qualify collecting connections coverage filing inquiries letters "
             "locating overriding ports qualify reach settling waitlist"
         ),
-        reads=_names("demand estimates gazetteer judging"),
+        reads=_names("demand estimates gazetteer judging together"),
         web=_names("bulk_api waitlist_api"),
     ),
     "ipam": Room(

