@@ -12,7 +12,7 @@ from tests.small_isp import LAUNCH
 @pytest.mark.django_db
 def test_made_up_places_are_found_as_real_ones_are() -> None:
     million.load(4_200, at=LAUNCH)
-    made = Premises.objects.exclude(location_id=None)
+    made = Premises.objects.filter(location_id__startswith="1")
     assert Premises.objects.count() == 4_200
     assert made.count() == 350
     for place in made:
