@@ -79,10 +79,13 @@ document.addEventListener("click", async (event) => {
 
 /* --- Pages that are made for paper ------------------------------------------------------------- */
 
-for (const button of document.querySelectorAll("[data-print]")) {
-  button.hidden = false;
-  button.addEventListener("click", () => window.print());
-}
+document.addEventListener("htmx:load", (event) => {
+  for (const button of event.target.querySelectorAll("[data-print]")) button.hidden = false;
+});
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-print]")) window.print();
+});
 
 /* --- Suggestions under a field (WAI-ARIA combobox with a list) --------------------------------- */
 
