@@ -6,7 +6,17 @@ from typing import Final
 
 from ispops.money import format_money
 
-__all__ = ["Look", "ago", "bytes_in_words", "format_money", "look", "quantity", "speed"]
+__all__ = [
+    "Look",
+    "ago",
+    "bytes_in_words",
+    "days",
+    "format_money",
+    "look",
+    "quantity",
+    "speed",
+    "sureness",
+]
 
 
 @dataclass(frozen=True, slots=True)
