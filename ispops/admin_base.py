@@ -2,14 +2,16 @@
 
 Rows are written by verbs alone, so an admin that could save a form would be a second writer
 without locks, events or audit. `ReadOnlyAdmin` only shows; `VerbAdmin` also offers verbs as
-actions on chosen rows, which Django runs on POST after the rows were ticked.
+actions on chosen rows, which Django runs on POST after the rows were ticked; `VerbForm` hands
+what was filled in to a verb.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import messages
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
@@ -128,6 +130,40 @@ class VerbAdmin(ReadOnlyAdmin):
         if count:
             self.message_user(request, done.format(n=count), messages.SUCCESS)
         return count
+
+
+class VerbForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form whose values are handed to a verb, and that says beside the field what it refuses."""
+
+    verb: ClassVar[Callable[..., models.Model]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("valid_from", "sold_from"):
+            if name in self.fields:
+                self.fields[name].required = False
+                self.fields[name].help_text = "Leave it empty for now."
+
+    def clean(self) -> dict[str, Any]:
+        """Try the verb and take it back, so that its refusals are shown before anything is done."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.errors:
+            return cleaned
+        with transaction.atomic():
+            try:
+                self.perform()
+            except Refusal as refusal:
+                self.add_error(refusal.field if refusal.field in self.fields else None,
+                               refusal.detail)  # fmt: skip
+            transaction.set_rollback(True)
+        return cleaned
+
+    def perform(self, **more: Any) -> models.Model:
+        given = {name: value for name, value in self.cleaned_data.items() if value is not None}
+        return type(self).verb(**given, at=timezone.now(), **more)
+
+    def _post_clean(self) -> None:
+        """The verb has checked what the model would check here, with better words."""
 
 
 _SECRET_NAMES: frozenset[str] = frozenset({"secret", "password", "secret_digest"})

@@ -1,20 +1,26 @@
 """Places, networks and answers in the console: to be read; imports and verbs change them."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 
-from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
-from ispops.parties.models import User
-from qualification import cells, countries, gazetteer, letters, waitlist
+from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin, VerbForm
+from ispops.parties.models import Partner, User
+from qualification import asking, cells, connections, countries, gazetteer, letters, waitlist
+from qualification.breaker import CLOSED, HALF_OPEN, OPEN
 from qualification.models import (
     AccessNode,
     AccessPort,
     CoverageArea,
     Premises,
+    ProviderAnswer,
+    ProviderConnection,
+    ProviderInquiry,
     QualifiedOffer,
     ReachedCell,
     ServiceQualification,
@@ -215,3 +221,139 @@ class ReachedCellAdmin(ReadOnlyAdmin):
     list_select_related = ("provider",)
     search_fields = ("cell__startswith",)
     ordering = ("cell", "provider")
+
+
+class ConnectionForm(VerbForm):
+    """How a provider is asked. The token is written here and never shown."""
+
+    base_url = forms.URLField(
+        required=False,
+        assume_scheme="https",
+        label="Address of its API",
+        help_text="What comes before /checkServiceQualification; unused by the file exchange.",
+        widget=UnfoldAdminURLInputWidget(),
+    )
+    new_token = forms.CharField(
+        required=False,
+        max_length=2_000,
+        label="Token",
+        help_text="Sent as a bearer token. It is never shown; leave it empty to keep the one that "
+        "is there.",
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
+    )
+
+    class Meta:
+        model = ProviderConnection
+        fields = (
+            "partner", "adapter", "base_url", "folder", "active", "asked_everywhere",
+            "timeout_seconds", "at_once", "give_up_after_seconds", "answer_valid_seconds",
+            "breaker_threshold", "breaker_pause_seconds",
+        )  # fmt: skip
+        labels: ClassVar[dict[str, str]] = {
+            "timeout_seconds": "Answers within (seconds)",
+            "at_once": "Asked at the same time (questions)",
+            "give_up_after_seconds": "Given up on after (seconds)",
+            "answer_valid_seconds": "An answer is good for (seconds)",
+            "breaker_threshold": "Left alone after (failures in a row)",
+            "breaker_pause_seconds": "Left alone for (seconds)",
+        }
+        help_texts: ClassVar[dict[str, str]] = {
+            "folder": "Of a file exchange: one plain name; unused by the API.",
+            "asked_everywhere": "Also where no coverage list says that it may reach.",
+            "give_up_after_seconds": "Counted from the question of whoever asks; longer for files.",
+        }
+
+    def perform(self, **more: Any) -> ProviderConnection:
+        given = dict(self.cleaned_data)
+        given["token"] = given.pop("new_token", "")
+        if self.instance.pk:
+            return connections.change_connection(
+                connection_id=self.instance.pk, at=timezone.now(), **given, **more
+            )
+        return connections.connect_provider(at=timezone.now(), **given, **more)
+
+
+@admin.register(ProviderConnection)
+class ProviderConnectionAdmin(VerbAdmin):
+    """Networks that are asked about addresses, and whether they are answering."""
+
+    form = ConnectionForm
+    list_display = (
+        "partner", "adapter", "answering", "waiting", "failures", "open_until", "last_error",
+        "active",
+    )  # fmt: skip
+    list_filter = ("active", "adapter", ("open_until", admin.EmptyFieldListFilter))
+    list_select_related = ("partner",)
+    search_fields = ("partner__name", "partner__code", "base_url")
+    ordering = ("partner__name",)
+    READ = ("answering", "waiting", "failures", "open_until", "last_error")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("qualification.add_providerconnection")  # type: ignore[union-attr]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("qualification.change_providerconnection")  # type: ignore[union-attr]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConnection]:
+        is_open = Q(inquiries__state=ProviderInquiry.State.PENDING)
+        return super().get_queryset(request).annotate(open_ones=Count("inquiries", filter=is_open))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fields = [*ConnectionForm.Meta.fields]
+        if self.has_change_permission(request):
+            fields.insert(fields.index("base_url") + 1, "new_token")
+        return [*fields, *self.READ] if obj else fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["partner", "adapter", *self.READ] if obj else []
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the networks that can be asked and are not asked yet."""
+        if db_field.name == "partner":
+            kwargs["queryset"] = Partner.objects.filter(
+                kind=Partner.Kind.NETWORK_PROVIDER, is_on_net=False,
+                qualification_connection__isnull=True,
+            ).order_by("name")  # fmt: skip
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        made = form.perform(actor=_actor(request))
+        obj.pk = made.pk
+        obj._state.adding = False
+        obj.refresh_from_db()
+
+    @admin.display(description="Answering")
+    def answering(self, connection: ProviderConnection) -> str:
+        """Say in words what the circuit breaker does."""
+        state = asking.breaker_of(connection).state(timezone.now())
+        return {
+            CLOSED: "✓ asked as usual" if not connection.failures else "! failing, still asked",
+            OPEN: "✕ left alone for now",
+            HALF_OPEN: "◔ the next question is a test",
+        }[state]
+
+    @admin.display(description="Open inquiries", ordering="open_ones")
+    def waiting(self, connection: Any) -> int:
+        return connection.open_ones
+
+
+@admin.register(ProviderInquiry)
+class ProviderInquiryAdmin(ReadOnlyAdmin):
+    list_display = (
+        "asked_at", "connection", "qualification", "state", "attempts", "last_error", "closed_at",
+    )  # fmt: skip
+    list_filter = ("state", "connection", "asked_at")
+    list_select_related = ("connection__partner", "qualification")
+    search_fields = ("qualification__asked_text", "reference", "last_error")
+    ordering = ("-asked_at",)
+
+
+@admin.register(ProviderAnswer)
+class ProviderAnswerAdmin(ReadOnlyAdmin):
+    list_display = (
+        "received_at", "connection", "premises", "serviceable", "reason", "expires_at",
+    )  # fmt: skip
+    list_filter = ("serviceable", "connection", "received_at")
+    list_select_related = ("connection__partner", "premises")
+    search_fields = ("reference", "premises__postal_code__startswith")
+    ordering = ("-pk",)

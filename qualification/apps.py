@@ -14,6 +14,7 @@ class QualificationConfig(AppConfig):
             "add_waitlistentry",
             "change_waitlistentry",
             "hold_accessport",
+            "change_providerinquiry",
         ),
         roles.CSR_LEAD: ("override_servicequalification",),
         roles.OPERATIONS: (
@@ -23,7 +24,12 @@ class QualificationConfig(AppConfig):
             "hold_accessport",
             "override_servicequalification",
         ),
-        roles.CATALOGUE_MANAGER: ("view_*", "add_servicequalification"),
+        roles.CATALOGUE_MANAGER: (
+            "view_*",
+            "add_servicequalification",
+            "add_providerconnection",
+            "change_providerconnection",
+        ),
     }
 
     def ready(self) -> None:

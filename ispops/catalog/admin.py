@@ -1,17 +1,16 @@
 """The catalogue in the console. What is published is added by the verbs and then only read."""
 
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.db import models, transaction
+from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from ispops.admin_base import ReadOnlyInline, VerbAdmin
+from ispops.admin_base import ReadOnlyInline, VerbAdmin, VerbForm
 from ispops.catalog import labelled, labelling, publishing
 from ispops.catalog.models import (
     AddressEntitlement,
@@ -22,41 +21,6 @@ from ispops.catalog.models import (
     SettlementTerm,
     TaxRate,
 )
-from ispops.errors import Refusal
-
-
-class VerbForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A form whose values are handed to a verb, and that says beside the field what it refuses."""
-
-    verb: ClassVar[Callable[..., models.Model]]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("valid_from", "sold_from"):
-            if name in self.fields:
-                self.fields[name].required = False
-                self.fields[name].help_text = "Leave it empty for now."
-
-    def clean(self) -> dict[str, Any]:
-        """Try the verb and take it back, so that its refusals are shown before anything is done."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.errors:
-            return cleaned
-        with transaction.atomic():
-            try:
-                self.perform()
-            except Refusal as refusal:
-                self.add_error(refusal.field if refusal.field in self.fields else None,
-                               refusal.detail)  # fmt: skip
-            transaction.set_rollback(True)
-        return cleaned
-
-    def perform(self, **more: Any) -> models.Model:
-        given = {name: value for name, value in self.cleaned_data.items() if value is not None}
-        return type(self).verb(**given, at=timezone.now(), **more)
-
-    def _post_clean(self) -> None:
-        """The verb has checked what the model would check here, with better words."""
 
 
 class PublishingAdmin(VerbAdmin):

@@ -12,6 +12,7 @@ from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
 from ispops.parties.models import User, WebhookDelivery
 from provisioning.models import OrderTask, ProductOrder
+from qualification.models import ProviderConnection
 from rating.models import Usage
 
 # Nobody works through more than this at a sitting, and counting on would cost a page its speed.
@@ -63,6 +64,14 @@ QUEUES: tuple[Queue, ...] = (
         "",
         lambda: OverallocationRequest.objects.filter(state=OverallocationRequest.State.PENDING),
         is_trouble=False,
+    ),
+    Queue(
+        "networks",
+        "Networks that do not answer",
+        "qualification.view_providerconnection",
+        "admin:qualification_providerconnection_changelist",
+        "open_until__isempty=0",
+        lambda: ProviderConnection.objects.filter(open_until__isnull=False, active=True),
     ),
     Queue(
         "usage",

@@ -62,6 +62,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "requests",
             ),
             Entry(
+                "Network inquiries",
+                "contact_support",
+                "admin:qualification_providerinquiry_changelist",
+                "qualification.view_providerinquiry",
+            ),
+            Entry(
                 "Rating errors",
                 "rule",
                 "admin:rating_usage_changelist",
@@ -197,6 +203,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "hexagon",
                 "admin:console_demand",
                 "qualification.view_waitlistentry",
+            ),
+            Entry(
+                "Networks we ask",
+                "cell_tower",
+                "admin:qualification_providerconnection_changelist",
+                "qualification.view_providerconnection",
+                "networks",
             ),
             Entry(
                 "Waitlist",

@@ -4,15 +4,17 @@
 SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
 _TONES = {
     "good": {
-        "accepted", "active", "completed", "delivered", "eligible", "good", "granted", "online",
-        "qualified", "rated",
+        "accepted", "active", "answered", "completed", "delivered", "eligible", "good", "granted",
+        "online", "qualified", "rated",
     },
     "busy": {
         "acknowledged", "awaiting", "confirm_with_provider", "in_progress", "pending",
         "qualified_with_construction", "queued", "ready", "received", "reserved", "running",
+        "waiting",
     },
     "warn": {
-        "choose", "expired", "held", "quarantined", "restricted", "suspended", "timed_out",
+        "choose", "expired", "given_up", "held", "lost", "quarantined", "restricted", "suspended",
+        "timed_out",
     },
     "bad": {
         "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked",

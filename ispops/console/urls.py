@@ -9,6 +9,7 @@ from ispops.console.views import (
     bulk,
     demand,
     filing,
+    inquiries,
     orders,
     overallocation,
     promises,
@@ -32,6 +33,8 @@ OVERRIDE = "qualification.override_servicequalification"
 SEE_FILES = "qualification.view_bulkqualification"
 SEE_DEMAND = "qualification.view_waitlistentry"
 JOIN_WAITLIST = "qualification.add_waitlistentry"
+SEE_INQUIRIES = "qualification.view_providerinquiry"
+WORK_INQUIRIES = "qualification.change_providerinquiry"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
 REPLAY = "parties.replay_webhookdelivery"
 FILE_COVERAGE = "qualification.change_coveragearea"
@@ -81,10 +84,14 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("qualify/files/<str:ref>/answers/", bulk.answers, "console_bulk_answers", SEE_FILES),
     ("qualify/files/<str:ref>/cancel/", bulk.cancel, "console_cancel_bulk", bulk.SEND),
     ("qualify/<str:ref>/", qualify.result, "console_qualification", QUALIFY),
+    ("qualify/<str:ref>/asking/", inquiries.asking, "console_asking", QUALIFY),
     ("qualify/<str:ref>/order/", qualify.order, "console_place_order", ORDER_ON_BEHALF),
     ("qualify/<str:ref>/hold/", promises.hold, "console_hold_port", HOLD_PORT),
     ("qualify/<str:ref>/release/", promises.release, "console_release_hold", HOLD_PORT),
     ("qualify/<str:ref>/override/", promises.override, "console_override", OVERRIDE),
+    ("inquiries/<str:ref>/", inquiries.page, "console_inquiry", SEE_INQUIRIES),
+    ("inquiries/<str:ref>/ask/", inquiries.ask_again, "console_ask_again", WORK_INQUIRIES),
+    ("inquiries/<str:ref>/give-up/", inquiries.give_up, "console_give_up", WORK_INQUIRIES),
     ("filing/", filing.page, "console_filing", FILE_COVERAGE),
     ("filing/download/", filing.download, "console_filing_download", FILE_COVERAGE),
     ("qualify/<str:ref>/wait/", waitlist.join, "console_join_waitlist", JOIN_WAITLIST),
@@ -100,7 +107,7 @@ def console_urls(site: "ConsoleSite") -> list[URLPattern]:
         path(route, site.admin_view(guard.needs(permission, view)), name=name)
         for route, view, name, permission in PAGES
     ]
-    # Whoever comes to a subscriber or an order from a list gets the whole page about it.
+    # Whoever comes to one of these from a list gets the whole page about it.
     shortcuts = [
         path(
             "parties/subscriber/<uuid:key>/change/",
@@ -111,6 +118,11 @@ def console_urls(site: "ConsoleSite") -> list[URLPattern]:
             "provisioning/productorder/<uuid:key>/change/",
             site.admin_view(orders.from_list),
             name="console_order_from_list",
+        ),
+        path(
+            "qualification/providerinquiry/<uuid:key>/change/",
+            site.admin_view(inquiries.from_list),
+            name="console_inquiry_from_list",
         ),
     ]
     return pages + shortcuts

@@ -33,6 +33,7 @@ _PAGES = {
     "ord": "admin:console_order",
     "sub": "admin:console_subscriber",
     "qlf": "admin:console_qualification",
+    "inq": "admin:console_inquiry",
     "blk": "admin:console_bulk_file",
 }
 

@@ -21,6 +21,7 @@ from provisioning.models import ProductOrder
 from qualification import qualify as verbs
 from qualification import waitlist
 from qualification.models import ServiceQualification
+from qualification.queries import inquiries_of
 
 RECENT = 20
 
@@ -93,6 +94,7 @@ def show(
         hold_days=answer_page.HOLD_DAYS,
         currency=settings.CURRENCY,
         waitlist_consent=waitlist.CONSENT,
+        inquiries=inquiries_of(answer),
         # The page's own key: sending the form twice places one order.
         order_key=f"csr-{secrets.token_urlsafe(12)}",
     )
