@@ -3,11 +3,11 @@
 Errors of the database come out as Django's, as from any other query.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import Any
 
-from django.db import connection, models
+from django.db import DatabaseError, connection, models
 from psycopg2.extras import execute_values
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -37,6 +37,39 @@ def copy_lines(table: str, columns: Sequence[str], lines: Iterable[str]) -> None
     text = StringIO("\n".join(lines))
     with connection.cursor() as cursor, connection.wrap_database_errors:
         cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", text)
+
+
+def copy_stream(table: str, columns: Sequence[str], texts: Iterable[str]) -> None:
+    """Append rows that come as pieces of text, each some whole lines as COPY reads them.
+
+    The database takes the rows in while the next piece is made, and only one piece is kept.
+    """
+    source = _Pieces(iter(texts))
+    try:
+        with connection.cursor() as cursor, connection.wrap_database_errors:
+            cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", source)
+    except DatabaseError as error:
+        if source.fault is None:
+            raise
+        raise source.fault from error
+
+
+class _Pieces:
+    """What `copy_expert` reads from: it takes as much as it is given.
+
+    It tells its own words of whatever goes wrong while it reads, so `fault` keeps the real ones.
+    """
+
+    def __init__(self, texts: Iterator[str]) -> None:
+        self.fault: Exception | None = None
+        self._texts = texts
+
+    def read(self, _size: int) -> bytes:
+        try:
+            return next(self._texts, "").encode()
+        except Exception as fault:
+            self.fault = fault
+            raise
 
 
 def update_rows(table: str, key: str, types: dict[str, str], rows: Sequence[Sequence[Any]]) -> None:

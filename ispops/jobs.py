@@ -5,14 +5,17 @@ does the work outside any transaction, and records the outcome. A worker that di
 that runs out, and the next sweep takes the row again; so the work itself must be safe to repeat.
 """
 
+import contextlib
 import logging
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import DatabaseError, connection, models, transaction
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -65,6 +68,56 @@ def claim(rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: 
             row.attempts += 1
             row.save(update_fields=["leased_until", "attempts"])
     return taken
+
+
+class Pulse:
+    """What keeps a claimed row alive while its worker is in a statement that takes long.
+
+    `until` is the end of the lease, and so the worker's token: whoever finds another one in the
+    row has been given up on. What is in `facts` is written with it, for people to see.
+    """
+
+    def __init__(self, row: LeasedRow, lease: timedelta) -> None:
+        self.until = row.leased_until
+        self.facts: dict[str, Any] = {}
+        self._rows = type(row)._default_manager.filter(pk=row.pk)
+        self._lease = lease
+        self._stop = threading.Event()
+        # Often enough for whoever watches, and for the lease.
+        self._every = min(1.0, lease.total_seconds() / 4)
+
+    def beat(self) -> None:
+        """Renew the lease until told to stop, on a connection of this thread's own."""
+        while not self._stop.wait(self._every):
+            until = timezone.now() + self._lease
+            try:
+                mine = self._rows.filter(leased_until=self.until)
+                if mine.update(leased_until=until, **self.facts):
+                    self.until = until
+            except DatabaseError:
+                log.warning("the lease of a row could not be renewed", exc_info=True)
+        connection.close()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+@contextlib.contextmanager
+def pulse(row: LeasedRow, *, lease: timedelta) -> Iterator[Pulse]:
+    """Hold a claimed row for as long as the block lasts; for work in one long transaction.
+
+    After it, `row.leased_until` is the token that guards the outcome. The row is not written within
+    it, because a transaction that has written it keeps the pulse waiting.
+    """
+    kept = Pulse(row, lease)
+    thread = threading.Thread(target=kept.beat, name="pulse", daemon=True)
+    thread.start()
+    try:
+        yield kept
+    finally:
+        kept.stop()
+        thread.join()
+        row.leased_until = kept.until
 
 
 def backoff(attempts: int, *, base: timedelta, most: timedelta) -> timedelta:

@@ -10,14 +10,19 @@ from ispops.parties.models import Partner, Subscriber
 
 
 class CoverageImport(PublicIdModel, LeasedRow):
-    """One file that says where a network delivers: checked, previewed, applied, or taken back."""
+    """One file that says where a network delivers, or which places there are.
+
+    It is checked and previewed, and then applied or thrown away; coverage that was applied can be
+    taken back. Its rows wait in a table of their own meanwhile; see `staging`.
+    """
 
     PREFIX = "imp"
 
     class Format(models.TextChoices):
         FCC_FILING = "fcc_filing", "FCC availability, as filed (8 columns)"
         FCC_PUBLIC = "fcc_public", "FCC availability, as published (12 columns)"
-        LOCATIONS = "locations", "Location list"
+        LOCATIONS = "locations", "Coverage by location, address or H3 cell"
+        PREMISES = "premises", "Places: the Fabric, or a list of addresses"
 
     class State(models.TextChoices):
         QUEUED = "queued", "Waiting"
@@ -30,13 +35,22 @@ class CoverageImport(PublicIdModel, LeasedRow):
         ROLLED_BACK = "rolled_back", "Rolled back"
         FAILED = "failed", "Failed"
 
-    provider = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="coverage_imports")
+    # A list of places is nobody's.
+    provider = models.ForeignKey(
+        Partner,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="coverage_imports",
+    )
     format = models.CharField(max_length=10, choices=Format)
     state = models.CharField(max_length=12, choices=State, default=State.QUEUED)
     file = models.FileField(upload_to="coverage/%Y/%m/")
     file_name = models.CharField(max_length=200)
     # The list is all there is: what it does not name, of the technologies in it, ends.
     is_complete = models.BooleanField(default=False)
+    # Published rows name the H3 cell, too: whether it stands for a location that is not known here.
+    use_cells = models.BooleanField(default=False)
     rejects = models.FileField(upload_to="coverage/%Y/%m/", blank=True)
     error = models.CharField(max_length=300, blank=True, default="")
     rows_total = models.PositiveBigIntegerField(null=True, blank=True)
@@ -49,12 +63,41 @@ class CoverageImport(PublicIdModel, LeasedRow):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
     )
+    # What people look at before they apply it: samples, reasons, and counts by technology.
+    summary = models.JSONField(default=dict, blank=True)
+    # The last change of the provider's coverage that the preview knows of.
+    basis = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField()
     applied_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(format="premises", provider__isnull=True, is_complete=False)
+                | ~Q(format="premises") & Q(provider__isnull=False),
+                name="coverage_import_has_a_provider",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    state__in=["queued", "checking", "applying", "rolling_back"],
+                    next_attempt_at__isnull=False,
+                )
+                | ~Q(state__in=["queued", "checking", "applying", "rolling_back"])
+                & Q(next_attempt_at__isnull=True, leased_until__isnull=True),
+                name="only_a_working_import_is_due",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="coverage_import_due",
+            )
+        ]
+
     def __str__(self) -> str:
-        return f"{self.file_name} of {self.provider}"
+        return f"{self.file_name} of {self.provider}" if self.provider else self.file_name
 
 
 class BulkQualification(PublicIdModel, LeasedRow):

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Self
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import StrIndex, Substr
@@ -179,10 +180,25 @@ class CoverageArea(models.Model):
     on it: a change ends it and adds another.
     """
 
-    provider = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="coverage")
+    # Lists have a million rows, and PostgreSQL would look up and lock what each refers to, one by
+    # one. So triggers check the keys of this table for all rows of a statement at once, which is
+    # enough because partners, places, nodes and files are never deleted: others see to that.
+    provider = models.ForeignKey(
+        Partner,
+        on_delete=models.PROTECT,
+        related_name="coverage",
+        db_constraint=False,
+        db_index=False,
+    )
     technology = models.PositiveSmallIntegerField(choices=Technology)
     premises = models.ForeignKey(
-        Premises, on_delete=models.PROTECT, null=True, blank=True, related_name="coverage"
+        Premises,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="coverage",
+        db_constraint=False,
+        db_index=False,
     )
     h3_res8 = models.CharField(max_length=15, blank=True, default="")
     max_download_kbps = models.PositiveBigIntegerField()
@@ -194,7 +210,13 @@ class CoverageArea(models.Model):
     construction_fee = AmountField(default=0)
     construction_days = models.PositiveSmallIntegerField(default=0)
     node = models.ForeignKey(
-        AccessNode, on_delete=models.PROTECT, null=True, blank=True, related_name="coverage"
+        AccessNode,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="coverage",
+        db_constraint=False,
+        db_index=False,
     )
     # The network is to be built by this day; until another row replaces this one, it is not there.
     planned_date = models.DateField(null=True, blank=True)
@@ -202,10 +224,22 @@ class CoverageArea(models.Model):
     valid_to = models.DateTimeField(null=True, blank=True)
     # The files that added and ended it, so that an import can be rolled back.
     added_by = models.ForeignKey(
-        "CoverageImport", on_delete=models.PROTECT, null=True, blank=True, related_name="rows_added"
+        "CoverageImport",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="rows_added",
+        db_constraint=False,
+        db_index=False,
     )
     ended_by = models.ForeignKey(
-        "CoverageImport", on_delete=models.PROTECT, null=True, blank=True, related_name="rows_ended"
+        "CoverageImport",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="rows_ended",
+        db_constraint=False,
+        db_index=False,
     )
 
     # Set on the rows of `queries.coverage_at` alone: how many ports are free, as far as they are
@@ -217,8 +251,8 @@ class CoverageArea(models.Model):
 
     class Meta:
         verbose_name_plural = "coverage"
-        # A GiST exclusion in the migration refuses two rows of one (provider, technology, place)
-        # that are in force at the same moment; a trigger refuses changes.
+        # A place has one open row, by the two indexes, and an open row begins after all that ended,
+        # by a trigger of the migration; so no two are in force at once. Another refuses changes.
         constraints = [
             models.CheckConstraint(
                 condition=Q(premises__isnull=False, h3_res8="")
@@ -229,9 +263,33 @@ class CoverageArea(models.Model):
                 condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
                 name="coverage_ends_after_it_starts",
             ),
+            models.UniqueConstraint(
+                fields=["premises", "provider", "technology", "valid_to"],
+                condition=Q(premises__isnull=False),
+                nulls_distinct=False,
+                name="one_coverage_of_a_place_at_a_time",
+            ),
+            models.UniqueConstraint(
+                fields=["h3_res8", "provider", "technology", "valid_to"],
+                condition=~Q(h3_res8=""),
+                nulls_distinct=False,
+                name="one_coverage_of_a_cell_at_a_time",
+            ),
         ]
         indexes = [
-            models.Index(fields=["h3_res8"], condition=~Q(h3_res8=""), name="coverage_by_cell")
+            models.Index(
+                fields=["provider", "valid_to"],
+                condition=Q(valid_to__isnull=False),
+                name="coverage_that_ended",
+            ),
+            models.Index(fields=["node"], condition=Q(node__isnull=False), name="coverage_by_node"),
+            # What one file added stands together, so that a few bytes for many rows find it.
+            BrinIndex(fields=["added_by"], name="coverage_by_file_that_added"),
+            models.Index(
+                fields=["ended_by"],
+                condition=Q(ended_by__isnull=False),
+                name="coverage_by_file_that_ended",
+            ),
         ]
 
     def __str__(self) -> str:

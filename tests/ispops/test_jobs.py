@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as RedisAway
 
@@ -213,3 +214,37 @@ def at_once(workers: int, work: Callable[[], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(workers) as pool:
         return [future.result(timeout=30) for future in [pool.submit(one) for _ in range(workers)]]
+
+
+# --- A pulse: the lease of a long statement -----------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pulse_renews_the_lease_and_tells_how_far_it_is() -> None:
+    (row,) = make_due(timedelta(0))
+    lease = timedelta(seconds=0.4)
+    (claimed,) = jobs.claim(EventDelivery.objects.all(), at=timezone.now(), lease=lease)
+    first = claimed.leased_until
+    with jobs.pulse(claimed, lease=lease) as pulse:
+        pulse.facts = {"last_error": "half of it"}
+        with transaction.atomic():
+            time.sleep(1.0)
+            assert jobs.claim(EventDelivery.objects.all(), at=timezone.now(), lease=lease) == []
+    row.refresh_from_db()
+    assert row.last_error == "half of it"
+    assert row.leased_until == claimed.leased_until > first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pulse_leaves_a_row_alone_that_another_worker_has() -> None:
+    (row,) = make_due(timedelta(0))
+    lease = timedelta(seconds=0.4)
+    (claimed,) = jobs.claim(EventDelivery.objects.all(), at=timezone.now(), lease=lease)
+    other = timezone.now() + timedelta(days=1)
+    with jobs.pulse(claimed, lease=lease) as pulse:
+        EventDelivery.objects.update(leased_until=other)
+        pulse.facts = {"last_error": "mine"}
+        time.sleep(0.5)
+    row.refresh_from_db()
+    assert (row.leased_until, row.last_error) == (other, "")
+    assert claimed.leased_until != other

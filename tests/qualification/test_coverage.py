@@ -7,7 +7,7 @@ from typing import Any
 
 import h3
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from ispops.errors import InvalidInput
@@ -273,28 +273,3 @@ def test_import_costs_the_same_queries_for_many_rows(network: Partner) -> None:
         return len(queries)
 
     assert cost(2, AT) == cost(400, LATER)
-
-
-def test_database_refuses_edits_overlaps_and_nonsense(network: Partner) -> None:
-    places(HOUSE)
-    areas(network, FIBRE | {"h3_res8": CELL})
-    row = {"provider": network, "technology": 50, "max_download_kbps": 1, "max_upload_kbps": 1,
-           "valid_from": LATER}  # fmt: skip
-
-    def attack(constraint: str, change: Callable[[], object]) -> None:
-        with pytest.raises(DatabaseError, match=constraint), transaction.atomic():
-            change()
-
-    rows = CoverageArea.objects
-    attack("one_coverage_of_a_place_at_a_time", lambda: rows.create(h3_res8=CELL, **row))
-    attack("coverage_is_of_a_place_or_a_cell", lambda: rows.create(**row))
-    attack("coverage_is_of_a_place_or_a_cell", lambda: rows.create(
-        h3_res8=CELL, premises=Premises.objects.get(), **row))  # fmt: skip
-    attack("coverage_ends_after_it_starts", lambda: rows.create(
-        h3_res8=cell_of((44.3, -72.4)), valid_to=LATER, **row))  # fmt: skip
-    attack("append-only", lambda: rows.update(max_download_kbps=5))
-    attack("append-only", lambda: rows.all()._raw_delete("default"))
-    rows.update(valid_to=LATER)
-    attack("append-only", lambda: rows.update(valid_to=LATER + timedelta(days=1)))
-    attack("append-only", lambda: rows.update(valid_to=None))
-    rows.create(h3_res8=CELL, **row)

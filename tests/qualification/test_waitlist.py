@@ -34,7 +34,7 @@ from tests.qualification.waiting import (
     tell_of,
     work,
 )
-from tests.small_isp import OAK_POINT, STOWE_POINT, SmallIsp, cell_of, make_small_isp
+from tests.small_isp import LAUNCH, OAK_POINT, STOWE_POINT, SmallIsp, cell_of, make_small_isp
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -42,7 +42,9 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def isp() -> SmallIsp:
-    return make_small_isp()
+    made = make_small_isp()
+    factories.deliver_events(at=LAUNCH)
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -458,7 +460,6 @@ def reached_by(isp: SmallIsp, resolution: int = 8) -> set[str]:
 
 def test_reached_cells_are_those_of_lists_by_cell_and_by_premises(isp: SmallIsp) -> None:
     oak, stowe = cell_of(OAK_POINT), cell_of(STOWE_POINT)
-    reach.refresh(provider_id=isp.fibre.pk, at=AT)
     assert reached_by(isp) == {oak}
     cover(isp, premises=isp.stowe)
     assert reached_by(isp) == {oak, stowe}

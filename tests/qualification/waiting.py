@@ -52,7 +52,7 @@ def cover(
     report = coverage.import_coverage(provider=isp.fibre, rows=[FIBRE | where | facts], at=at)
     assert not report.rejected
     if tell:
-        tell_of(isp.fibre, at=at)
+        factories.deliver_events(at=at)
 
 
 def tell_of(provider: Partner, *, at: datetime) -> None:
