@@ -189,6 +189,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "qualification.tasks.collect_provider_files",
         "schedule": 5.0,
     },
+    "import-lists": {"task": "qualification.tasks.import_due_lists", "schedule": 5.0},
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},

@@ -7,7 +7,16 @@ from celery import shared_task
 from django.utils import timezone
 
 from ispops import jobs
-from qualification import asking, bulk_qualify, collecting, letters, queries, reach, waitlist
+from qualification import (
+    asking,
+    bulk_qualify,
+    collecting,
+    import_work,
+    letters,
+    queries,
+    reach,
+    waitlist,
+)
 
 # A task gives way after so many, so that no kind of work keeps a worker for itself.
 LOOKS_A_RUN = 200
@@ -74,3 +83,15 @@ def qualify_file(*, bulk_id: str) -> None:
 def qualify_due_files() -> None:
     """Go on with the oldest file whose message or worker was lost."""
     bulk_qualify.qualify_next(at=timezone.now())
+
+
+@shared_task
+def import_list(*, import_id: str) -> None:
+    """Check a list, apply it or take it back, soon after it was asked for."""
+    import_work.work_on(import_id=UUID(import_id), at=timezone.now())
+
+
+@shared_task
+def import_due_lists() -> None:
+    """Go on with the oldest list whose message or worker was lost."""
+    import_work.work_on(at=timezone.now())

@@ -49,12 +49,16 @@ ROOMS = {
     ),
     "qualification": Room(
         stage=3,
-        pure=_names("addresses availability breaker cells eligibility sheets"),
-        verbs=_names(
-            "asking bulk_qualify collecting connections coverage filing inquiries letters "
-            "locating overriding ports qualify reach settling waitlist"
+        pure=_names(
+            "addresses availability breaker cells coverage_rows eligibility place_rows row_values "
+            "sheets"
         ),
-        reads=_names("demand estimates gazetteer judging together"),
+        verbs=_names(
+            "asking bulk_qualify collecting connections coverage coverage_lists filing import_work "
+            "imports inquiries letters lists locating overriding place_lists ports qualify reach "
+            "settling waitlist"
+        ),
+        reads=_names("demand estimates gazetteer judging previews together"),
         web=_names("bulk_api waitlist_api"),
     ),
     "ipam": Room(

@@ -32,6 +32,11 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
     return kept.getvalue()
 
 
+def gzipped(content: bytes, level: int = 9) -> bytes:
+    """Without the time of day, which would make the name of a test differ in every process."""
+    return gzip.compress(content, level, mtime=0)
+
+
 def as_utf_16(content: bytes) -> bytes:
     return content.decode().encode("utf-16")
 
@@ -40,13 +45,13 @@ def as_utf_16(content: bytes) -> bytes:
     "packed",
     [
         lambda content: content,
-        gzip.compress,
+        gzipped,
         lambda content: zipped({"list.csv": content}),
         lambda content: zipped({"__MACOSX/._list.csv": b"x", "a/": b"", "a/list.csv": content}),
         lambda content: zipped({"list.csv": content}, zipfile.ZIP_STORED),
         lambda content: b"\xef\xbb\xbf" + content,
         as_utf_16,
-        lambda content: gzip.compress(as_utf_16(content)),
+        lambda content: gzipped(as_utf_16(content)),
         lambda content: content.decode().encode("utf-16-be").join([b"\xfe\xff", b""]),
         lambda content: content.replace(b"\r\n", b"\r"),
         lambda content: content.replace(b"\r\n", b"\n").rstrip(),
@@ -89,7 +94,7 @@ def _written(row: list[str]) -> str:
         (b"", "The file is empty", None),
         (b"\n\n", "The file is empty", None),
         (b"id,address\n", "no rows", None),
-        (gzip.compress(b""), "The file is empty", None),
+        (gzipped(b""), "The file is empty", None),
         (b"id,address\n1,\"1 Oak\n2,2 Oak\n", "row that begins in line 2", 2),
         (b"id,address\n1,1 Oak\n\n2,\"2\" Oak\n", "row that begins in line 4", 4),
         (b"id,address\n1,1 Oak\n2,caf\xe9\n", "Line 3 is not in UTF-8", 3),
@@ -102,10 +107,10 @@ def _written(row: list[str]) -> str:
         (b"id,Id\n1,2\n", "the column “id” twice", 1),
         (b"id\n" + b"1\n" * 1_001, "more than 1,000 rows", None),
         (b"id\n" + b"1\n" * 500_000, "is larger than 1 MB", None),
-        (gzip.compress(b"id\n" + b"1\n" * 2_000_000), "unpacks to more than 3 MB", None),
+        (gzipped(b"id\n" + b"1\n" * 2_000_000), "unpacks to more than 3 MB", None),
         (zipped({"a.csv": b"id\n" + bytes(2_000_000)}), "Line 2 has a NUL", 2),
-        (gzip.compress(PLAIN)[:-9], "damaged or cut off", None),
-        (gzip.compress(PLAIN)[:20] + b"xx" + gzip.compress(PLAIN)[22:], "damaged", None),
+        (gzipped(PLAIN)[:-9], "damaged or cut off", None),
+        (gzipped(PLAIN)[:20] + b"xx" + gzipped(PLAIN)[22:], "damaged", None),
         (zipped({"a.csv": PLAIN})[:-30], "damaged or cut off", None),
         (b"PK\x03\x04nothing", "damaged or cut off", None),
         (zipped({}), "holds 0 files", None),
@@ -134,13 +139,30 @@ def test_zip_with_a_password_is_refused() -> None:
 
 def test_bomb_takes_no_memory() -> None:
     """A thousandth of a gigabyte is sent; it would unpack to one."""
-    piece = gzip.compress(b"x" * 10_000_000, 9)
+    piece = gzipped(b"x" * 10_000_000, 9)
     bomb = io.BytesIO(piece * 60)
     tracemalloc.start()
     with pytest.raises(UnusableFile, match="unpacks to more than 3 MB"):
         uploads.receive(bomb, LIMITS)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
+
+
+def test_what_unpacks_to_far_more_than_lists_do_is_refused() -> None:
+    content = gzipped(b"id\n" + b"1\n" * 10_000_000)
+    limits = Limits(sent_bytes=10**9, unpacked_bytes=10**9, rows=10**9)
+    with pytest.raises(UnusableFile, match="unpacks to more than 10 MB"):
+        read(content, limits)
+
+
+@pytest.mark.parametrize(("header", "first_line"), [(b"", 1), (b"Id, NAME\n", 2)])
+def test_form_may_come_without_a_header(header: bytes, first_line: int) -> None:
+    kept = io.BytesIO(header + b'7,"a\nb"\n7,7\n')
+    table = Table(kept, LIMITS, ("id", "name"))
+    found = [(table.line, row) for _, row in table.rows()]
+    assert found == [(first_line, ["7", "a\nb"]), (first_line + 2, ["7", "7"])]
+    assert [name.lower() for name in table.columns] == ["id", "name"]
+    assert table.check() == 2
 
 
 def test_refused_file_leaves_nothing_behind(

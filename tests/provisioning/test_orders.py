@@ -337,6 +337,8 @@ class TestTakingBack:
     def test_an_answer_that_comes_after_changes_nothing(
         self, isp: SmallIsp, place: Place, at: datetime
     ) -> None:
+        # What making the small ISP has told of.
+        factories.deliver_events(at=at)
         order = place("fibre-and-films")
         execution.run_due(at=at, limit=10)
         factories.confirm_partner_orders(at=at)
