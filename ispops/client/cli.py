@@ -75,7 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     place.add_argument("--location-id", metavar="ID", help="the FCC's or the ISP's location id")
     place.add_argument("--premises", metavar="ID", help="a place the ISP named, such as prm_...")
     place.add_argument(
+        "--service", metavar="ID", help="where a service of yours is; needs ISP_TOKEN"
+    )
+    place.add_argument(
         "--at", metavar="LAT,LON", type=_coordinates, help="coordinates in degrees, WGS 84"
+    )
+    qualify.add_argument(
+        "--as-written",
+        action="store_true",
+        help="the address is right as it is: guess at no other",
     )
     qualify.add_argument("--business", action="store_true", help="for a business")
     qualify.add_argument(
@@ -110,11 +118,17 @@ def _coordinates(text: str) -> dict[str, float]:
 def _qualify(isp: Isp, asked: argparse.Namespace) -> int:
     console = Console()
     interactive = not asked.json and sys.stdin.isatty()
-    answer = isp.qualify(_question(asked, console, interactive=interactive))
+    question = _question(asked, console, interactive=interactive)
+    answer = isp.qualify(question)
     while answer["state"] == "choose" and interactive:
-        screens.show_candidates(console, answer)
-        chosen = _choice(console, answer["candidates"])
-        answer = isp.qualify({"premises_id": chosen, "subscriber_kind": _kind(asked)})
+        guessed = screens.is_guess(question, answer)
+        screens.show_candidates(console, answer, guessed=guessed)
+        chosen = _choice(console, answer["candidates"], guessed=guessed)
+        if chosen:
+            question = {"premises_id": chosen, "subscriber_kind": _kind(asked)}
+        else:
+            question = question | {"as_written": True}
+        answer = isp.qualify(question)
     answer = _settled(isp, answer, asked.wait, console if interactive else None)
     if asked.json:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
@@ -133,25 +147,29 @@ def _question(asked: argparse.Namespace, console: Console, *, interactive: bool)
         return question | {"location_id": asked.location_id}
     if asked.premises:
         return question | {"premises_id": asked.premises}
+    if asked.service:
+        return question | {"service_id": asked.service}
     if asked.at:
         return question | {"coordinates": asked.at}
     text = asked.address
     if text is None and interactive:
         console.print("[dim]Street number, street, unit, city, state and ZIP code[/]")
         text = Prompt.ask("[bold]Address[/]", console=console)
-    return question | {"address": text or ""}
+    insisting = {"as_written": True} if asked.as_written else {}
+    return question | {"address": text or ""} | insisting
 
 
 def _kind(asked: argparse.Namespace) -> str:
     return "business" if asked.business else "consumer"
 
 
-def _choice(console: Console, candidates: list[Json]) -> str:
-    numbers = [str(number) for number in range(1, len(candidates) + 1)]
+def _choice(console: Console, candidates: list[Json], *, guessed: bool) -> str:
+    """Return the id of the one that is chosen; empty for none of them, where they are guesses."""
+    numbers = [str(number) for number in range(0 if guessed else 1, len(candidates) + 1)]
     number = IntPrompt.ask(
         "[bold]Which one is it?[/]", console=console, choices=numbers, show_choices=False
     )
-    return str(candidates[number - 1]["id"])
+    return str(candidates[number - 1]["id"]) if number else ""
 
 
 def _settled(isp: Isp, answer: Json, seconds: float, console: Console | None) -> Json:

@@ -48,13 +48,21 @@ def show_answer(console: Console, answer: Json, page: str) -> None:
 PLANS = ("access", "bundle")
 
 
-def show_candidates(console: Console, answer: Json) -> None:
-    """Print the places to choose from, numbered from 1."""
+def is_guess(question: Json, answer: Json) -> bool:
+    """Whether the candidates are what the address may mean, and not what it says."""
+    insisted = question.get("as_written")
+    return "address" in question and answer.get("confidence") == "yellow" and not insisted
+
+
+def show_candidates(console: Console, answer: Json, *, guessed: bool = False) -> None:
+    """Print the places to choose from, numbered from 1; 0 is the address as it was written."""
     console.print(_summary(answer))
     for number, place in enumerate(answer["candidates"], start=1):
         metres = place.get("distance_m")
         away = f"  [dim]{metres} m away[/]" if isinstance(metres, int) else ""
         console.print(f"  [bold]{number:>3}[/]  {escape(place['address'])}{away}")
+    if guessed:
+        console.print(f"  [bold]  0[/]  None of these: {escape(str(answer['address']))} is right")
 
 
 def waiting_for(answer: Json) -> str:

@@ -126,6 +126,8 @@ def test_it_shows_plans_extras_reasons_and_the_reference(server: Server) -> None
     [
         (["--location-id", "1037"], {"location_id": "1037"}),
         (["--premises", "prm_1"], {"premises_id": "prm_1"}),
+        (["--service", "svc_1"], {"service_id": "svc_1"}),
+        (["--as-written", "x"], {"address": "x", "as_written": True}),
         (["--at", "41.77,-72.5"], {"coordinates": {"latitude": 41.77, "longitude": -72.5}}),
         (["--business", "x"], {"address": "x", "subscriber_kind": "business"}),
     ],
@@ -216,6 +218,21 @@ def test_candidates_around_a_point_come_with_their_distance(server: Server) -> N
     server.reply(201, answer("choose", candidates=places, offers=[], premises=None))
     listed = isp(server.url, "--at", "41.7,-72.5")
     assert "1 Oak St  12 m away" in listed.stdout
+
+
+def test_in_a_terminal_none_of_the_guesses_may_be_right(server: Server) -> None:
+    guess = {"candidates": [{"id": "prm_1", "address": "1 Oak St"}], "confidence": "yellow"}
+    server.reply(201, answer("choose", offers=[], premises=None, **guess))
+    server.reply(201, answer())
+    with _terminal(server.url) as (read_until, write):
+        read_until("Address")
+        write("1 Oka St, Barre, VT\n")
+        assert "of these:" in read_until("Which one is it?")
+        write("0\n")
+        read_until("You can be connected")
+    assert server.asked[1][2] == {
+        "address": "1 Oka St, Barre, VT", "as_written": True, "subscriber_kind": "consumer",
+    }  # fmt: skip
 
 
 def test_in_a_terminal_it_asks_and_lets_choose(server: Server) -> None:
