@@ -164,8 +164,7 @@ class WaitlistStateFilter(admin.SimpleListFilter):
 @admin.register(WaitlistEntry)
 class WaitlistEntryAdmin(VerbAdmin):
     list_display = (
-        "email", "name", "place", "became", "channel", "created_at", "next_attempt_at",
-        "notified_at", "last_error",
+        "email", "name", "place", "became", "created_at", "notified_at", "last_error",
     )  # fmt: skip
     list_filter = (WaitlistStateFilter, "channel", "region", "created_at")
     list_select_related = ("qualification__premises",)

@@ -4,7 +4,7 @@ A place counts once, however many people wait for it and however often it was as
 waitlist itself asks for is nobody's demand.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,7 +19,6 @@ from qualification.waitlist import ASKER
 
 ASKED_WITHIN = timedelta(days=90)
 ALL, WAITING, ASKED = "all", "waiting", "asked"
-_CHUNK = 500
 
 _WAITING = """
 SELECT place_key AS place, h3_res8 AS cell, city, region, postal_code, created_at AS since,
@@ -99,35 +98,44 @@ def by_area(filters: Filters, *, resolution: int, at: datetime) -> Demand:
     return Demand(list(found.values()), dict(sorted(by_region.items())))
 
 
-def reached(near: Collection[str], *, resolution: int) -> list[str]:
-    """Return the cells of a resolution, inside the larger cells `near`, in which a network is."""
-    spans = [cells.span(cell, resolution) for cell in near]
-    statement = """
-        SELECT DISTINCT reached.cell
-          FROM unnest(%(first)s::text[], %(last)s::text[]) AS span(first, last)
-          JOIN qualification_reachedcell reached
-            ON reached.cell BETWEEN span.first AND span.last
-         WHERE reached.is_reached
+def reached(near: Collection[str], *, resolution: int, limit: int) -> list[str]:
+    """Return the cells of a resolution, inside the larger cells `near`, in which a network is.
+
+    No more than `limit` and one are read.
     """
-    ends = {"first": [first for first, _ in spans], "last": [last for _, last in spans]}
-    return [cell for (cell,) in _rows(statement, ends)]
+    spans = [cells.span(cell, resolution) for cell in near]
+    # In a subquery of its own, each span is looked up in the index.
+    statement = """
+        SELECT there.cell
+          FROM unnest(%(first)s::text[], %(last)s::text[]) AS span(first, last),
+               LATERAL (SELECT DISTINCT cell FROM qualification_reachedcell
+                         WHERE cell BETWEEN span.first AND span.last AND is_reached) there
+         LIMIT %(limit)s
+    """
+    values = {
+        "first": [first for first, _ in spans],
+        "last": [last for _, last in spans],
+        "limit": limit + 1,
+    }
+    return [cell for (cell,) in _rows(statement, values)]
 
 
 def near(wanted: Iterable[str]) -> dict[str, Near]:
     """Return for each cell which networks are in it or next to it, and who plans to come to it."""
     names = dict(Partner.objects.values_list("pk", "name"))
-    found: dict[str, Near] = {}
-    for chunk in _chunks(list(wanted)):
-        disks = {cell: h3.grid_disk(cell, 1) for cell in chunk}
-        there: dict[str, list[ReachedCell]] = {}
-        around = {one for disk in disks.values() for one in disk}
-        for row in ReachedCell.objects.filter(cell__in=around):
-            there.setdefault(row.cell, []).append(row)
-        for cell, disk in disks.items():
-            rows = [row for one in disk for row in there.get(one, ())]
-            dates = [row.planned_date for row in there.get(cell, ()) if row.planned_date]
-            providers = {names[row.provider_id] for row in rows if row.is_reached}
-            found[cell] = Near(tuple(sorted(providers)), min(dates, default=None))
+    disks = {cell: h3.grid_disk(cell, 1) for cell in wanted}
+    there: dict[str, list[tuple[int, bool, date | None]]] = {}
+    rows = ReachedCell.objects.filter(cell__in={one for disk in disks.values() for one in disk})
+    for one, provider, is_reached, planned in rows.values_list(
+        "cell", "provider_id", "is_reached", "planned_date"
+    ):
+        there.setdefault(one, []).append((provider, is_reached, planned))
+    found = {}
+    for cell, disk in disks.items():
+        facts = [fact for one in disk for fact in there.get(one, ())]
+        providers = {names[provider] for provider, is_reached, _ in facts if is_reached}
+        dates = [planned for _, _, planned in there.get(cell, ()) if planned]
+        found[cell] = Near(tuple(sorted(providers)), min(dates, default=None))
     return found
 
 
@@ -184,8 +192,3 @@ def _rows(statement: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())
-
-
-def _chunks(listed: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(listed), _CHUNK):
-        yield listed[start : start + _CHUNK]

@@ -38,8 +38,7 @@ def send_next(*, at: datetime) -> bool:
     expired, nothing is sent and the place is looked at again. A letter that cannot be sent is
     tried again with growing pauses; then it waits for a person, with the reason.
     """
-    rows = WaitlistEntry.objects.found().select_related("found__premises", "qualification")
-    taken = jobs.claim(rows, at=at, lease=settings.TASK_LEASE)
+    taken = jobs.claim(WaitlistEntry.objects.found(), at=at, lease=settings.TASK_LEASE)
     if not taken:
         return False
     entry = taken[0]
@@ -92,9 +91,8 @@ def letter(entry: WaitlistEntry, plan: QualifiedOffer) -> EmailMessage:
     answer = entry.found
     if answer is None:
         raise ValueError(f"nothing was found for waitlist entry {entry.pk}")
-    leave_url = settings.BASE_URL + reverse(
-        "portal:leave_waitlist", args=[waitlist.leave_token(entry)]
-    )
+    base = settings.BASE_URL.rstrip("/")
+    leave_url = base + reverse("portal:leave_waitlist", args=[waitlist.leave_token(entry)])
     place = " ".join(str(answer.premises or answer.asked_text).split())
     context = {
         "place": place,
@@ -106,7 +104,7 @@ def letter(entry: WaitlistEntry, plan: QualifiedOffer) -> EmailMessage:
         "setup": plan.one_off_amount and format_money(plan.one_off_amount, plan.currency),
         "construction": plan.construction_fee
         and format_money(plan.construction_fee, plan.currency),
-        "answer_url": settings.BASE_URL + reverse("portal:answer", args=[answer.public_id]),
+        "answer_url": base + reverse("portal:answer", args=[answer.public_id]),
         "valid_until": f"{answer.expires_at:%B %-d, %Y}",
         "leave_url": leave_url,
         "isp": settings.ISP_NAME,

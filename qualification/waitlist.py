@@ -211,14 +211,9 @@ def look_again(*, at: datetime) -> WaitlistEntry | None:
     comes meanwhile is not overlooked: its `call_up` waits, and makes the row due again. One look
     that fails is put off and does not hold up the others.
     """
-    rows = jobs.due(WaitlistEntry.objects.waiting(), at=at).select_for_update(
-        skip_locked=True, of=("self",), no_key=True
-    )
-    entry = (
-        rows.select_related("qualification__premises", "latest_answer")
-        .order_by("next_attempt_at", "pk")
-        .first()
-    )
+    rows = jobs.due(WaitlistEntry.objects.waiting(), at=at).order_by("next_attempt_at", "pk")
+    # Without what hangs on it, which would be joined to all that are due to find the first.
+    entry = rows.select_for_update(skip_locked=True, no_key=True).first()
     if entry is None:
         return None
     try:

@@ -24,6 +24,8 @@ KINDS = {
 MOST_ON_MAP = 800
 MOST_BEHIND = 6_000
 MOST_WORDS = 30
+# Of a file, so many rows are made at a time.
+PIECE = 500
 _WHOLE_COUNTRY, _ONE_STATE = 3, 5
 _SORTS: dict[str, Callable[[Area], Any]] = {
     "area": lambda area: (area.region, area.city, area.postal_code),
@@ -174,8 +176,8 @@ class Map:
     unlocated: int
 
 
-def draw(ordered: Sequence[Area], asked: Asked, per_page: int) -> Map:
-    """Draw the areas that have a cell; each leads to its row, wherever in the pages that is."""
+def draw(ordered: Sequence[Area], asked: Asked, *, page: int, per_page: int) -> Map:
+    """Draw the areas that have a cell; each leads to its row, on this page or another one."""
     where = {area.cell: number // per_page + 1 for number, area in enumerate(ordered) if area.cell}
     most_first = sorted((area for area in ordered if area.cell), key=lambda area: -area.places)
     shown = most_first[:MOST_ON_MAP]
@@ -189,7 +191,7 @@ def draw(ordered: Sequence[Area], asked: Asked, per_page: int) -> Map:
         {
             "path": shape.path,
             "shade": hexmap.shade_of(area.places, highest),
-            "href": f"{asked.link(page=str(where[area.cell]))}#{key_of(area)}",
+            "href": _row_link(area, asked, here=where[area.cell] == page, page=where[area.cell]),
             "title": _title(area),
         }
         for shape, area in zip(drawing.shapes, shown, strict=True)
@@ -209,10 +211,14 @@ def _reached_around(shown: Sequence[str], resolution: int) -> list[str]:
         return []
     near = cells.around(shown, resolution=max(resolution - 2, 0))
     for size in range(resolution, resolution - 3, -1):
-        found = demand.reached(near, resolution=size)
+        found = demand.reached(near, resolution=size, limit=MOST_BEHIND)
         if len(found) <= MOST_BEHIND:
             return found
     return []
+
+
+def _row_link(area: Area, asked: Asked, *, here: bool, page: int) -> str:
+    return f"{'' if here else asked.link(page=str(page))}#{key_of(area)}"
 
 
 def _title(area: Area) -> str:
@@ -232,13 +238,14 @@ def _legend(highest: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def csv_rows(areas: Sequence[Area], asked: Asked, at: datetime) -> Iterable[list[str]]:
-    """Yield the header and the rows of the table as a file, in the order of the page."""
+    """Yield the header and the rows of the table as a file, in the order of the page, in pieces."""
     yield [
         "h3_cell", "resolution", "city", "state", "postal_code", "places", "waiting",
         f"turned_away_{demand.ASKED_WITHIN.days}_days", "first_asked_at", "networks_near",
         "planned_date", "as_of",
     ]  # fmt: skip
-    for row in rows(areas, asked):
+    pieces = (areas[start : start + PIECE] for start in range(0, len(areas), PIECE))
+    for row in (row for piece in pieces for row in rows(piece, asked)):
         area: Area = row["area"]
         yield [
             area.cell, str(asked.resolution) if area.cell else "", row["city"], row["region"],

@@ -103,7 +103,10 @@ class WaitlistEntry(LeasedRow):
             ),
         ]
         indexes = [
-            models.Index(fields=["next_attempt_at"], condition=_IS_OPEN, name="waitlist_due"),
+            # With the key, because a network that comes makes thousands due at the same moment.
+            models.Index(
+                fields=["next_attempt_at", "id"], condition=_IS_OPEN, name="waitlist_next"
+            ),
             models.Index(
                 fields=["postal_code"],
                 condition=Q(h3_res8="") & _IS_OPEN,

@@ -137,7 +137,10 @@ def test_networks_near_are_those_of_the_cell_and_the_ones_beside_it(isp: SmallIs
     assert found[beside].providers == ("Fast Fibre", "Old Copper")
     assert found[beside].planned_date == (AT + timedelta(days=60)).date()
     assert found[far] == demand.Near()
-    assert demand.reached([h3.cell_to_parent(beside, 6)], resolution=8)
+    around = {h3.cell_to_parent(cell, 6) for cell in (isp.oak_cell, beside)}
+    assert isp.oak_cell in demand.reached(around, resolution=8, limit=10)
+    assert beside not in demand.reached(around, resolution=8, limit=10)
+    assert len(demand.reached(around, resolution=8, limit=0)) == 1
 
 
 def test_reads_cost_one_query_each_however_much_there_is(isp: SmallIsp) -> None:

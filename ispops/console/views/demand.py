@@ -3,7 +3,7 @@
 import csv
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -33,7 +33,7 @@ def page(request: HttpRequest) -> HttpResponse:
         rows=shown,
         table=demand_page.rows(list(shown), asked),
         headings=demand_page.headings(asked),
-        map=demand_page.draw(areas, asked, PER_PAGE),
+        map=demand_page.draw(areas, asked, page=shown.number, per_page=PER_PAGE),
         filters=_filters(asked, found.by_region),
     )
 
@@ -69,14 +69,22 @@ def _filters(
 
 
 @require_safe
-def as_file(request: HttpRequest) -> HttpResponse:
+def as_file(request: HttpRequest) -> StreamingHttpResponse:
     """Give the whole table as a file, with the filters of the page."""
     now = timezone.now()
     asked = demand_page.Asked.read(request.GET)
     found = demand.by_area(asked.filters, resolution=asked.resolution, at=now)
-    file = HttpResponse(content_type="text/csv; charset=utf-8")
+    rows = demand_page.csv_rows(asked.sorted(found.areas), asked, now)
+    writer = csv.writer(_Line())
+    file = StreamingHttpResponse(
+        (writer.writerow(harmless_row(row)) for row in rows), content_type="text/csv; charset=utf-8"
+    )
     file["Content-Disposition"] = f'attachment; filename="demand-{now:%Y-%m-%d}.csv"'
-    writer = csv.writer(file)
-    for row in demand_page.csv_rows(asked.sorted(found.areas), asked, now):
-        writer.writerow(harmless_row(row))
     return file
+
+
+class _Line:
+    """What a CSV writer writes to, so that each line comes back to whoever wrote it."""
+
+    def write(self, line: str) -> str:
+        return line
