@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('qualification', '0009_where_people_asked'),
+        ('qualification', '0010_coverage_lists'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
