@@ -77,7 +77,7 @@ def submit_list(
         reader_of(row, table.columns)
         if next(table.rows(), None) is None:
             raise uploads.UnusableFile("The file has a header and no rows.", field="file")
-        row.rows_total = _count_lines(kept)
+        row.rows_total = _count_lines(kept, table.start)
         kept.seek(0)
         row.file.save(f"{row.public_id}.csv", File(kept), save=False)
     try:
@@ -215,13 +215,13 @@ def _check_choices(row: CoverageImport) -> None:
         raise InvalidInput("Only the published form names H3 cells.", field="use_cells")
 
 
-def _count_lines(file: IO[bytes]) -> int:
-    """Count the lines of a file, which is about how many rows it has."""
-    file.seek(0)
-    count = 0
+def _count_lines(file: IO[bytes], start: int) -> int:
+    """Count the lines from a byte on, which is about how many rows there are."""
+    file.seek(start)
+    count, last = 0, b"\n"
     while chunk := file.read(1 << 20):
-        count += chunk.count(b"\n")
-    return count
+        count, last = count + chunk.count(b"\n"), chunk[-1:]
+    return count + (last != b"\n")
 
 
 def _require(row: CoverageImport, *states: str) -> None:

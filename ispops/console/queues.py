@@ -12,7 +12,7 @@ from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
 from ispops.parties.models import User, WebhookDelivery
 from provisioning.models import OrderTask, ProductOrder
-from qualification.models import ProviderConnection
+from qualification.models import CoverageImport, ProviderConnection
 from rating.models import Usage
 
 # Nobody works through more than this at a sitting, and counting on would cost a page its speed.
@@ -63,6 +63,15 @@ QUEUES: tuple[Queue, ...] = (
         "admin:console_overallocation",
         "",
         lambda: OverallocationRequest.objects.filter(state=OverallocationRequest.State.PENDING),
+        is_trouble=False,
+    ),
+    Queue(
+        "lists",
+        "Coverage lists to decide on",
+        "qualification.change_coverageimport",
+        "admin:console_imports",
+        "state=previewed",
+        lambda: CoverageImport.objects.filter(state=CoverageImport.State.PREVIEWED),
         is_trouble=False,
     ),
     Queue(

@@ -187,6 +187,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "qualification.view_coveragearea",
             ),
             Entry(
+                "Coverage lists",
+                "upload_file",
+                "admin:console_imports",
+                "qualification.view_coverageimport",
+                "lists",
+            ),
+            Entry(
                 "Availability filing",
                 "summarize",
                 "admin:console_filing",

@@ -4,17 +4,17 @@
 SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
 _TONES = {
     "good": {
-        "accepted", "active", "answered", "completed", "delivered", "eligible", "good", "granted",
-        "online", "qualified", "rated",
+        "accepted", "active", "answered", "applied", "completed", "delivered", "eligible", "good",
+        "granted", "online", "qualified", "rated",
     },
     "busy": {
-        "acknowledged", "awaiting", "confirm_with_provider", "in_progress", "pending",
-        "qualified_with_construction", "queued", "ready", "received", "reserved", "running",
-        "waiting",
+        "acknowledged", "applying", "awaiting", "checking", "confirm_with_provider", "in_progress",
+        "pending", "qualified_with_construction", "queued", "ready", "received", "reserved",
+        "rolling_back", "running", "waiting",
     },
     "warn": {
-        "choose", "expired", "given_up", "held", "lost", "quarantined", "restricted", "suspended",
-        "timed_out",
+        "choose", "expired", "given_up", "held", "lost", "previewed", "quarantined", "restricted",
+        "suspended", "timed_out",
     },
     "bad": {
         "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked",

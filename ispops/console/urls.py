@@ -9,6 +9,7 @@ from ispops.console.views import (
     bulk,
     demand,
     filing,
+    imports,
     inquiries,
     orders,
     overallocation,
@@ -31,6 +32,7 @@ QUALIFY = "qualification.add_servicequalification"
 HOLD_PORT = "qualification.hold_accessport"
 OVERRIDE = "qualification.override_servicequalification"
 SEE_FILES = "qualification.view_bulkqualification"
+SEE_LISTS = "qualification.view_coverageimport"
 SEE_DEMAND = "qualification.view_waitlistentry"
 JOIN_WAITLIST = "qualification.add_waitlistentry"
 SEE_INQUIRIES = "qualification.view_providerinquiry"
@@ -97,6 +99,13 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("qualify/<str:ref>/wait/", waitlist.join, "console_join_waitlist", JOIN_WAITLIST),
     ("demand/", demand.page, "console_demand", SEE_DEMAND),
     ("demand/areas.csv", demand.as_file, "console_demand_file", SEE_DEMAND),
+    ("lists/", imports.listing, "console_imports", SEE_LISTS),
+    ("lists/<str:ref>/", imports.page, "console_import", SEE_LISTS),
+    ("lists/<str:ref>/apply/", imports.apply, "console_apply_import", imports.DECIDE),
+    ("lists/<str:ref>/discard/", imports.discard, "console_discard_import", imports.DECIDE),
+    ("lists/<str:ref>/roll-back/", imports.roll_back, "console_roll_back_import", imports.DECIDE),
+    ("lists/<str:ref>/file/", imports.original, "console_import_file", imports.DECIDE),
+    ("lists/<str:ref>/rejected/", imports.rejects, "console_import_rejects", imports.DECIDE),
     ("webhooks/<str:ref>/replay/", subscribers.replay_webhook, "console_replay", REPLAY),
 )
 

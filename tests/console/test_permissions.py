@@ -48,6 +48,13 @@ MAY_OPEN = {
     "console_bulk_file": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_bulk_answers": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_cancel_bulk": NETWORK_DESK,
+    "console_imports": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_import": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_apply_import": {roles.OPERATIONS},
+    "console_discard_import": {roles.OPERATIONS},
+    "console_roll_back_import": {roles.OPERATIONS},
+    "console_import_file": {roles.OPERATIONS},
+    "console_import_rejects": {roles.OPERATIONS},
     "console_replay": {roles.OPERATIONS},
     "console_filing": {roles.OPERATIONS},
     "console_filing_download": {roles.OPERATIONS},
@@ -67,6 +74,9 @@ POSTS = {
     "console_ask_again",
     "console_give_up",
     "console_cancel_bulk",
+    "console_apply_import",
+    "console_discard_import",
+    "console_roll_back_import",
     "console_replay",
     "console_filing_download",
 }
@@ -96,6 +106,11 @@ def address_of(name: str, world: World) -> str:
         "console_bulk_file": [f"blk_{'0' * 32}"],
         "console_bulk_answers": [f"blk_{'0' * 32}"],
         "console_cancel_bulk": [f"blk_{'0' * 32}"],
+        **{
+            name: [f"imp_{'0' * 32}"]
+            for name in MAY_OPEN
+            if "import" in name and name != "console_imports"
+        },
         "console_replay": [f"msg_{'0' * 32}"],
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))
