@@ -109,6 +109,19 @@ def test_unusable_file_is_told_at_the_field(
     assert not BulkQualification.objects.exists()
 
 
+def test_file_that_is_too_large_is_not_read(
+    world: World, csr: Client, settings: LazySettings
+) -> None:
+    settings.UPLOAD_MOST_BYTES = 1_000
+    csr.get(reverse("admin:console_bulk"))
+    csr.handler.enforce_csrf_checks = True  # What reads the form first in earnest.
+    page = send(csr, CSV * 100)
+    assert page.status_code == 413
+    assert "Up to 1 kB can be sent at once. Nothing of what you sent was kept." in (
+        page.content.decode()
+    )
+
+
 def test_nothing_chosen_and_an_unknown_kind_are_told(world: World, csr: Client) -> None:
     page = csr.post(reverse("admin:console_bulk"), {"subscriber_kind": "consumer"})
     assert (page.status_code, "Choose a file." in page.content.decode()) == (422, True)

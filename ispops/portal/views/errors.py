@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -31,6 +32,9 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
     """The request itself may be what cannot be read, so the page asks nothing of it."""
     if request.path.startswith(_PROGRAMS):
         return problems.by_status(HTTPStatus.BAD_REQUEST)
+    if isinstance(exception, RequestDataTooBig):
+        page = _bare("413.html", why=str(exception))
+        return HttpResponse(page, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return HttpResponse(_bare("400.html"), status=HTTPStatus.BAD_REQUEST)
 
 
@@ -47,6 +51,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return HttpResponse(_bare("500.html"), status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def _bare(template: str) -> str:
+def _bare(template: str, **facts: str) -> str:
     brand = {"isp_name": settings.ISP_NAME, "support_phone": settings.SUPPORT_PHONE}
-    return render_to_string(template, brand | {"bare": True})
+    return render_to_string(template, brand | facts | {"bare": True})
