@@ -19,7 +19,7 @@ STATES = {
     "qualified_with_construction": ("green", "✓", "You can be connected, once the line is built"),
     "not_qualified": ("red", "✗", "Nothing reaches this place yet"),
     "out_of_footprint": ("red", "✗", "This place is outside our area"),
-    "choose": ("yellow", "?", "Several addresses match"),
+    "choose": ("yellow", "?", "Which of these is it?"),
     "pending": ("yellow", "…", "We are still asking a network"),
     "failed": ("red", "!", "No network could answer"),
 }
@@ -35,6 +35,8 @@ def show_answer(console: Console, answer: Json, page: str) -> None:
     refused = [offer for offer in offers if not offer["eligible"]]
     if plans:
         console.print(_plans(plans, wide=console.width >= WIDE))
+    if limited := [plan for plan in plans if plan["usage_terms"]]:
+        console.print(_list("Data", (_terms(plan) for plan in limited)))
     if extras:
         console.print(_list("Works with your line", (_extra(offer) for offer in extras)))
     if refused:
@@ -118,7 +120,8 @@ def _plans(plans: list[Json], *, wide: bool) -> Table:
     table.add_column("A month", justify="right")
     table.add_column("Ready in", justify="right")
     for plan in sorted(plans, key=lambda offer: -(offer["download_kbps"] or 0)):
-        network = f"{plan.get('provider') or ''} {plan.get('technology_name') or ''}".strip()
+        owner = plan.get("provider_name") or plan.get("provider") or ""
+        network = ", ".join(filter(None, (owner, plan.get("technology_name"))))
         name = (
             escape(plan["name"]) if wide else f"{escape(plan['name'])}\n[dim]{escape(network)}[/]"
         )
@@ -154,6 +157,10 @@ def _extra(offer: Json) -> str:
     if offer["usage_terms"]:
         terms.append(offer["usage_terms"])
     return f"[bold]{escape(offer['name'])}[/]  {escape('; '.join(terms))}"
+
+
+def _terms(plan: Json) -> str:
+    return f"[bold]{escape(plan['name'])}[/]  {escape(plan['usage_terms'])}"
 
 
 def _refusal(offer: Json, names: dict[str, str]) -> str:

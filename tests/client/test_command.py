@@ -100,7 +100,10 @@ def isp(server: str, *arguments: str, **environment: str) -> subprocess.Complete
 def test_it_shows_plans_extras_reasons_and_the_reference(server: Server) -> None:
     extras = offer("films", kind="bsp", recurring_amount="9", usage_terms="USD 1 each")
     refused = offer("dsl", eligible=False, reason="The [line] is long.", alternative="glass-1500")
-    built = offer("both", kind="bundle", construction_fee="350", one_off_amount="25")
+    built = offer(
+        "both", kind="bundle", construction_fee="350", one_off_amount="25",
+        provider="tide-wire-co", provider_name="Tidewire", usage_terms="1 TB included",
+    )  # fmt: skip
     server.reply(201, answer(offers=[offer("glass-1500"), extras, refused, built]))
     shown = isp(server.url, "1 Oak St, Barre, VT 05641")
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -109,8 +112,10 @@ def test_it_shows_plans_extras_reasons_and_the_reference(server: Server) -> None
         "512 kbit/s", "USD 65.50", "5 days", "USD 350.00 to build the line", "USD 25.00 once",
         "Works with your line", "USD 9.00 a month; USD 1 each", "The [line] is long.",
         "Closest: Glass-1500", "qlf_1", f"{server.url}/check/qlf_1/", "until December 25, 2026",
+        "Tidewire", "1 TB included",
     ):  # fmt: skip
         assert words in shown.stdout, words
+    assert "tide-wire-co" not in shown.stdout
     assert server.asked == [
         (
             "POST",

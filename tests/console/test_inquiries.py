@@ -111,7 +111,7 @@ def test_the_answer_s_page_says_who_is_asked_and_when_it_is_settled(
     inquiry = pending.inquiries.get()
     asking.ask(inquiry_id=inquiry.pk, at=inquiry.give_up_at)
     settled = desk.get(poll).content.decode()
-    assert "All networks have answered." in settled
+    assert "All networks have been asked." in settled
     assert 'role="status"' in settled
     assert "hx-get" not in settled
     text = desk.get(

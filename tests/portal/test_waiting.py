@@ -99,7 +99,7 @@ def test_the_settled_page_has_it_all_and_says_so_to_screen_readers(
     answer = ask(off.knox, at=timezone.now())
     tell(answer, CABLE)
     found = page(client.get(f"/check/{answer.public_id}/"))
-    assert "All networks have answered. 2 networks reach this address." in found.text
+    assert "All networks have been asked. 2 networks reach this address." in found.text
     assert "Cable on the network of Tidewater Cable" in found.text
     assert not found.all("div", id="asking")
     assert "is being asked" not in found.text
