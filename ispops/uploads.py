@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
@@ -33,6 +33,9 @@ _BYTE_ORDER_MARKS = (
 )
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError)
+# A made-up directory of a zip file leads to bytes before the file, to names in no encoding, or to
+# ways of packing that are not known here.
+_DAMAGED_DIRECTORY = (ValueError, NotImplementedError, OverflowError, zipfile.BadZipFile)
 # Lists shrink to a tenth or a thirtieth; what unpacks to so many times its size was made to.
 _MOST_RATIO = 200
 _RATIO_COUNTS_FROM = 10_000_000
@@ -49,7 +52,11 @@ class UnusableFile(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a file is taken. A line of a million columns is longer than `line_bytes`."""
+    """How much of a file is taken.
+
+    A line of a million columns is longer than `line_bytes`, and so is a row of them whose values
+    are quoted and break the line.
+    """
 
     sent_bytes: int
     unpacked_bytes: int
@@ -98,7 +105,7 @@ class Table:
         `start` is such a byte, to go on from; without it, all rows come.
 
         Raises:
-            UnusableFile: a quote is not closed, or a line is too long; names the line.
+            UnusableFile: a quote is not closed, or a line or a row is too long; names the line.
         """
         self.file.seek(self.start if start is None else start)
         lines = _Lines(self.file, self.limits.line_bytes, self._lines_of_header)
@@ -107,7 +114,7 @@ class Table:
             for text in texts:
                 self.line = lines.count
                 if '"' in text:
-                    row = next(csv.reader(chain((text,), texts), strict=True))
+                    row = next(csv.reader(self._of_one_row(text, lines, texts), strict=True))
                     yield lines.end, row
                 elif text != "\n":
                     # Most lists are plain like this, and it takes half the time.
@@ -139,6 +146,23 @@ class Table:
 
     def close(self) -> None:
         self.file.close()
+
+    def _of_one_row(self, first: str, lines: "_Lines", texts: Iterator[str]) -> Iterator[str]:
+        """Yield the lines of a row, which may be many where its values are quoted, up to a limit.
+
+        Raises:
+            UnusableFile: they are too long together.
+        """
+        most = lines.end + self.limits.line_bytes
+        for text in chain((first,), texts):
+            if lines.end > most:
+                raise UnusableFile(
+                    f"The row that begins in line {self.line:,} is longer than "
+                    f"{self.limits.line_bytes:,} bytes: a quote may be opened and not closed.",
+                    field="file",
+                    line=self.line,
+                )
+            yield text
 
     def _check_columns(self) -> None:
         if len(self.columns) > self.limits.columns:
@@ -283,14 +307,25 @@ def _opened(upload: IO[bytes]) -> Iterator[Callable[[int], bytes]]:
             with gzip.GzipFile(fileobj=upload) as packed:
                 yield packed.read
         elif begin[:2] == b"PK":
-            with zipfile.ZipFile(upload) as archive, archive.open(_only_file(archive)) as inside:
-                yield inside.read
+            with ExitStack() as stack:
+                yield _open_archive(upload, stack).read
         else:
             yield upload.read
     except _DAMAGED as error:
         raise UnusableFile(
             "The packed file is damaged or cut off. Send it again.", field="file"
         ) from error
+
+
+def _open_archive(upload: IO[bytes], stack: ExitStack) -> IO[bytes]:
+    """Open the one file of a zip file, until the stack is closed."""
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(upload))
+        return stack.enter_context(archive.open(_only_file(archive)))
+    except UnusableFile:
+        raise
+    except _DAMAGED_DIRECTORY as error:
+        raise zipfile.BadZipFile from error
 
 
 def _only_file(archive: zipfile.ZipFile) -> zipfile.ZipInfo:

@@ -39,6 +39,8 @@ LONGEST_PAUSE = timedelta(minutes=2)
 # A worker gives way to other work after so long.
 TURN_SECONDS = 5.0
 MOST_ROWS_A_BATCH = 2_000
+# What is read of a file at once; values take many times as much memory as in the file.
+_BATCH_BYTES = 2_000_000
 
 
 class TooManyOpenFiles(Refusal):
@@ -218,7 +220,11 @@ class _Turn:
         waiting: list[tuple[int, list[str]]] = []
         size = MOST_ROWS_A_BATCH
         while True:
-            waiting += islice(rows, max(0, size - len(waiting)))
+            begin = self.row.bytes_read
+            for row in islice(rows, max(0, size - len(waiting))):
+                waiting.append(row)
+                if row[0] - begin > _BATCH_BYTES:
+                    break
             if not waiting:
                 return True
             done, written = self._answers(layout, [values for _, values in waiting[:size]])

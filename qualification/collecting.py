@@ -10,7 +10,7 @@ from django.db import transaction
 from ispops.errors import PermanentFault, TransientFault
 from qualification import inquiries
 from qualification.models import ProviderConnection, ProviderInquiry
-from qualification.providers import files
+from qualification.providers import base, files
 from qualification.providers.base import Answer, WrongAddress
 from qualification.providers.files import AnswerFile, FileProvider, Row
 from qualification.providers.registry import place_of, premises_of
@@ -45,7 +45,7 @@ def collect(*, at: datetime) -> int:
 
 def _take_file(connection: ProviderConnection, file: AnswerFile, at: datetime) -> None:
     if file.fault:
-        _note(connection, f"{file.path.name}: {file.fault}")
+        _note(connection, f"{base.words(file.path.name, 200)}: {file.fault}")
     for reference, rows in file.by_inquiry.items():
         key = ProviderInquiry.key_of(reference)
         asked = ProviderInquiry.objects.filter(connection=connection)

@@ -379,14 +379,21 @@ def _middle(rows: list[Premises]) -> Premises | None:
     )
 
 
+# What the columns hold of a place that is made up: an address can have more of either.
+_LONGEST = {"street": 200, "unit": 40, "match_key": 300}
+
+
 def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
     """Make up a place for an address that is on no list, in the area of a place that is.
 
     It gets no coordinates, because nobody has measured them; and an id that does not tell, as
     others do, since when it is there: that would be since when somebody has asked for it.
+
+    Raises:
+        AddressUnparseable: the street or the unit is longer than any is.
     """
     key = f"{asked.street}, {guide.match_key.partition(', ')[2]}"
-    return Premises(
+    made_up = Premises(
         id=uuid4(),
         street=countries.here().display_form(asked.street),
         unit=asked.unit,
@@ -398,3 +405,10 @@ def _new_premises(asked: Address, guide: Premises, at: datetime) -> Premises:
         source=Premises.Source.ASKED,
         created_at=at,
     )
+    for name, most in _LONGEST.items():
+        if len(getattr(made_up, name)) > most:
+            raise AddressUnparseable(
+                f"The {'unit' if name == 'unit' else 'street'} is longer than any that we know.",
+                field="address",
+            )
+    return made_up

@@ -8,6 +8,13 @@ from django.conf import settings
 
 from ispops.errors import InvalidInput
 
+# What NAT64 translates (RFC 6052), and what Python takes for public: addresses that stand for an
+# IPv4 address in forms long given up (RFC 4291, RFC 2765), and those of a site (RFC 3879).
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+_OLD_IPV6 = tuple(
+    ipaddress.IPv6Network(network) for network in ("::/96", "::ffff:0:0:0/96", "fec0::/10")
+)
+
 
 class DestinationRefused(InvalidInput):
     code = "destination_refused"
@@ -51,9 +58,11 @@ def check_destination(url: str, *, field: str) -> None:
     if settings.WEBHOOKS_MAY_STAY_LOCAL:
         return
     parts = urlsplit(url)
-    for *_, address in socket.getaddrinfo(
-        parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
-    ):
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"{parts.hostname} is no name of a host") from error
+    for *_, address in found:
         if not may_be_reached(str(address[0])):
             raise ConnectionRefusedError(
                 f"{parts.hostname} leads to {address[0]}, inside our network"
@@ -66,5 +75,15 @@ def may_be_reached(address: str) -> bool:
         number = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return True
-    mapped = getattr(number, "ipv4_mapped", None)
-    return (mapped or number).is_global and not number.is_multicast
+    if isinstance(number, ipaddress.IPv6Address):
+        if any(number in network for network in _OLD_IPV6):
+            return False
+        number = _inside(number) or number
+    return number.is_global and not number.is_multicast
+
+
+def _inside(number: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address leads to by a translator or a tunnel."""
+    if number in _TRANSLATED:
+        return ipaddress.IPv4Address(int(number) & 0xFFFF_FFFF)
+    return number.ipv4_mapped or number.sixtofour

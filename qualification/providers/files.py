@@ -215,7 +215,7 @@ def _reasons(file: AnswerFile) -> str:
 
 def _short(stem: str) -> str:
     """Cut a name so that an ending still fits into what a file system allows."""
-    return stem.encode()[:180].decode(errors="ignore")
+    return os.fsdecode(os.fsencode(stem)[:180])
 
 
 def _plain(text: str) -> str:
@@ -224,9 +224,13 @@ def _plain(text: str) -> str:
 
 
 def _write(folder: Path, name: str, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file so that it is there whole or not at all.
+
+    The other side can guess the unfinished name and put a link there, which is not followed.
+    """
     unfinished = folder / f".{name}.{os.getpid()}"
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
+    unfinished.unlink(missing_ok=True)
+    with unfinished.open("x", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -2,7 +2,7 @@
 
 import json
 import time
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import requests
@@ -87,7 +87,7 @@ def _read(response: requests.Response, deadline: float) -> bytes:
 def _parse(text: bytes) -> Any:
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, InvalidOperation) as error:
         raise Unusable("Its answer is no JSON.") from error
 
 

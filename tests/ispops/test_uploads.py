@@ -103,6 +103,7 @@ def _written(row: list[str]) -> str:
         ("id,address\n1,2 Oak\n".encode("utf-16-le"), "Line 1 has a NUL", 1),
         (b"\xff\xfei\x00\n\x00\x00\xd8", "Line 2 is not in UTF-8", 2),
         (b"id,address\n" + b"," * 999_000 + b"\n", "Line 2 is longer than 65,536", 2),
+        (b"id\n1\n" + b'"\n",' * 30_000, "row that begins in line 3 is longer than 65,536", 3),
         (b"," * 1_000 + b"\n1\n", "1,001 columns; up to 100", 1),
         (b"id,Id\n1,2\n", "the column “id” twice", 1),
         (b"id\n" + b"1\n" * 1_001, "more than 1,000 rows", None),
@@ -134,6 +135,25 @@ def test_zip_with_a_password_is_refused() -> None:
     content[6] |= 1  # The flag, in the file's own header and in the directory at the end.
     content[content.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(UnusableFile, match="password"):
+        read(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("place", "bytes_there"),
+    [
+        (6, b"\xff"),  # A version that is not known.
+        (8, b"\x20"),  # A patch of another file.
+        (42, b"\xff\xff\xff\x7f"),  # The file is behind the end.
+        (46, b"\xff"),  # A name that is not in UTF-8, which it says it is.
+        (-10, b"\xff\xff\xff"),  # More of a directory than there is.
+        (-6, b"\xff\xff"),  # The directory is elsewhere, so all begins before the beginning.
+    ],
+)
+def test_zip_with_a_made_up_directory_is_refused(place: int, bytes_there: bytes) -> None:
+    content = bytearray(zipped({"\N{LATIN SMALL LETTER E WITH ACUTE}.csv": PLAIN}))
+    begin = content.index(b"PK\x01\x02") + place if place > 0 else len(content) + place
+    content[begin : begin + len(bytes_there)] = bytes_there
+    with pytest.raises(UnusableFile, match="damaged or cut off"):
         read(bytes(content))
 
 

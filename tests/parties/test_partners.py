@@ -82,6 +82,10 @@ def test_a_code_is_given_once() -> None:
         "https://[::1]/",
         "https://[fd00::1]/",
         "https://[::ffff:10.0.0.1]/",
+        "https://[::127.0.0.1]/",
+        "https://[64:ff9b::a9fe:a9fe]/",
+        "https://[2002:7f00:1::]/",
+        "https://[fec0::1]/",
     ],
 )
 def test_webhooks_do_not_go_into_our_own_network(settings: Settings, url: str) -> None:

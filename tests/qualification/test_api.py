@@ -230,6 +230,8 @@ def test_answers_are_not_changed_over_rest(client: Client, isp: SmallIsp, method
         ({"address": ""}, "address", "Enter an address"),
         ({"address": "1 Oak Street"}, "address", "lacks the city"),
         ({"address": "x" * 10_000}, "address", "10,000 characters"),
+        ({"address": "9" * 200 + " Oak Street, Barre, VT 05641"}, "address", "longer than any"),
+        ({"address": f"77 Oak Street Apt {'9' * 60}, Barre, VT 05641"}, "address", "longer than"),
         ({"address": "PO Box 1, Barre, VT 05641"}, "address", "PO box"),
         ({"address": "улица Ленина 1"}, "address", "Latin letters"),
         ({"address": " \t\n"}, "address", "Enter an address"),

@@ -402,3 +402,22 @@ def test_asker_sees_its_own_files_only(isp: SmallIsp, staff: User) -> None:
     submit(staff, NUMBERED, asker="user_7")
     assert list(queries.files_of("partner_films")) == [own]
     assert list(queries.files_of("")) == []
+
+
+def test_wide_rows_are_answered_a_few_at_a_time(
+    isp: SmallIsp, staff: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value takes many times as much memory as in the file, and two thousand rows are held."""
+    sizes = []
+    real = bulk_qualify._Turn._answers
+
+    def counted(turn: Any, layout: Any, batch: Any) -> Any:
+        sizes.append(len(batch))
+        return real(turn, layout, batch)
+
+    monkeypatch.setattr(bulk_qualify._Turn, "_answers", counted)
+    bulk = submit(staff, "address\n" + ("ab," * 20_000 + "\n") * 100)
+    work()
+    bulk.refresh_from_db()
+    assert (bulk.state, bulk.rows_done, bulk.outcomes) == ("completed", 100, {"unusable": 100})
+    assert (sum(sizes), max(sizes)) == (100, 34)

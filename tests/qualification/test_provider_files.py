@@ -323,3 +323,29 @@ def test_nothing_is_left_half_written(
 ) -> None:
     assert not [name for name in names(folder / "requests") if name.startswith(".")]
     assert inquiries.fresh_answer(off.connection, off.knox, now()) is None
+
+
+def test_link_in_the_place_of_an_unfinished_file_is_not_followed(
+    off: OffNet, folder: Path, tmp_path: Path
+) -> None:
+    """The provider knows the name of the reasons, and can try all numbers of processes."""
+    other = tmp_path / "ours.txt"
+    other.write_text("precious")
+    put(folder, "nonsense", name="x.csv", header="no header")
+    (folder / "rejected").mkdir()
+    (folder / "rejected" / f".x.reasons.csv.{os.getpid()}").symlink_to(other)
+    assert collecting.collect(at=now()) == 1
+    assert other.read_text() == "precious"
+    assert "header lacks" in (folder / "rejected" / "x.reasons.csv").read_text()
+
+
+def test_name_in_no_encoding_does_not_stop_the_files_behind_it(
+    off: OffNet, asked: ServiceQualification, folder: Path
+) -> None:
+    put(folder, "nonsense", name=os.fsdecode(b"\xff\n.csv"), header="no header")
+    inquiry = asked.inquiries.get()
+    put(folder, YES.format(inquiry=inquiry.public_id), name="z.csv")
+    assert collecting.collect(at=now()) == 2
+    inquiry.refresh_from_db()
+    assert inquiry.state == "answered"
+    assert not list((folder / "answers").iterdir())

@@ -86,7 +86,7 @@ def test_every_status_has_its_fault(status: int, method: str, fault: type[Except
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>", b"{", b'{"a": NaN}', b'{"a": Infinity}', b"\xff\xfe", b"[" * 100_000,
-     b'{"a": ' + b"9" * 5_000 + b"}"],
+     b'{"a": ' + b"9" * 5_000 + b"}", b'{"a": 1e' + b"9" * 30 + b"}"],
 )  # fmt: skip
 def test_what_is_no_json_is_unusable(body: bytes) -> None:
     with answering(saying(body)) as url, pytest.raises(Unusable, match="no JSON"):
@@ -139,3 +139,14 @@ def test_a_provider_never_leads_us_into_our_own_network(settings: Settings) -> N
     for url in ("http://provider.example/api", "https://10.0.0.7/api", "https://localhost/api"):
         with pytest.raises(PermanentFault):
             call(url)
+
+
+@pytest.mark.parametrize("host", ["a..example", f"{'a' * 70}.example"])
+def test_name_that_no_host_can_have_cannot_be_reached(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    settings.WEBHOOKS_MAY_STAY_LOCAL = False
+    # What the real one does first; that of the tests would refuse the name before.
+    monkeypatch.setattr("socket.getaddrinfo", lambda name, *_, **__: name.encode("idna"))
+    with pytest.raises(TransientFault, match="cannot be reached"):
+        call(f"https://{host}/api")
