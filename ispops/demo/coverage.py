@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -25,7 +25,9 @@ FIBER_STATES = frozenset({"CT", "DC", "MA", "MD", "PA", "VA", "VT"})
 DSL_STATES = frozenset(
     {"AL", "AR", "CA", "CO", "CT", "GA", "IL", "IN", "KY", "LA", "MD", "OH", "OK", "TN", "VT"}
 )
-# Nobody reaches AK, AZ, ID, MN, NM, OR and TX. In these cities fiber goes to some buildings only.
+# Nobody reaches AK, AZ, ID, MN, NM, OR and TX; in one of them fiber is to be built by that day.
+PLANNED_STATE, PLANNED_DATE = "ID", date(2027, 9, 30)
+# In these cities fiber goes to some buildings only.
 FIBER_BUILDINGS = frozenset({("IN", "Bloomington"), ("OH", "Dublin")})
 SMALLEST_CITY = 5
 PORTS_OF_A_NODE = 48
@@ -57,6 +59,7 @@ def load(*, at: datetime) -> None:
     _load_cells(DSL, Technology.COPPER, DSL_STATES, cells, at)
     fiber = Partner.objects.get(code=FIBER)
     coverage.import_coverage(rows=_fiber_by_premises(), provider=fiber, at=at)
+    coverage.import_coverage(rows=_planned_fiber(cells), provider=fiber, at=at)
     _fill_node(fiber, at)
 
 
@@ -136,6 +139,17 @@ def _fiber_by_premises() -> Iterator[dict[str, Any]]:
             yield gigabit | {"premises": place}
         elif place.region == "VT" and zlib.crc32(place.match_key.encode()) % 9 == 0:
             yield passed_by | {"premises": place}
+
+
+def _planned_fiber(cells: list[_Cell]) -> Iterator[dict[str, Any]]:
+    """Yield what the ISP is going to build: nothing can be ordered on it yet."""
+    for cell in cells:
+        if cell.region == PLANNED_STATE:
+            yield {
+                "technology": Technology.FIBRE, "h3_res8": cell.index,
+                "max_download_kbps": 2_000_000, "max_upload_kbps": 2_000_000,
+                "planned_date": PLANNED_DATE,
+            }  # fmt: skip
 
 
 def _fill_node(fiber: Partner, at: datetime) -> None:

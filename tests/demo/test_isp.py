@@ -243,7 +243,7 @@ def test_command_loads_once_and_says_nothing(
 
 
 def test_people_wait_where_nobody_reaches(isp: float) -> None:
-    from ispops.demo import waiting
+    from ispops.demo import coverage, waiting
     from qualification import demand
     from qualification.models import ReachedCell, ServiceQualification, WaitlistEntry
 
@@ -256,6 +256,9 @@ def test_people_wait_where_nobody_reaches(isp: float) -> None:
     assert 30 < entries.count() < 100
     assert not entries.exclude(qualification__state="not_qualified").exists()
     assert ReachedCell.objects.values("provider").distinct().count() == 3
+    planned = ReachedCell.objects.filter(is_reached=False)
+    assert planned.exists()
+    assert set(planned.values_list("planned_date", flat=True)) == {coverage.PLANNED_DATE}
     before = ServiceQualification.objects.count()
     waiting.load(at=NOW)
     assert ServiceQualification.objects.count() == before

@@ -10,7 +10,6 @@ import secrets
 
 import pytest
 import requests
-from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
@@ -81,13 +80,12 @@ def _joins_by_a_program(url: str, place: str, email: str) -> None:
 
 
 def _network_comes(stack: Stack, place: str) -> None:
-    """As an import does: coverage of the one house, and the event of it."""
-    from ispops import events
+    """As an import does: coverage of the one house, and with it the event."""
     from ispops.parties.models import Partner
     from qualification import coverage
     from qualification.models import Premises
 
-    with stack.orm(), transaction.atomic():
+    with stack.orm():
         at = timezone.now()
         fiber = Partner.objects.get(code="harbor-fiber")
         house = Premises.objects.get(region="NM", street=place.partition(",")[0])
@@ -96,7 +94,6 @@ def _network_comes(stack: Stack, place: str) -> None:
             "max_upload_kbps": 500_000, "install_days": 6,
         }  # fmt: skip
         assert coverage.import_coverage(rows=[row], provider=fiber, at=at).added == 1
-        events.publish("coverage.changed", subject=fiber.code, at=at, provider_id=fiber.pk)
 
 
 def _gets_one_letter(page: Page, stack: Stack, email: str, place: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from django.test import Client
 from ispops.errors import IllegalTransition
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
-from qualification import coverage, letters, waitlist
-from qualification.models import WaitlistEntry
+from qualification import coverage, imports, letters, waitlist
+from qualification.models import CoverageImport, WaitlistEntry
 from tests import factories
-from tests.qualification.waiting import AT, LATER, UNLISTED, ask, cover, join, tell_of, work
+from tests.qualification import lists
+from tests.qualification.waiting import AT, LATER, UNLISTED, ask, cover, join, work
 from tests.small_isp import STOWE_POINT, SmallIsp, cell_of, make_small_isp
 
 pytestmark = pytest.mark.django_db
@@ -117,7 +119,7 @@ def test_coverage_that_is_rolled_back_before_the_letter_is_not_written_of(
 ) -> None:
     soon = LATER + timedelta(minutes=1)
     coverage.end_coverage(provider=isp.fibre, technology=50, h3_res8=cell_of(STOWE_POINT), at=soon)
-    tell_of(isp.fibre, at=soon)
+    factories.deliver_events(at=soon)
     work(at=soon)
     found.refresh_from_db()
     assert (found.state, found.found) == ("waiting", None)
@@ -127,6 +129,45 @@ def test_coverage_that_is_rolled_back_before_the_letter_is_not_written_of(
     cover(isp, at=day)
     with time_machine.travel(day, tick=False):
         work(at=day)
+    assert len(mail.outbox) == 1
+
+
+def test_a_file_that_is_rolled_back_before_the_letter_is_not_written_of(
+    isp: SmallIsp, settings: Any, tmp_path: Path
+) -> None:
+    """The whole way: a list is sent, checked, applied, taken back, and sent again."""
+    settings.MEDIA_ROOT = tmp_path
+    otto = factories.staff(roles.OPERATIONS, at=AT)
+    entry = join()
+    text = lists.csv_of(
+        "h3_res8,technology,max_download_kbps,max_upload_kbps",
+        (cell_of(STOWE_POINT), 50, 1_000_000, 1_000_000),
+    )
+
+    def apply(at: datetime) -> CoverageImport:
+        row = lists.apply(lists.check(text, isp.fibre, at=at), at=at)
+        assert (row.state, row.added) == ("applied", 1)
+        factories.deliver_events(at=at)
+        while waitlist.look_again(at=at):
+            pass
+        return row
+
+    first = apply(LATER)
+    entry.refresh_from_db()
+    assert entry.state == "found"
+    soon = LATER + timedelta(minutes=1)
+    imports.roll_back_list(import_id=first.pk, actor=otto, reason="wrong list", at=soon)
+    lists.work(first, at=soon)
+    with time_machine.travel(soon, tick=False):
+        factories.deliver_events(at=soon)
+        work(at=soon)
+    entry.refresh_from_db()
+    assert (entry.state, entry.found) == ("waiting", None)
+    assert mail.outbox == []
+    later = LATER + timedelta(days=1)
+    with time_machine.travel(later, tick=False):
+        apply(later)
+        work(at=later)
     assert len(mail.outbox) == 1
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import transaction
 
-from ispops import events
 from ispops.catalog.models import Technology
 from ispops.parties.models import Partner
 from qualification import coverage, letters, qualify, waitlist
@@ -58,7 +57,7 @@ def cover(
 def tell_of(provider: Partner, *, at: datetime) -> None:
     """Say that coverage changed, as an import does, and have it handled."""
     with transaction.atomic():
-        events.publish("coverage.changed", subject=provider.code, at=at, provider_id=provider.pk)
+        coverage.publish_change(provider, at=at)
     factories.deliver_events(at=at)
 
 
