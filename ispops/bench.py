@@ -60,10 +60,14 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """Work done in two ways. `unit` is ms (for one operation) or per s (operations)."""
+    """Work done in two ways. `unit` is ms (for one operation) or per s (operations).
+
+    What is no work but was measured on the way, such as memory, has the unit MB: then the two
+    functions return it, and what bounds it.
+    """
 
     name: str
-    unit: Literal["ms", "per s"]
+    unit: Literal["ms", "per s", "MB"]
     ours: Callable[[], int]
     reference: Callable[[], int]
     before_ours: Callable[[], None] = _nothing
@@ -133,6 +137,8 @@ def _timed(work: Callable[[], int], unit: str, clock: Callable[[], float]) -> fl
     seconds = max(clock() - started, 1e-9)
     if not operations:
         raise ValueError("a case must say how many operations it did")
+    if unit == "MB":
+        return operations
     return seconds * 1000 / operations if unit == "ms" else operations / seconds
 
 

@@ -7,7 +7,7 @@ import psycopg2
 from django.db import connection
 
 from ispops.bench import Case, Size, bench
-from ispops.benches import bulk_file, million
+from ispops.benches import bulk_file, coverage_file, million
 from qualification import qualify
 
 OPENED = datetime(2025, 1, 1, tzinfo=UTC)
@@ -31,6 +31,7 @@ def qualification(size: Size) -> Iterator[Case]:
         reference=lambda: _read_all(keys),
     )
     yield bulk_file.case(size.of(full=100_000, quick=5_000), at=OPENED)
+    yield from coverage_file.cases(size.of(full=1_000_000, quick=20_000), at=OPENED)
 
 
 def _qualify_all(texts: list[str]) -> int:

@@ -69,6 +69,14 @@ def test_rates_are_operations_by_seconds(clock: Clock) -> None:
     assert result.runs == bench.RUNS
 
 
+def test_what_is_no_work_is_taken_as_it_is(clock: Clock) -> None:
+    def memory(size: Size) -> Iterator[Case]:
+        yield Case("memory", "MB", ours=lambda: 120, reference=lambda: 300)
+
+    (result,) = bench.measure("memory", memory, Size(quick=True), clock=clock)
+    assert (result.ours, result.reference, result.ratio) == (120, 300, 0.4)
+
+
 def test_a_quick_bench_begins_nothing_after_its_time(clock: Clock) -> None:
     def long(size: Size) -> Iterator[Case]:
         for name in ("first", "second"):
