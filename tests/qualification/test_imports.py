@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -523,6 +524,19 @@ def test_a_bsp_has_no_coverage() -> None:
     films = make_partner("films", "Films", Partner.Kind.BSP, LAUNCH)
     with pytest.raises(InvalidInput, match="Choose the network"):
         submit(cells((CELL, 1)), films)
+
+
+def test_memory_does_not_grow_with_the_list(network: Partner) -> None:
+    rows = 100_000
+    text = f"{CELLS}\n" + f"50,{CELL},1000000,1000000\n" * rows
+    content = gzip.compress(text.encode())
+    tracemalloc.start()
+    row = check(content, network)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (row.added, row.rejected, row.rows_total) == (1, rows - 1, rows)
+    assert len(text) > 3_500_000
+    assert peak < 7_000_000, "the pieces in which it is read, and no more"
 
 
 # --- Faults ---------------------------------------------------------------------------------------
