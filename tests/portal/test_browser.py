@@ -84,6 +84,16 @@ def test_a_late_answer_keeps_the_option_that_was_marked(phone: Page) -> None:
     expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
 
 
+def test_a_whole_address_is_chosen_and_nothing_covers_the_button(phone: Page) -> None:
+    phone.goto("/")
+    phone.get_by_role("combobox").fill(places.TWO_NETWORKS.lower())
+    expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
+    expect(phone.get_by_role("option")).to_have_count(0)
+    expect(phone.get_by_role("combobox")).to_have_value(places.TWO_NETWORKS)
+    phone.get_by_role("button", name="Check availability").click()
+    expect(phone.get_by_role("heading", level=1)).to_contain_text("you can be connected")
+
+
 def test_editing_forgets_what_was_chosen_and_escape_closes(phone: Page) -> None:
     phone.goto("/")
     field = phone.get_by_role("combobox")
@@ -109,9 +119,7 @@ def test_a_street_is_completed_and_waits_for_its_number(phone: Page) -> None:
     expect(phone.locator("#id_premises")).to_have_value("")
     field.press_sequentially(number, delay=20)
     expect(field).to_have_value(re.compile(f"^{number} {street[:3]}"))
-    expect(phone.get_by_role("option").first).to_be_visible()
-    field.press("ArrowDown")
-    field.press("Enter")
+    # With the number the address is whole, so it is chosen.
     expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
 
 

@@ -164,6 +164,10 @@ for (const combo of document.querySelectorAll("[data-combo]")) {
   list.addEventListener("htmx:afterSwap", () => {
     /* An answer that comes after the field was left or an address was chosen is not shown. */
     if (document.activeElement !== input || chosen.value) return close();
+    /* Whoever has written a whole address has chosen it: a list would only cover the button. */
+    const written = input.value.trim().toLowerCase();
+    const whole = options().find((o) => o.dataset.id && o.dataset.text.toLowerCase() === written);
+    if (whole) return choose(whole);
     input.setAttribute("aria-expanded", String(options().length > 0));
     input.removeAttribute("aria-activedescendant");
     const again = options().find((option) => option.dataset.id === marked);
