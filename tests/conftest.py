@@ -85,7 +85,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests with processes of their own in one test process: two would starve."""
     for item in items:
         # They share one port of the demonstration's partners, whatever fixture starts them.
-        starts = any(word in item.path.read_text() for word in ("Stack", "bsp_server", "demo_stack"))
+        starts = any(
+            word in item.path.read_text() for word in ("Stack", "bsp_server", "demo_stack")
+        )
         if starts or {"live", "stack", "browser"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("processes"))
 
