@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tracemalloc
+import zipfile
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,9 +157,17 @@ def test_what_a_list_does_not_say_stays_as_it_is(network: Partner) -> None:
     assert counts(check(REAL, network, "fcc_public", at=LATER)) == (0, 0, 0, 1, 0)
 
 
-def test_packed_lists_are_unpacked(network: Partner) -> None:
+def zipped(content: bytes) -> bytes:
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bdc_50_130317_fixed_broadband.csv", content)
+    return kept.getvalue()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zipped])
+def test_packed_lists_are_unpacked(network: Partner, pack: Callable[[bytes], bytes]) -> None:
     make_house(location_id="1037392925")
-    row = check(gzip.compress(REAL.encode()), network, "fcc_public")
+    row = check(pack(REAL.encode()), network, "fcc_public")
     assert counts(row) == (1, 0, 0, 0, 0)
 
 
@@ -360,6 +371,21 @@ def test_lists_are_taken_back_one_after_the_other(network: Partner) -> None:
     ):
         assert roll_back(row, at=at).summary["rolled_back"]["left"] == 0
         assert in_force(at) == expected
+
+
+def test_taking_back_knows_places_from_cells(network: Partner) -> None:
+    houses = [str(make_house(number, location_id=f"L{number}")) for number in (1, 2)]
+    listed = "location_id,h3_res8,technology,max_download_kbps,max_upload_kbps"
+    apply(check(csv_of(listed, ["L1", "", 50, 1, 1], ["", CELL, 50, 2, 2]), network))
+    second = apply(
+        check(csv_of(listed, ["L1", "", 50, 5, 5], ["L2", "", 50, 6, 6]), network,
+              is_complete=True, at=LATER),
+        at=LATER,
+    )  # fmt: skip
+    assert in_force(LATER) == {houses[0]: 5, houses[1]: 6}
+    came = roll_back(second, at=LAST).summary["rolled_back"]
+    assert came == {"ended": 2, "back": 2, "left": 0}
+    assert in_force(LAST) == {houses[0]: 1, CELL: 2}
 
 
 def test_what_changed_since_is_left_and_counted(network: Partner) -> None:
