@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
         except databases.embedded.CannotStart as error:
             pytest.exit(str(error), returncode=1)
         running.callback(os.environ.pop, databases.RUN_VARIABLE, None)
+        partners = running.enter_context(_held_port())
         os.environ |= found | {
             "DJANGO_SETTINGS_MODULE": "ispops.settings",
             "ISPOPS_DATA_DIR": found[databases.RUN_VARIABLE],
             "SECRET_KEY": "tests-only",
-            "DEMO_PARTNER_PORT": str(databases.embedded.free_port()),
+            "DEMO_PARTNER_PORT": str(partners),
             # Without it, every answer is a redirect to https and static files need a manifest.
             "DEBUG": "1",
         }
@@ -52,6 +54,19 @@ def pytest_configure(config: pytest.Config) -> None:
     # The real one takes a second of work for each login, on purpose.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     django.setup()
+
+
+@contextlib.contextmanager
+def _held_port() -> Iterator[int]:
+    """A loopback port that stays ours until a server of the run listens on it.
+
+    A port that is only known to be free is soon the near end of somebody's connection. A bound
+    socket that does not listen keeps it from that, and lets a server with SO_REUSEADDR have it.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @pytest.fixture(scope="session", autouse=True)

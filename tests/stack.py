@@ -83,6 +83,8 @@ class Stack:
             return False
 
         self.until(ready, "the stack is ready", seconds=START_SECONDS)
+        dead = [name for name, child in self.children.items() if child.poll() is not None]
+        assert not dead, f"{dead} ended at once\n{self.logs()}"
 
     def readiness(self) -> dict[str, bool]:
         """What `/readyz` says of each part."""
