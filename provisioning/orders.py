@@ -289,7 +289,8 @@ def _create_items(
 ) -> list[ProductOrderItem]:
     """Make the services of an order, the line first as it carries the others; take the port."""
     access = next(line for line in lines if line.offering.kind == Kind.ACCESS)
-    premises = order.qualification.premises
+    promised = order.qualification
+    premises = promised.premises if promised else None
     if premises is None:
         raise InvalidInput("The address has to be chosen first.", field="qualification")
     main = Service.objects.create(

@@ -146,8 +146,8 @@ def welcome(task: OrderTask, at: datetime) -> Outcome:
 
 
 def _offer(task: OrderTask) -> QualifiedOffer:
-    """Return the promise that a step works for; every step of an order has one."""
-    if task.item is None:
+    """Return the promise that a step works for."""
+    if task.item is None or task.item.offer is None:
         raise ValueError(f"step {task.pk} has no promise to keep")
     return task.item.offer
 

@@ -55,11 +55,15 @@ def _table(noun: str, **moves: Iterable[str]) -> StateTable:
 
 ORDER = _table(
     "order",
-    acknowledged=["in_progress", "held", "failed", "cancelled"],
-    in_progress=["held", "completed", "failed", "cancelled"],
+    acknowledged=["pending", "in_progress", "held", "failed", "cancelled"],
+    # It waits for the day that was asked for.
+    pending=["in_progress", "held", "completed", "failed", "cancelled"],
+    in_progress=["held", "completed", "partial", "failed", "cancelled"],
     # A person skips the last open step of a held order: it is completed at once.
-    held=["in_progress", "completed", "failed", "cancelled"],
+    held=["in_progress", "completed", "partial", "failed", "cancelled"],
     completed=[],
+    # All that could be delivered was; something that was ordered was left out.
+    partial=[],
     failed=[],
     cancelled=[],
 )

@@ -299,8 +299,8 @@ def _construction(
     posted = _posted(f"construction:{row.public_id}" for row in lines.values())
     for item in items.order_by("pk"):
         row = lines[item.service_id]  # type: ignore[index]
-        cause = f"construction:{row.public_id}"
-        if cause not in posted:
+        cause, offer = f"construction:{row.public_id}", item.offer
+        if offer is not None and cause not in posted:
             parties = _percentages_only(tariff.parties(row.offering.pk, row.first_active_at))
             yield charges.draft(
                 subscriber=subscriber,
@@ -308,8 +308,8 @@ def _construction(
                 kind=Charge.Kind.ONE_OFF,
                 cause=cause,
                 priced=pricing.price_one_off(
-                    amount=to_micros(item.offer.construction_fee),
-                    version=f"of {item.offer.qualification_id}",
+                    amount=to_micros(offer.construction_fee),
+                    version=f"of {offer.qualification_id}",
                     terms=parties.terms,
                 ),
                 parties=parties,

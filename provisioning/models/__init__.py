@@ -1,12 +1,25 @@
 """Orders, the work they cause, the services that come of it, and the lines' network facts."""
 
-from provisioning.models.network import AaaCredential, AccessServer, AccountingRecord
+from provisioning.models.network import (
+    AaaCredential,
+    AccessServer,
+    AccessSession,
+    AccountingRecord,
+    SessionCommand,
+)
 from provisioning.models.orders import OrderTask, ProductOrder, ProductOrderItem, TaskAttempt
-from provisioning.models.services import PartnerSubscriber, Service, ServiceOrder, ServicePeriod
+from provisioning.models.services import (
+    PartnerSubscriber,
+    Service,
+    ServiceOrder,
+    ServicePeriod,
+    ServiceSuspension,
+)
 
 __all__ = [
     "AaaCredential",
     "AccessServer",
+    "AccessSession",
     "AccountingRecord",
     "OrderTask",
     "PartnerSubscriber",
@@ -15,5 +28,7 @@ __all__ = [
     "Service",
     "ServiceOrder",
     "ServicePeriod",
+    "ServiceSuspension",
+    "SessionCommand",
     "TaskAttempt",
 ]

@@ -5,31 +5,158 @@ from django.db.models import Q
 
 from ipam.models import AddressServer
 from ispops.db import EncryptedTextField
+from ispops.jobs import LeasedRow
 from provisioning.models.services import Service
 
 
 class AaaCredential(models.Model):
-    """The name and secret with which a line's equipment logs in to the network."""
+    """The name and secret with which a line's equipment logs in to the network.
+
+    Beside them stands what the line gets when it comes in, ready to be served. Whoever changes that
+    raises `revision`, and every session that was let in under an older one is brought up to date.
+    """
+
+    class Treatment(models.TextChoices):
+        NORMAL = "", "Let in"
+        WALLED_GARDEN = "walled_garden", "Sees only the page that says why"
+        BLOCK = "block", "Not let in"
 
     service = models.OneToOneField(Service, on_delete=models.PROTECT, related_name="credential")
     username = models.CharField(max_length=120, unique=True)
     secret = EncryptedTextField()
     enabled = models.BooleanField(default=False)
+    treatment = models.CharField(max_length=14, choices=Treatment, blank=True, default="")
+    # The speed in force; None is the plan's.
+    download_kbps = models.PositiveBigIntegerField(null=True, blank=True)
+    upload_kbps = models.PositiveBigIntegerField(null=True, blank=True)
+    # How many sessions the line may have at once; None is as many as it has addresses.
+    sessions_at_once = models.PositiveSmallIntegerField(null=True, blank=True)
+    revision = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(download_kbps__isnull=True, upload_kbps__isnull=True)
+                | Q(download_kbps__gt=0, upload_kbps__gt=0),
+                name="credential_speed_is_whole",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.username
 
 
 class AccessServer(models.Model):
-    """A network access server (BNG, CMTS, OLT) whose sessions are accounted."""
+    """A network access server (BNG, CMTS, OLT) whose sessions are accounted.
+
+    With a `coa_secret` it also takes changes of a live session and disconnects (RFC 5176).
+    """
+
+    class Kind(models.TextChoices):
+        WISPR = "wispr", "WISPr attributes"
+        MIKROTIK = "mikrotik", "MikroTik"
+        CISCO = "cisco", "Cisco"
+        JUNIPER = "juniper", "Juniper"
+        HUAWEI = "huawei", "Huawei"
+        NOKIA = "nokia", "Nokia"
 
     name = models.SlugField(unique=True)
     nas_ip = models.GenericIPAddressField(unique=True)
     # Many devices count the subscriber's download as Acct-Input-Octets, against RFC 2866.
     counters_reversed = models.BooleanField(default=False)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.WISPR)
+    # Where it listens for changes; without a host, at its NAS-IP-Address.
+    coa_host = models.GenericIPAddressField(null=True, blank=True)
+    coa_port = models.PositiveIntegerField(default=3799)
+    coa_secret = EncryptedTextField(blank=True, default="")
 
     def __str__(self) -> str:
         return self.name
+
+
+class AccessSession(LeasedRow):
+    """One session of a line on an access server: who is online, since when, where and as what.
+
+    It follows the accounting messages. It is due when the line's profile has a newer revision than
+    the session runs with; what was tried is in its commands. Never the base of a charge.
+    """
+
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="access_sessions")
+    username = models.CharField(max_length=250)
+    unique_session_id = models.CharField(max_length=64)
+    session_id = models.CharField(max_length=120)
+    session_class = models.CharField(max_length=80, blank=True, default="")
+    nas_ip = models.GenericIPAddressField(null=True)
+    calling_station_id = models.CharField(max_length=130, blank=True, default="")
+    framed_ip = models.GenericIPAddressField(null=True)
+    started_at = models.DateTimeField()
+    last_heard_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    end_cause = models.CharField(max_length=40, blank=True, default="")
+    applied_revision = models.PositiveIntegerField(default=0)
+    # Why a person is needed to bring it up to date.
+    trouble = models.CharField(max_length=40, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["unique_session_id"],
+                condition=Q(ended_at__isnull=True),
+                name="one_open_row_a_session",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(next_attempt_at__isnull=True),
+                name="ended_session_is_not_due",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["service"], condition=Q(ended_at__isnull=True), name="session_open_of_line"
+            ),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="session_due",
+            ),
+            models.Index(
+                fields=["last_heard_at"],
+                condition=Q(ended_at__isnull=True),
+                name="session_last_heard",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.session_id} of {self.username}"
+
+
+class SessionCommand(models.Model):
+    """One packet that told an access server to change or end a live session, and what it said.
+
+    `request` and `reply` are attributes by name, secrets masked.
+    """
+
+    class Kind(models.TextChoices):
+        CHANGE = "change", "Change of authorization"
+        DISCONNECT = "disconnect", "Disconnect"
+
+    class Outcome(models.TextChoices):
+        ACKNOWLEDGED = "acknowledged", "Done"
+        REFUSED = "refused", "Refused"
+        GONE = "gone", "The session was not there"
+        NO_ANSWER = "no_answer", "No answer"
+
+    session = models.ForeignKey(AccessSession, on_delete=models.PROTECT, related_name="commands")
+    kind = models.CharField(max_length=10, choices=Kind)
+    revision = models.PositiveIntegerField()
+    sent_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=12, choices=Outcome)
+    detail = models.CharField(max_length=300, blank=True, default="")
+    request = models.JSONField(default=dict)
+    reply = models.JSONField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.session_id}: {self.outcome}"
 
 
 class AccountingRecord(models.Model):
@@ -60,11 +187,16 @@ class AccountingRecord(models.Model):
     received_at = models.DateTimeField()
     # Written once, by metering, in the transaction that turns the record into usage.
     metered_at = models.DateTimeField(null=True)
+    # Written once, when the list of sessions has followed it.
+    tracked_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes = [
             models.Index(
                 fields=["id"], condition=Q(metered_at__isnull=True), name="accounting_to_meter"
+            ),
+            models.Index(
+                fields=["id"], condition=Q(tracked_at__isnull=True), name="accounting_to_track"
             ),
             models.Index(fields=["username", "-id"], name="accounting_by_user"),
         ]

@@ -1,5 +1,6 @@
 """Orders, what they are made of, and the steps of the work that they cause."""
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 
@@ -12,17 +13,31 @@ from qualification.models import QualifiedOffer, ServiceQualification
 
 
 class ProductOrder(PublicIdModel):
-    """What a subscriber asked for and was promised. TM Forum: ProductOrder (TMF622)."""
+    """What a subscriber asked for and was promised. TM Forum: ProductOrder (TMF622).
+
+    A first order makes a line; every later one names the `line` that it changes (figure 7).
+    """
 
     PREFIX = "ord"
 
     class State(models.TextChoices):
         ACKNOWLEDGED = "acknowledged", "Received"
+        PENDING = "pending", "Waiting for its day"
         IN_PROGRESS = "in_progress", "In progress"
         HELD = "held", "Needs attention"
         COMPLETED = "completed", "Completed"
+        PARTIAL = "partial", "Completed in part"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
+
+    class Intent(models.TextChoices):
+        NEW = "new", "New line"
+        CHANGE = "change", "Change of plan or add-ons"
+        SUSPEND = "suspend", "Suspension"
+        RESUME = "resume", "End of a suspension"
+        MOVE = "move", "Move to another address"
+        PROVIDER_CHANGE = "provider_change", "Change of network"
+        CEASE = "cease", "End of the line"
 
     class Channel(models.TextChoices):
         PORTAL = "portal", "Portal"
@@ -31,9 +46,17 @@ class ProductOrder(PublicIdModel):
         PARTNER = "partner", "Partner API"
 
     subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="orders")
+    intent = models.CharField(max_length=16, choices=Intent, default=Intent.NEW)
+    # The promise that the order rests on; None where nothing new is delivered.
     qualification = models.ForeignKey(
-        ServiceQualification, on_delete=models.PROTECT, related_name="orders"
+        ServiceQualification, on_delete=models.PROTECT, null=True, blank=True, related_name="orders"
     )
+    line = models.ForeignKey(
+        Service, on_delete=models.PROTECT, null=True, blank=True, related_name="change_orders"
+    )
+    # Nothing of it takes effect before; None is at once.
+    wanted_from = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=300, blank=True, default="")
     channel = models.CharField(max_length=8, choices=Channel)
     placed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     idempotency_key = models.CharField(max_length=200)
@@ -49,9 +72,28 @@ class ProductOrder(PublicIdModel):
                 fields=["subscriber", "idempotency_key"], name="order_placed_once"
             ),
             models.CheckConstraint(
-                condition=Q(state="completed", completed_at__isnull=False)
-                | ~Q(state="completed") & Q(completed_at__isnull=True),
+                condition=Q(state__in=["completed", "partial"], completed_at__isnull=False)
+                | ~Q(state__in=["completed", "partial"]) & Q(completed_at__isnull=True),
                 name="completed_order_says_when",
+            ),
+            models.CheckConstraint(
+                condition=Q(intent="new", line__isnull=True)
+                | ~Q(intent="new") & Q(line__isnull=False),
+                name="later_order_names_its_line",
+            ),
+            models.CheckConstraint(
+                condition=Q(intent__in=["suspend", "resume", "cease"])
+                | Q(qualification__isnull=False),
+                name="order_rests_on_a_promise",
+            ),
+            # Suspending and resuming are not among them: they must never wait for a stuck change.
+            models.UniqueConstraint(
+                fields=["line"],
+                condition=Q(
+                    intent__in=["change", "move", "provider_change", "cease"],
+                    state__in=["acknowledged", "pending", "in_progress", "held"],
+                ),
+                name="one_open_change_a_line",
             ),
         ]
 
@@ -60,18 +102,26 @@ class ProductOrder(PublicIdModel):
 
 
 class ProductOrderItem(models.Model):
-    """One line of an order: add one offering, and the service that comes of it."""
+    """One line of an order: what happens to one offering, and the service that it is about."""
 
     class Action(models.TextChoices):
         ADD = "add", "Add"
         MODIFY = "modify", "Change"
         DELETE = "delete", "Remove"
+        NO_CHANGE = "no_change", "Keep"
 
     order = models.ForeignKey(ProductOrder, on_delete=models.CASCADE, related_name="items")
-    action = models.CharField(max_length=6, choices=Action, default=Action.ADD)
+    action = models.CharField(max_length=9, choices=Action, default=Action.ADD)
     offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
-    # The promise that the item rests on; a bundle's components share the bundle's.
-    offer = models.ForeignKey(QualifiedOffer, on_delete=models.PROTECT, related_name="+")
+    # What a changed item was before.
+    old_offering = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    # The promise that the item rests on; a bundle's components share the bundle's. None where
+    # nothing new is delivered.
+    offer = models.ForeignKey(
+        QualifiedOffer, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     bundle = models.ForeignKey(
         ProductOffering, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -81,7 +131,12 @@ class ProductOrderItem(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["order", "offering"], name="offering_once_an_order")
+            models.UniqueConstraint(
+                fields=["order", "action", "offering"], name="offering_once_an_order"
+            ),
+            models.CheckConstraint(
+                condition=~Q(action="add") | Q(offer__isnull=False), name="added_item_was_promised"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -117,6 +172,13 @@ class OrderTask(LeasedRow):
     cause = models.CharField(max_length=40, blank=True, default="")
     service_order = models.OneToOneField(
         "ServiceOrder", on_delete=models.PROTECT, null=True, blank=True, related_name="task"
+    )
+    # When it should be done, for the order to keep its date; late ones are in jeopardy.
+    due_at = models.DateTimeField(null=True, blank=True)
+    in_jeopardy_at = models.DateTimeField(null=True, blank=True)
+    # Who works on it while it needs a person.
+    assigned_to = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -177,6 +239,9 @@ class TaskAttempt(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=12, choices=Outcome, blank=True, default="")
     detail = models.TextField(blank=True, default="")
+    # What was said to the outside and what came back, secrets masked; None where nothing was.
+    request = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
+    reply = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
 
     class Meta:
         constraints = [

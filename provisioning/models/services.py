@@ -68,6 +68,47 @@ class ServicePeriod(models.Model):
         return f"{self.service_id} {self.state} from {self.started_at:%Y-%m-%d}"
 
 
+class ServiceSuspension(models.Model):
+    """One reason for which a line is suspended, from when to when.
+
+    A line is suspended while one of them is open, so that a payment does not lift what was done
+    for abuse. At most one is open for each reason.
+    """
+
+    class Reason(models.TextChoices):
+        REQUESTED = "requested", "Asked for by the subscriber"
+        NON_PAYMENT = "non_payment", "Bills are not paid"
+        ABUSE = "abuse", "Abuse"
+
+    class Treatment(models.TextChoices):
+        BLOCK = "block", "Not let in"
+        WALLED_GARDEN = "walled_garden", "Sees only the page that says why"
+
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="suspensions")
+    reason = models.CharField(max_length=12, choices=Reason)
+    treatment = models.CharField(max_length=14, choices=Treatment)
+    # For the subscriber's eyes: what to do.
+    note = models.CharField(max_length=300, blank=True, default="")
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service", "reason"],
+                condition=Q(ended_at__isnull=True),
+                name="one_open_suspension_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at")),
+                name="suspension_ends_after_it_starts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_id} for {self.reason}"
+
+
 class PartnerSubscriber(models.Model):
     """The name by which one partner knows one subscriber, so that partners cannot compare."""
 
@@ -99,6 +140,11 @@ class ServiceOrder(PublicIdModel):
         LINE = "line", "Access line"
         ENTITLEMENT = "entitlement", "Entitlement"
 
+    class Action(models.TextChoices):
+        ADD = "add", "Deliver"
+        MODIFY = "modify", "Change"
+        DELETE = "delete", "End"
+
     class State(models.TextChoices):
         ACKNOWLEDGED = "acknowledged", "Sent to the partner"
         COMPLETED = "completed", "Confirmed"
@@ -108,6 +154,7 @@ class ServiceOrder(PublicIdModel):
 
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="service_orders")
     kind = models.CharField(max_length=12, choices=Kind)
+    action = models.CharField(max_length=6, choices=Action, default=Action.ADD)
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="service_orders")
     offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
     subscriber_ref = models.CharField(max_length=40)

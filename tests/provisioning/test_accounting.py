@@ -58,6 +58,7 @@ def test_everything_that_a_real_server_says(server: AddressServer) -> None:
         "event_at": datetime(2025, 11, 3, 6, 25, tzinfo=UTC),
         "received_at": RECEIVED,
         "metered_at": None,
+        "tracked_at": None,
     }
 
 

@@ -61,7 +61,7 @@ def test_what_the_table_does_not_allow_is_refused(table: StateTable, model: type
 
 
 def test_nothing_follows_a_closed_order() -> None:
-    assert {"completed", "failed", "cancelled"} == CLOSED_ORDER
+    assert {"completed", "partial", "failed", "cancelled"} == CLOSED_ORDER
 
 
 def test_the_refusal_names_both_states() -> None:
