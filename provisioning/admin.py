@@ -245,3 +245,36 @@ class AccountingRecordAdmin(ReadOnlyAdmin):
     list_filter = ("status_type", "server")
     search_fields = ("username", "=unique_session_id")
     ordering = ("-id",)
+
+
+@admin.register(models.AccessSession)
+class AccessSessionAdmin(ReadOnlyAdmin):
+    """Who is and was online, newest first, as the accounting messages told."""
+
+    list_display = (
+        "started_at", "username", "nas_ip", "framed_ip", "last_heard_at", "ended_at", "end_cause",
+    )  # fmt: skip
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), "end_cause")
+    search_fields = ("username", "=unique_session_id", "=framed_ip")
+    ordering = ("-id",)
+
+
+@admin.register(models.SessionCommand)
+class SessionCommandAdmin(ReadOnlyAdmin):
+    """What access servers were told about live sessions, newest first, and what they said."""
+
+    list_display = ("sent_at", "kind", "session", "outcome", "detail")
+    list_filter = ("kind", "outcome")
+    list_select_related = ("session",)
+    search_fields = ("session__username",)
+    ordering = ("-id",)
+
+
+@admin.register(models.ServiceSuspension)
+class ServiceSuspensionAdmin(ReadOnlyAdmin):
+    """For what and from when to when lines were suspended, newest first."""
+
+    list_display = ("started_at", "service", "reason", "treatment", "ended_at")
+    list_filter = ("reason", "treatment", ("ended_at", admin.EmptyFieldListFilter))
+    list_select_related = ("service__offering",)
+    ordering = ("-id",)
