@@ -9,8 +9,8 @@ from ipam import allocation
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
-from provisioning import partner_orders
-from provisioning.models import AaaCredential, Service, ServiceOrder, ServicePeriod
+from provisioning import partner_orders, profiles
+from provisioning.models import Service, ServiceOrder, ServicePeriod
 from provisioning.transitions import SERVICE
 from qualification import ports
 from qualification.models import AccessPort, ServiceQualification
@@ -110,7 +110,6 @@ def _cease_one(service: Service, at: datetime) -> Service:
     for order in _asked_of_partners(service):
         partner_orders.withdraw(service_order_id=order.pk, reason="The service has ended.", at=at)
     if service.line_id is None:
-        AaaCredential.objects.filter(service=service).update(enabled=False)
         allocation.close_holder(service_ref=service.public_id, at=at)
         ports.release_port(service_ref=service.public_id, at=at)
     return service
@@ -123,10 +122,15 @@ def _asked_of_partners(service: Service) -> list[ServiceOrder]:
 
 
 def _move(service: Service, state: str, event: str, *, at: datetime, reason: str = "") -> Service:
-    """Write the state of a locked service, end its open period and begin the next."""
+    """Write the state of a locked service, end its open period and begin the next.
+
+    What the network lets the line do follows at once, and so do its sessions.
+    """
     SERVICE.require(service.state, state)
     service.state = state
     service.save(update_fields=["state"])
+    if service.line_id is None:
+        profiles.refresh(service=service, at=at)
     began = _end_period(service, at)
     if state in {Service.State.ACTIVE, Service.State.SUSPENDED}:
         ServicePeriod.objects.create(

@@ -106,7 +106,6 @@ def go_live(task: OrderTask, at: datetime) -> Outcome:
     What a person skipped was not granted; it ends here, so that nobody pays for it.
     """
     line = _service(task)
-    AaaCredential.objects.filter(service=line).update(enabled=True)
     services.activate(service=line, at=at)
     granted = ended = 0
     entitlements = task.order.tasks.filter(kind=plan.GRANT_ENTITLEMENT).order_by("position")

@@ -5,6 +5,7 @@ from provisioning.models.network import (
     AccessServer,
     AccessSession,
     AccountingRecord,
+    ProfileRevision,
     SessionCommand,
 )
 from provisioning.models.orders import OrderTask, ProductOrder, ProductOrderItem, TaskAttempt
@@ -25,6 +26,7 @@ __all__ = [
     "PartnerSubscriber",
     "ProductOrder",
     "ProductOrderItem",
+    "ProfileRevision",
     "Service",
     "ServiceOrder",
     "ServicePeriod",

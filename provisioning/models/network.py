@@ -29,6 +29,9 @@ class AaaCredential(models.Model):
     # The speed in force; None is the plan's.
     download_kbps = models.PositiveBigIntegerField(null=True, blank=True)
     upload_kbps = models.PositiveBigIntegerField(null=True, blank=True)
+    # A speed that replaces the plan's until it is taken back: a boost, or less for heavy use.
+    instead_download_kbps = models.PositiveBigIntegerField(null=True, blank=True)
+    instead_upload_kbps = models.PositiveBigIntegerField(null=True, blank=True)
     # How many sessions the line may have at once; None is as many as it has addresses.
     sessions_at_once = models.PositiveSmallIntegerField(null=True, blank=True)
     revision = models.PositiveIntegerField(default=1)
@@ -39,11 +42,43 @@ class AaaCredential(models.Model):
                 condition=Q(download_kbps__isnull=True, upload_kbps__isnull=True)
                 | Q(download_kbps__gt=0, upload_kbps__gt=0),
                 name="credential_speed_is_whole",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(instead_download_kbps__isnull=True, instead_upload_kbps__isnull=True)
+                | Q(instead_download_kbps__gt=0, instead_upload_kbps__gt=0),
+                name="credential_instead_is_whole",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.username
+
+
+class ProfileRevision(models.Model):
+    """What a line got on the network from one revision of its profile on; written once.
+
+    A session names the revision that it runs with, so this is what it has.
+    """
+
+    credential = models.ForeignKey(
+        AaaCredential, on_delete=models.PROTECT, related_name="revisions"
+    )
+    revision = models.PositiveIntegerField()
+    enabled = models.BooleanField()
+    treatment = models.CharField(max_length=14, choices=AaaCredential.Treatment, blank=True)
+    download_kbps = models.PositiveBigIntegerField()
+    upload_kbps = models.PositiveBigIntegerField()
+    made_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["credential", "revision"], name="one_profile_a_revision"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.credential_id}, revision {self.revision}"
 
 
 class AccessServer(models.Model):
@@ -113,6 +148,9 @@ class AccessSession(LeasedRow):
             models.Index(
                 fields=["service"], condition=Q(ended_at__isnull=True), name="session_open_of_line"
             ),
+            models.Index(fields=["service", "-started_at"], name="session_of_line"),
+            # A late message is of a session that has ended.
+            models.Index(fields=["unique_session_id", "-started_at"], name="session_by_id"),
             models.Index(
                 fields=["next_attempt_at"],
                 condition=Q(next_attempt_at__isnull=False),

@@ -68,8 +68,8 @@ ROOMS = {
     ),
     "provisioning": Room(
         stage=4,
-        pure=_names("plan radius transitions"),
-        verbs=_names("accounting execution orders partner_orders services steps"),
+        pure=_names("in_force plan radius transitions"),
+        verbs=_names("accounting execution orders partner_orders profiles services steps"),
         reads=_names("admission"),
         web=_names("aaa aaa_urls"),
     ),

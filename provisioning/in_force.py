@@ -1,0 +1,53 @@
+"""What a line gets on the network, from all that bears on it (figure 7).
+
+Pure: no Django, no clock, no I/O.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+WALLED_GARDEN = "walled_garden"
+BLOCK = "block"
+
+
+class Speed(NamedTuple):
+    """The most that a line carries, in kbit/s."""
+
+    download_kbps: int
+    upload_kbps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a session of the line is let do; `treatment` is "", `walled_garden` or `block`."""
+
+    enabled: bool
+    treatment: str
+    speed: Speed
+
+    @property
+    def lets_in(self) -> bool:
+        return self.enabled and self.treatment != BLOCK
+
+    @property
+    def is_walled(self) -> bool:
+        return self.treatment == WALLED_GARDEN
+
+
+def profile(
+    *, state: str, treatments: Collection[str], plan: Speed, instead: Speed | None = None
+) -> Profile:
+    """Return the profile of a line in this state of its service.
+
+    `treatments` are those of the suspensions that are open: the strictest wins, and a line that is
+    suspended without one is blocked. `instead` is a speed that replaces the plan's, be it more or
+    less.
+    """
+    treatment = ""
+    if state == "suspended":
+        walled_only = set(treatments) == {WALLED_GARDEN}
+        treatment = WALLED_GARDEN if walled_only else BLOCK
+    return Profile(
+        enabled=state in {"active", "suspended"}, treatment=treatment, speed=instead or plan
+    )
