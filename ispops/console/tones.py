@@ -13,7 +13,7 @@ _TONES = {
         "rolling_back", "running", "waiting",
     },
     "warn": {
-        "choose", "expired", "given_up", "held", "lost", "previewed", "quarantined", "restricted",
+        "choose", "expired", "given_up", "held", "lost", "partial", "previewed", "quarantined", "restricted",
         "suspended", "timed_out",
     },
     "bad": {

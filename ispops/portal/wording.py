@@ -31,9 +31,11 @@ class Look:
 _LOOKS: Final[dict[str, dict[str, Look]]] = {
     "ProductOrder": {
         "acknowledged": Look("Received", "wait", "busy"),
+        "pending": Look("Waiting for its day", "wait", "busy"),
         "in_progress": Look("In progress", "busy", "busy"),
         "held": Look("Needs attention", "warn", "warn"),
         "completed": Look("Done", "done", "good"),
+        "partial": Look("Done in part", "warn", "warn"),
         "failed": Look("Failed", "bad", "bad"),
         "cancelled": Look("Cancelled", "off", ""),
     },
