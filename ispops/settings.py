@@ -191,6 +191,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "import-lists": {"task": "qualification.tasks.import_due_lists", "schedule": 5.0},
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
+    "tend-registrations": {"task": "provisioning.tasks.tend_registrations", "schedule": 30.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
     "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
@@ -332,6 +333,9 @@ BULK_MOST_ROWS = int(os.environ.get("BULK_MOST_ROWS", "500000"))
 BULK_MOST_OPEN = 3
 # How long a port is kept for whoever begins to register, and for how long staff may keep one.
 PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
+# What was begun is kept for so long, and whoever left it is written to once after this time.
+REGISTRATION_KEPT_FOR = timedelta(days=14)
+REGISTRATION_REMINDED_AFTER = timedelta(hours=2)
 PORT_HELD_BY_STAFF_FOR = timedelta(days=7)
 # Of so many ports of a node visitors may hold one at once; of a smaller node one, too.
 PORTS_TO_ONE_HOLD = 10

@@ -57,6 +57,18 @@ class ProductOrderAdmin(ReadOnlyAdmin):
     inlines = (ItemInline, TaskInline)
 
 
+@admin.register(models.Registration)
+class RegistrationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "public_id", "state", "channel", "user", "clerk", "offering", "changed_at", "expires_at",
+    )  # fmt: skip
+    list_filter = ("state", "channel", "changed_at")
+    list_select_related = ("user", "clerk", "offering")
+    search_fields = ("user__email", "name", "email")
+    ordering = ("-changed_at",)
+    exclude = ("idempotency_key",)
+
+
 class AttemptInline(ReadOnlyInline):
     model = models.TaskAttempt
     fields = ("number", "started_at", "ended_at", "outcome", "detail")

@@ -88,6 +88,13 @@ SERVICE = _table(
     ceased=[],
 )
 
+REGISTRATION = _table(
+    "registration",
+    draft=["placed", "abandoned"],
+    placed=[],
+    abandoned=[],
+)
+
 SERVICE_ORDER = _table(
     "service order",
     acknowledged=["completed", "failed", "timed_out", "cancelled"],

@@ -13,7 +13,7 @@ from ipam import allocation, blocks
 from ipam.models import AddressServer, Block, Pool
 from ispops import events
 from ispops.models import EventDelivery
-from ispops.parties import accounts
+from ispops.parties import accounts, payments, terms
 from ispops.parties.models import Subscriber, User
 from provisioning import execution, orders, partner_orders
 from provisioning.models import ProductOrder, Service, ServiceOrder
@@ -52,15 +52,16 @@ def login(*, at: datetime, email: str = "", name: str = "Ada Lovelace") -> User:
 def subscriber(
     *, at: datetime, name: str = "Ada Lovelace", email: str = "", phone: str = "+1 802 555 0117"
 ) -> Subscriber:
-    """An account in good standing, with one login."""
-    return accounts.register_subscriber(
+    """An account in good standing, with one login, that pays by invoice."""
+    made = accounts.register_subscriber(
         user=login(at=at, email=email, name=name),
         name=name,
         phone=phone,
-        terms_version=accounts.TERMS_VERSION,
-        payment_reference="invoice",
+        terms_version=terms.in_force().version,
         at=at,
     )
+    payments.choose_payment(subscriber=made, kind="invoice", actor=None, at=at)
+    return made
 
 
 def qualified(premises: Premises, *, at: datetime) -> ServiceQualification:

@@ -87,9 +87,9 @@ def _owners(count: int, products: list[ProductOffering]) -> list[Owner]:
     bulk.copy_rows(
         "parties_subscriber",
         ("id", "name", "kind", "email", "phone", "standing", "currency", "billing_anchor_day",
-         "payment_reference", "terms_version", "terms_accepted_at", "created_at"),
+         "terms_version", "terms_accepted_at", "created_at"),
         ((key, "Somebody", "consumer", f"{key.hex}@example.com", "", "good", "USD",
-          n % 28 + 1, "", "1", OPENED, OPENED) for n, (key, _, _) in enumerate(owners)),
+          n % 28 + 1, "1", OPENED, OPENED) for n, (key, _, _) in enumerate(owners)),
     )  # fmt: skip
     bulk.copy_rows(
         "provisioning_service",

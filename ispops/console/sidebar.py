@@ -235,6 +235,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:parties_partner_changelist",
                 "parties.view_partner",
             ),
+            Entry(
+                "Terms of service",
+                "gavel",
+                "admin:parties_termsversion_changelist",
+                "parties.view_termsversion",
+            ),
             Entry("Logins", "badge", "admin:parties_user_changelist", "parties.view_user"),
             Entry(
                 "Audit trail",

@@ -9,7 +9,7 @@ from django.conf import settings
 from ipam import queries as ipam_queries
 from ipam.models import Allocation, ExtraAddress, OverallocationRequest
 from ispops.console import charts, order_page, timeline
-from ispops.parties.models import Subscriber, User, WebhookDelivery
+from ispops.parties.models import PaymentMethod, Subscriber, User, WebhookDelivery
 from ispops.periods import billing_period
 from provisioning import queries as provisioning_queries
 from provisioning.models import PartnerSubscriber, ProductOrder, Service, ServiceOrder
@@ -33,6 +33,12 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
         "subscriber": subscriber,
         "logins": list(subscriber.users.order_by("email")),
         "lines": _lines(lines, services, at),
+        "acceptances": list(
+            subscriber.terms_acceptances.select_related("version", "user").order_by("-accepted_at")
+        ),
+        "payment_methods": list(
+            subscriber.payment_methods.exclude(state=PaymentMethod.State.ENDED).order_by("pk")
+        ),
     }
     names = {subscriber.public_id: ""}
     names |= {service.public_id: service.offering.name for service in services}

@@ -13,7 +13,7 @@ from pathlib import Path
 from allauth.idp.oidc.models import Client
 from django.conf import settings
 
-from ispops.parties import accounts, partners, roles
+from ispops.parties import accounts, partners, roles, terms
 from ispops.parties.models import Partner, User
 
 DEFAULT_PARTNER_PORT = 8099
@@ -178,7 +178,6 @@ def _make_login(planned: DemoLogin, at: datetime) -> None:
             user=user,
             name=planned.name,
             phone="+1 207 555 0143",
-            terms_version=accounts.TERMS_VERSION,
+            terms_version=terms.in_force().version,
             at=at,
-            payment_reference="demo-card-4242",
         )

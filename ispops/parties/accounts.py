@@ -15,15 +15,9 @@ from django.db import IntegrityError, transaction
 
 from ispops import db, events
 from ispops.errors import InvalidInput, Refusal
-from ispops.parties import audit, roles
+from ispops.parties import audit, roles, terms
 from ispops.parties.models import Subscriber, User
-
-TERMS_VERSION = "2026-11"
-
-
-class TermsChanged(Refusal):
-    code = "terms_changed"
-    title = "The terms have changed"
+from ispops.parties.terms import Acceptance
 
 
 class EmailTaken(Refusal):
@@ -44,10 +38,13 @@ def register_subscriber(
     kind: str = Subscriber.Kind.CONSUMER,
     phone: str = "",
     terms_version: str,
+    acceptance: Acceptance | None = None,
     at: datetime,
-    payment_reference: str = "",
 ) -> Subscriber:
     """Open the account of a login. A login that has an account gets that one, unchanged.
+
+    `acceptance` says where and how the terms were accepted; without it, by this login on a page
+    of the portal.
 
     The billing period starts on the day of the month on which the account is opened, in the
     ISP's time zone. Publishes `subscriber.registered`.
@@ -60,29 +57,48 @@ def register_subscriber(
     known = holder.subscribers.order_by("created_at").first()
     if known is not None:
         return known
-    if terms_version != TERMS_VERSION:
-        raise TermsChanged(
-            "Our terms have changed since you opened this page. Please read and accept them again.",
-            field="terms_version",
-        )
+    subscriber = _open_account(
+        name=name,
+        kind=kind,
+        email=holder.email,
+        phone=phone,
+        terms_version=terms_version,
+        acceptance=acceptance or Acceptance(by=holder),
+        at=at,
+    )
+    subscriber.users.add(holder)
+    holder.groups.add(_group(roles.SUBSCRIBER))
+    return subscriber
+
+
+def _open_account(
+    *,
+    name: str,
+    kind: str,
+    email: str,
+    phone: str,
+    terms_version: str,
+    acceptance: Acceptance,
+    at: datetime,
+) -> Subscriber:
+    """Write the row of an account, that its terms were accepted, and what others must know."""
+    terms.require_in_force(terms_version)
     subscriber = Subscriber(
         name=name.strip(),
         kind=kind,
-        email=holder.email,
+        email=email,
         phone=phone.strip(),
         currency=settings.CURRENCY,
         billing_anchor_day=at.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE)).day,
-        payment_reference=payment_reference.strip(),
         terms_version=terms_version,
         terms_accepted_at=at,
         created_at=at,
     )
-    db.check_fields(subscriber, "name", "kind", "phone", "payment_reference")
+    db.check_fields(subscriber, "name", "kind", "email", "phone")
     subscriber.save(force_insert=True)
-    subscriber.users.add(holder)
-    holder.groups.add(_group(roles.SUBSCRIBER))
+    terms.accept(subscriber=subscriber, version=terms_version, acceptance=acceptance, at=at)
     audit.record(
-        actor=holder,
+        actor=acceptance.by,
         action="subscriber.registered",
         subject=subscriber.public_id,
         subscriber=subscriber,

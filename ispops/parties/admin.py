@@ -23,7 +23,15 @@ from unfold.admin import ModelAdmin
 
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin
 from ispops.models import Event, EventDelivery, WorkerHeartbeat
-from ispops.parties import accounts, audit, outbox, partners, roles, webhooks
+from ispops.parties import (
+    accounts,
+    admin_accounts,  # noqa: F401  (more tables of this department)
+    audit,
+    outbox,
+    partners,
+    roles,
+    webhooks,
+)
 from ispops.parties.destinations import DestinationRefused
 from ispops.parties.models import AuditEntry, Partner, Subscriber, User, WebhookDelivery
 

@@ -16,8 +16,15 @@ class PartiesConfig(AppConfig):
             "view_partner",
             "view_webhookdelivery",
             "view_auditentry",
+            "view_termsversion",
+            "view_termsacceptance",
+            "view_paymentmethod",
+            "add_paymentmethod",
         ),
+        # Terms are a contract with every subscriber.
+        roles.CSR_LEAD: ("publish_termsversion",),
         roles.OPERATIONS: (
+            "view_termsversion",
             "view_subscriber",
             "view_user",
             "view_partner",
@@ -29,12 +36,18 @@ class PartiesConfig(AppConfig):
             "ispops.view_eventdelivery",
             "ispops.change_eventdelivery",
         ),
-        roles.FINANCE: ("view_subscriber", "view_partner", "view_auditentry"),
+        roles.FINANCE: (
+            "view_subscriber",
+            "view_partner",
+            "view_auditentry",
+            "view_paymentmethod",
+        ),
         roles.CATALOGUE_MANAGER: ("view_partner",),
     }
 
     def ready(self) -> None:
-        from ispops.parties import schema  # noqa: F401  (registers how the API is described)
+        from ispops.parties import schema, terms  # noqa: F401  (schema registers how the API looks)
 
         checks.register(roles.check_declarations)
         post_migrate.connect(roles.grant, dispatch_uid="ispops.parties.roles")
+        post_migrate.connect(terms.publish_first, sender=self, dispatch_uid="ispops.parties.terms")

@@ -7,8 +7,8 @@ from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models import Func, Q, Value
+from django.db.models.functions import Lower, Right
 
 from ispops.db import EncryptedTextField, PublicIdModel
 from ispops.jobs import LeasedRow
@@ -47,6 +47,12 @@ class User(AbstractUser):
         return self.email
 
 
+# What makes two ways to write a telephone number one: its last ten digits.
+PHONE_DIGITS = Right(
+    Func("phone", Value(r"\D"), Value(""), Value("g"), function="regexp_replace"), 10
+)
+
+
 class Subscriber(PublicIdModel):
     """The account that pays: a household or a business, with users, premises and services."""
 
@@ -68,7 +74,7 @@ class Subscriber(PublicIdModel):
     standing = models.CharField(max_length=12, choices=Standing, default=Standing.GOOD)
     currency = models.CharField(max_length=3)
     billing_anchor_day = models.PositiveSmallIntegerField(default=1)
-    payment_reference = models.CharField(max_length=100, blank=True, default="")
+    # The version accepted last; `TermsAcceptance` keeps who accepted each, when and how.
     terms_version = models.CharField(max_length=20)
     terms_accepted_at = models.DateTimeField()
     # What may be bought from third parties in one billing period; None is no limit.
@@ -83,9 +89,122 @@ class Subscriber(PublicIdModel):
                 condition=Q(billing_anchor_day__range=(1, 31)), name="subscriber_anchor_is_a_day"
             )
         ]
+        # To find an account that its owner has forgotten: see `ispops.parties.people`.
+        indexes = [
+            models.Index(PHONE_DIGITS, name="subscriber_by_phone"),
+            models.Index(Lower("email"), name="subscriber_by_email"),
+            models.Index(Lower("name"), name="subscriber_by_name"),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class TermsVersion(models.Model):
+    """The terms of service as they were published once; a change of them is a new version.
+
+    The newest row is in force. No row is ever changed, because people have accepted it.
+    """
+
+    version = models.CharField(max_length=20, unique=True)
+    # Markdown, without HTML.
+    text = models.TextField()
+    published_at = models.DateTimeField()
+    published_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        permissions = [("publish_termsversion", "Can publish new terms of service")]
+
+    def __str__(self) -> str:
+        return self.version
+
+
+class TermsAcceptance(models.Model):
+    """That a subscriber agreed to a version of the terms: who said so, when, where and how."""
+
+    class Channel(models.TextChoices):
+        PORTAL = "portal", "Portal"
+        CLIENT = "client", "Client software"
+        CSR = "csr", "CSR"
+
+    class How(models.TextChoices):
+        SCREEN = "screen", "On a screen"
+        VOICE = "voice", "By voice"
+        PAPER = "paper", "On paper"
+
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, related_name="terms_acceptances"
+    )
+    version = models.ForeignKey(TermsVersion, on_delete=models.PROTECT, related_name="+")
+    accepted_at = models.DateTimeField()
+    channel = models.CharField(max_length=8, choices=Channel)
+    how = models.CharField(max_length=8, choices=How, default=How.SCREEN)
+    # Whose login accepted them, or which member of staff heard or read it.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    ip = models.GenericIPAddressField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["subscriber", "version"], name="terms_accepted_once"),
+            models.CheckConstraint(
+                condition=Q(channel="csr") | Q(how="screen"), name="only_a_csr_takes_terms_down"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} by {self.subscriber}"
+
+
+class PaymentMethod(PublicIdModel):
+    """How a subscriber pays, by a name that the payment gateway knows; never a card's number."""
+
+    PREFIX = "pay"
+
+    class Kind(models.TextChoices):
+        INVOICE = "invoice", "Invoice"
+        BANK_TRANSFER = "bank_transfer", "Bank transfer"
+        CARD = "card", "Card"
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Not confirmed yet"
+        ACTIVE = "active", "In use"
+        ENDED = "ended", "No longer used"
+
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, related_name="payment_methods"
+    )
+    kind = models.CharField(max_length=13, choices=Kind)
+    # A name from `ispops.parties.gateways.registry`.
+    gateway = models.CharField(max_length=20)
+    # What the gateway calls it: a mandate's number, a Stripe payment method.
+    reference = models.CharField(max_length=100, blank=True, default="")
+    # For people: "Visa ending 4242".
+    label = models.CharField(max_length=100)
+    state = models.CharField(max_length=7, choices=State)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscriber"], condition=Q(state="active"), name="one_way_to_pay"
+            ),
+            models.UniqueConstraint(
+                fields=["gateway", "reference"],
+                condition=~Q(reference=""),
+                name="payment_reference_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="ended", ended_at__isnull=False)
+                | ~Q(state="ended") & Q(ended_at__isnull=True),
+                name="ended_payment_method_says_when",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
 
 
 class Partner(models.Model):

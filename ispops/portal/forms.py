@@ -9,7 +9,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from ispops.errors import Refusal
+from ispops.parties.gateways import registry
+from ispops.parties.models import PaymentMethod
 from ispops.periods import moment_on
+from provisioning.models import Registration
 from qualification import waitlist
 
 
@@ -143,7 +146,7 @@ class WaitlistForm(PortalForm):
 
 
 class ContactForm(PortalForm):
-    """Who pays, and that the terms are accepted."""
+    """Who pays, and how to reach them."""
 
     name = forms.CharField(
         label="Full name",
@@ -159,10 +162,49 @@ class ContactForm(PortalForm):
         help_text="For the installer. We do not call to sell you things.",
         widget=forms.TextInput(attrs={"autocomplete": "tel", "inputmode": "tel", "type": "tel"}),
     )
-    terms = forms.BooleanField(
-        label="I accept the terms of service",
-        error_messages={"required": "Accept the terms of service to go on."},
+
+
+class PremisesForm(PortalForm):
+    """What is true where there is a line already, or one on its way."""
+
+    premises_answer = forms.ChoiceField(
+        label="What is it?",
+        choices=Registration.Premises.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose what is true, or use the line that is there."},
     )
+
+    def __init__(self, *args: Any, is_own: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if is_own:
+            self.fields["premises_answer"].choices = [  # type: ignore[attr-defined]
+                (Registration.Premises.SECOND_LINE, Registration.Premises.SECOND_LINE.label)
+            ]
+
+
+class PersonForm(PortalForm):
+    """That somebody with the same details is another person."""
+
+    is_another_person = forms.BooleanField(
+        label="I want an account of my own",
+        error_messages={"required": "Tick this if you have no account with us, or sign in."},
+    )
+
+
+class PaymentForm(PortalForm):
+    """How the bills are paid."""
+
+    payment_kind = forms.ChoiceField(
+        label="How will you pay?",
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose how you will pay.", "invalid_choice": "Choose one."},
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["payment_kind"].choices = [  # type: ignore[attr-defined]
+            (kind, PaymentMethod.Kind(kind).label) for kind in registry.kinds()
+        ]
 
 
 class ExtrasForm(PortalForm):
@@ -177,6 +219,22 @@ class ExtrasForm(PortalForm):
     def __init__(self, *args: Any, codes: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["extras"].choices = [(code, code) for code in codes]  # type: ignore[attr-defined]
+
+
+class ReviewForm(PortalForm):
+    """The order as it is shown, and the terms it is placed under when they are new to somebody."""
+
+    idempotency_key = forms.CharField(max_length=200, widget=forms.HiddenInput)
+    terms_version = forms.CharField(max_length=20, widget=forms.HiddenInput)
+    terms = forms.BooleanField(
+        label="I accept the terms of service",
+        error_messages={"required": "Accept the terms of service to order."},
+    )
+
+    def __init__(self, *args: Any, must_accept: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not must_accept:
+            del self.fields["terms"]
 
 
 class KeyForm(PortalForm):

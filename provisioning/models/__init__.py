@@ -9,6 +9,7 @@ from provisioning.models.network import (
     SessionCommand,
 )
 from provisioning.models.orders import OrderTask, ProductOrder, ProductOrderItem, TaskAttempt
+from provisioning.models.registrations import Registration
 from provisioning.models.services import (
     PartnerSubscriber,
     Service,
@@ -27,6 +28,7 @@ __all__ = [
     "ProductOrder",
     "ProductOrderItem",
     "ProfileRevision",
+    "Registration",
     "Service",
     "ServiceOrder",
     "ServicePeriod",

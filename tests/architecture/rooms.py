@@ -38,8 +38,9 @@ ROOMS = {
     "ispops.parties": Room(
         stage=1,
         pure=_names("scopes"),
-        verbs=_names("accounts audit outbox partners roles webhooks"),
-        web=_names("adapter destinations docs limits problems rest schema"),
+        verbs=_names("accounts audit outbox partners payments roles terms webhooks"),
+        reads=_names("people"),
+        web=_names("adapter admin_accounts destinations docs limits problems rest schema"),
     ),
     "ispops.catalog": Room(
         stage=2,
@@ -69,8 +70,11 @@ ROOMS = {
     "provisioning": Room(
         stage=4,
         pure=_names("in_force plan radius transitions"),
-        verbs=_names("accounting execution orders partner_orders profiles services steps"),
-        reads=_names("admission"),
+        verbs=_names(
+            "accounting execution orders partner_orders profiles registrations reminders services "
+            "steps"
+        ),
+        reads=_names("admission duplicates"),
         web=_names("aaa aaa_urls"),
     ),
     "rating": Room(
@@ -92,7 +96,7 @@ SHARED_PURE = {
 ADAPTERS = {
     f"qualification.providers.{name}"
     for name in ("base", "files", "registry", "tmf645", "transport")
-}
+} | {f"ispops.parties.gateways.{name}" for name in ("base", "offline", "registry")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
 SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}

@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from pytest_django import Settings
 
 from ispops.models import Event
-from ispops.parties import accounts, partners, webhooks
+from ispops.parties import accounts, partners, terms, webhooks
 from ispops.parties.models import AuditEntry, Partner, Subscriber, User, WebhookDelivery
 from tests.receiver import Receiver, listening
 
@@ -119,7 +119,7 @@ def test_one_login_in_two_tabs_opens_one_account() -> None:
     ada = new_login()
     opened = at_once(
         lambda: accounts.register_subscriber(
-            user=ada, name="Ada", terms_version=accounts.TERMS_VERSION, at=NOW
+            user=ada, name="Ada", terms_version=terms.FIRST_VERSION, at=NOW
         )
     )
     assert {account.pk for account in opened} == {Subscriber.objects.get().pk}
@@ -143,7 +143,7 @@ def test_without_the_lock_two_tabs_open_two_accounts(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(accounts.db, "lock", unlocked)
     at_once(
         lambda: accounts.register_subscriber(
-            user=ada, name="Ada", terms_version=accounts.TERMS_VERSION, at=NOW
+            user=ada, name="Ada", terms_version=terms.FIRST_VERSION, at=NOW
         )
     )
     assert Subscriber.objects.count() > 1

@@ -9,7 +9,7 @@ from allauth.idp.oidc.models import Token
 from django.test import Client
 
 from ispops import hostile
-from ispops.parties import accounts, partners
+from ispops.parties import accounts, partners, terms
 
 AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ def test_a_nul_in_the_address_of_a_page(web: Client) -> None:
     user = accounts.create_login(
         email="ada@example.com", password="lovelace-1843", name="Ada", email_is_verified=True, at=AT
     )
-    accounts.register_subscriber(user=user, name="Ada", terms_version=accounts.TERMS_VERSION, at=AT)
+    accounts.register_subscriber(user=user, name="Ada", terms_version=terms.FIRST_VERSION, at=AT)
     web.force_login(user)
     for page in ("/account/devices/svc_\x00/%00/free/", "/orders/%00/", "/check/%00/"):
         assert web.get(page).status_code in {400, 404}, page

@@ -107,9 +107,11 @@ def _registers(page: Page, email: str) -> None:
 
 def _orders_and_watches(page: Page) -> None:
     page.get_by_label("Full name").fill("Grace Navarro")
-    page.get_by_label("I accept the terms of service").check()
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_label("Bank transfer").check()
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Check your answers")
+    page.get_by_label("I accept the terms of service").check()
     page.get_by_role("button", name="Place order").click()
     expect(page.get_by_role("heading", name="What happens")).to_be_visible()
     picture(page, "order")

@@ -17,7 +17,7 @@ from unfold.admin import ModelAdmin
 
 from ispops import events
 from ispops.models import Event, EventDelivery
-from ispops.parties import accounts, roles, webhooks
+from ispops.parties import accounts, roles, terms, webhooks
 from ispops.parties.models import AuditEntry, Partner, Subscriber, User, WebhookDelivery
 
 NOW = datetime(2025, 3, 3, 12, 0, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_every_list_is_styled_like_the_others() -> None:
 def test_lists_and_pages_open(
     boss: Client, ada: User, delivery: WebhookDelivery, name: str
 ) -> None:
-    accounts.register_subscriber(user=ada, name="Ada", terms_version=accounts.TERMS_VERSION, at=NOW)
+    accounts.register_subscriber(user=ada, name="Ada", terms_version=terms.FIRST_VERSION, at=NOW)
     answer = boss.get(reverse(f"admin:parties_{name}_changelist"), {"q": "a"})
     assert answer.status_code == 200
     model = {a._meta.model_name: a for a in admin.site._registry}[name]
@@ -302,7 +302,7 @@ def test_a_new_api_client_shows_its_secret_once_and_is_noted(
 
 def test_subscribers_are_found_by_name_mail_and_id(boss: Client, ada: User) -> None:
     account = accounts.register_subscriber(
-        user=ada, name="Ada Lovelace", terms_version=accounts.TERMS_VERSION, at=NOW
+        user=ada, name="Ada Lovelace", terms_version=terms.FIRST_VERSION, at=NOW
     )
     for term in ("lovelace", "ada@example.com", account.public_id):
         page = boss.get(reverse("admin:parties_subscriber_changelist"), {"q": term})

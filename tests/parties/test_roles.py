@@ -34,7 +34,10 @@ def test_roles_hold_what_departments_declare() -> None:
 def test_a_lead_may_do_what_others_may_and_more() -> None:
     more = held(roles.CSR_LEAD) - held(roles.CSR)
     assert held(roles.CSR) < held(roles.CSR_LEAD)
-    assert more == {"qualification.override_servicequalification"}
+    assert more == {
+        "qualification.override_servicequalification",
+        "parties.publish_termsversion",
+    }
 
 
 def test_no_role_may_make_logins_or_see_tokens() -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from ispops.parties.models import Subscriber
-from provisioning import execution
+from provisioning import execution, registrations
 from provisioning.accounting import record_accounting
 from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
 from provisioning.transitions import ORDER, SERVICE, SERVICE_ORDER, TASK
@@ -43,6 +43,39 @@ def accepted(statement: str, *parameters: Any) -> int:
 @pytest.fixture
 def line(isp: SmallIsp, ada: Subscriber, at: datetime) -> Service:
     return factories.live_line(isp, ada, "films-streaming", at=at)
+
+
+class TestRegistrations:
+    @pytest.fixture
+    def row(self, isp: SmallIsp, ada: Subscriber, at: datetime) -> str:
+        answer = factories.qualified(isp.oak_1, at=at)
+        offer = answer.offers.get(offering=isp.fast)
+        user = ada.users.get()
+        return str(registrations.begin(offer=offer, channel="portal", user=user, at=at).pk)
+
+    def test_one_is_open_for_a_login(self, refused: Attack, row: str) -> None:
+        refused(
+            "one_open_registration_a_login",
+            "INSERT INTO provisioning_registration (id, state, channel, user_id, "
+            "qualification_id, offering_id, name, email, phone, payment_kind, premises_answer, "
+            "is_another_person, terms_how, idempotency_key, created_at, changed_at, expires_at) "
+            "SELECT gen_random_uuid(), state, channel, user_id, qualification_id, offering_id, "
+            "name, email, phone, payment_kind, premises_answer, is_another_person, terms_how, "
+            "'k', created_at, changed_at, expires_at FROM provisioning_registration WHERE id = %s",
+            row,
+        )
+
+    def test_what_is_given_up_stays_so_and_names_nobody(self, refused: Attack, row: str) -> None:
+        table = "UPDATE provisioning_registration SET state = %s"
+        refused("placed_registration_has_its_order", f"{table} WHERE id = %s", "placed", row)
+        refused(
+            "abandoned_registration_names_nobody",
+            f"{table}, name = 'Ada' WHERE id = %s",
+            "abandoned",
+            row,
+        )
+        assert accepted(f"{table} WHERE id = %s", "abandoned", row) == 1
+        refused("may not go from abandoned", f"{table} WHERE id = %s", "draft", row)
 
 
 class TestPeriods:

@@ -6,11 +6,12 @@ import pytest
 from django.db import connection
 
 from ispops.errors import IllegalTransition
-from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
+from provisioning.models import OrderTask, ProductOrder, Registration, Service, ServiceOrder
 from provisioning.transitions import (
     CLOSED_ORDER,
     FINISHED_TASK,
     ORDER,
+    REGISTRATION,
     SERVICE,
     SERVICE_ORDER,
     TASK,
@@ -22,6 +23,7 @@ TABLES = [
     (TASK, OrderTask),
     (SERVICE, Service),
     (SERVICE_ORDER, ServiceOrder),
+    (REGISTRATION, Registration),
 ]
 by_noun = pytest.mark.parametrize(
     ("table", "model"), TABLES, ids=[table.noun for table, _ in TABLES]

@@ -136,6 +136,7 @@ _SECTIONS = {
     "bill": "bill",
     "issued_bill": "bill",
     "charge": "bill",
+    "payment": "bill",
     "shop": "shop",
     "buy": "shop",
     "purchases": "shop",
@@ -146,7 +147,8 @@ _STEPS = {
     "plan": "Plan",
     "extras": "Extras",
     "login": "Your login",
-    "contact": "Contact and terms",
+    "contact": "Contact",
+    "payment": "Payment",
     "review": "Check and order",
 }
 
@@ -155,7 +157,7 @@ _STEPS = {
 def journey(context: dict[str, Any], now: str) -> dict[str, Any]:
     """Show how far an order has come; nothing for somebody who is not ordering."""
     request = context.get("request")
-    if request is None or journeys.current(request) is None:
+    if request is None or journeys.open_one(request) is None:
         return {"steps": []}
     names = list(_STEPS)
     place = names.index(now)

@@ -1,9 +1,7 @@
 """Figure 1: a visitor asks what an address can have, and leaves an e-mail where it is nothing."""
 
-from contextlib import suppress
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -24,7 +22,7 @@ from ispops.portal.waiting import waiting_for
 from provisioning.queries import lines_of
 from qualification import ports, qualify, waitlist
 from qualification.gazetteer import LEAST_TYPED, suggest
-from qualification.models import QualifiedOffer, ServiceQualification
+from qualification.models import ServiceQualification
 from qualification.queries import asker_of, offers_of
 
 
@@ -39,7 +37,8 @@ def home(request: HttpRequest) -> HttpResponse:
             return redirect("portal:answer", _qualify(request, form.place).public_id)
         except Refusal as refused:
             form.refuse(refused)
-    return render(request, "portal/home.html", {"form": form}, status=422 if form.errors else 200)
+    context = {"form": form, "begun": journey.open_one(request)}
+    return render(request, "portal/home.html", context, status=422 if form.errors else 200)
 
 
 def _qualify(request: HttpRequest, place: dict[str, Any]) -> ServiceQualification:
@@ -148,31 +147,12 @@ def choose(request: HttpRequest, qualification_id: str) -> HttpResponse:
     plan = arrange(offers_of(qualification)).orderable(code)
     if plan is None:
         raise Http404
-    _give_up_port(request, but_for=qualification.public_id)
-    _keep_port(qualification, plan)
-    journey.begin(request, qualification=qualification.public_id, offering=code)
+    journey.begin(request, plan)
     return redirect("portal:register")
 
 
-def _keep_port(qualification: ServiceQualification, plan: QualifiedOffer) -> None:
-    """Hold a port while somebody registers; without one the order takes what is free then."""
-    now = timezone.now()
-    if plan.provider is None or plan.technology is None:
-        return
-    with suppress(Refusal):
-        ports.hold_port(
-            qualification=qualification,
-            provider=plan.provider,
-            technology=plan.technology,
-            until=now + settings.PORT_HELD_FOR_REGISTRATION,
-            at=now,
-        )
-
-
-def _give_up_port(request: HttpRequest, *, but_for: str = "") -> None:
-    """Let others have the port of a plan that this visitor has turned away from."""
-    choice = journey.current(request)
-    if choice and not choice.order and choice.qualification != but_for:
-        ports.release_hold(
-            qualification=queries.qualification(choice.qualification), at=timezone.now()
-        )
+def _give_up_port(request: HttpRequest) -> None:
+    """Let others have the port of a plan while this visitor looks at something else."""
+    begun = journey.open_one(request)
+    if begun:
+        ports.release_hold(qualification=begun.qualification, at=timezone.now())

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from ispops.parties.models import Subscriber
-from ispops.portal import consumption, queries
+from ispops.portal import consumption, journey, queries
 from ispops.portal.access import for_subscriber, subscriber_of
 from ispops.portal.views.devices import open_questions
 from provisioning.models import Service
@@ -30,6 +30,7 @@ def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         "usage": consumption.usage_of(first, subscriber, now) if first else None,
         "bill": running_bill(subscriber=subscriber, at=now),
         "orders": queries.orders_of(subscriber)[:5],
+        "begun": journey.open_one(request),
     }
     return render(request, "portal/overview.html", context)
 
@@ -42,4 +43,4 @@ def no_account(request: HttpRequest) -> HttpResponse:
         return redirect("portal:overview")
     if request.user.is_staff:
         return redirect(reverse("admin:index"))
-    return render(request, "portal/no_account.html")
+    return render(request, "portal/no_account.html", {"begun": journey.open_one(request)})

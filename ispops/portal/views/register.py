@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -14,186 +15,236 @@ from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from markdown_it import MarkdownIt
 
 from ispops.errors import Refusal
-from ispops.parties.accounts import TERMS_VERSION, register_subscriber
-from ispops.parties.models import Subscriber
+from ispops.parties import terms as terms_of_service
+from ispops.parties.terms import Acceptance
 from ispops.portal import journey, queries
-from ispops.portal.access import subscriber_of
-from ispops.portal.forms import ContactForm, ExtrasForm, KeyForm
-from ispops.portal.journey import Choice
-from ispops.portal.offers import arrange
-from provisioning import orders
-from provisioning.models import ProductOrder
-from qualification.models import QualifiedOffer
-from qualification.queries import offers_of
+from ispops.portal.forms import (
+    ContactForm,
+    ExtrasForm,
+    PaymentForm,
+    PersonForm,
+    PremisesForm,
+    ReviewForm,
+)
+from ispops.portal.registering import Progress, must_accept, progress_of
+from provisioning import registrations
+from provisioning.models import Registration
 
-Step = Callable[[HttpRequest, Choice], HttpResponse]
+Page = Callable[[HttpRequest, Registration], HttpResponse]
+ASK = ["GET", "HEAD", "POST"]
 
 
-def _with_choice(view: Step) -> Callable[[HttpRequest], HttpResponse]:
-    """Let a step run when a plan was chosen; one that became an order leads to the order."""
+def with_registration(view: Page) -> Callable[[HttpRequest], HttpResponse]:
+    """Let a page run when a plan was chosen; one that became an order leads to the order."""
 
     @wraps(view)
     def wrapped(request: HttpRequest) -> HttpResponse:
-        choice = journey.current(request)
-        if choice is None:
+        found = journey.current(request)
+        found = journey.claim(request, found) if found else None
+        if found is None:
             messages.info(request, "Start with your address, then choose a plan.")
             return redirect("portal:home")
-        if choice.order:
-            return redirect("portal:order", choice.order)
-        return view(request, choice)
+        if found.order:
+            return redirect("portal:order", found.order.public_id)
+        try:
+            return view(request, found)
+        except registrations.RegistrationEnded as ended:
+            messages.info(request, ended.detail)
+            return redirect("portal:home")
 
     return wrapped
 
 
+def _keep(request: HttpRequest, found: Registration, **answers: Any) -> HttpResponse:
+    """Write down what was answered, and go on to what is asked next."""
+    changed = registrations.answer(registration_id=found.pk, at=timezone.now(), **answers)
+    journey.remember(request, changed)
+    return redirect("portal:register")
+
+
 @require_safe
-@_with_choice
-def register(request: HttpRequest, choice: Choice) -> HttpResponse:
+@with_registration
+def register(request: HttpRequest, found: Registration) -> HttpResponse:
     """Lead to the first step that has not been done."""
-    if not choice.extras_asked and _extras_on_offer(choice):
-        return redirect("portal:extras")
-    if not request.user.is_authenticated:
+    progress = progress_of(found, request.user)
+    page = progress.first_open
+    if page == "answer":
+        return redirect("portal:answer", found.qualification.public_id)
+    if page == "register":
         here = urlencode({"next": resolve_url("portal:register")})
         return redirect(f"{resolve_url('account_signup')}?{here}")
-    if not choice.name and subscriber_of(request.user) is None:
-        return redirect("portal:contact")
-    return redirect("portal:review")
+    return redirect(f"portal:{page}")
 
 
-def _extras_on_offer(choice: Choice) -> list[QualifiedOffer]:
-    answer = arrange(offers_of(queries.qualification(choice.qualification)))
-    plan = answer.orderable(choice.offering)
-    return answer.extras_for(plan) if plan else []
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@_with_choice
-def extras(request: HttpRequest, choice: Choice) -> HttpResponse:
+@require_http_methods(ASK)
+@with_registration
+def extras(request: HttpRequest, found: Registration) -> HttpResponse:
     """Ask which partner products should come with the line; none is an answer too."""
-    offered = _extras_on_offer(choice)
+    offered = progress_of(found, request.user).extras_on_offer
     form = ExtrasForm(
         request.POST if request.method == "POST" else None,
         codes=[offer.offering.code for offer in offered],
-        initial={"extras": choice.extras},
+        initial={"extras": found.extras or []},
     )
     if form.is_valid():
-        journey.change(request, choice, extras=form.cleaned_data["extras"], extras_asked=True)
-        return redirect("portal:register")
+        return _keep(request, found, extras=form.cleaned_data["extras"])
     context = {"form": form, "offered": offered, "ticked": form["extras"].value() or []}
     return render(request, "portal/extras.html", context, status=422 if form.errors else 200)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+@require_http_methods(ASK)
 @login_required
-@_with_choice
-def contact(request: HttpRequest, choice: Choice) -> HttpResponse:
-    """Ask who pays, and for the terms."""
-    if subscriber_of(request.user) is not None:
-        return redirect("portal:review")
-    form = ContactForm(
-        request.POST or None,
-        initial={"name": choice.name, "phone": choice.phone, "terms": choice.name != ""},
+@with_registration
+def contact(request: HttpRequest, found: Registration) -> HttpResponse:
+    """Ask who pays, and how to reach them."""
+    if registrations.account_of(found) is not None:
+        return redirect("portal:register")
+    form = ContactForm(request.POST or None, initial={"name": found.name, "phone": found.phone})
+    if form.is_valid():
+        # Other details may be those of another person, so that has to be asked again.
+        return _keep(request, found, **form.cleaned_data, is_another_person=False)
+    return render(
+        request, "portal/contact.html", {"form": form}, status=422 if form.errors else 200
+    )
+
+
+@require_http_methods(ASK)
+@login_required
+@with_registration
+def person(request: HttpRequest, found: Registration) -> HttpResponse:
+    """Ask somebody with the details of an account whether they have one."""
+    if not progress_of(found, request.user).is_known:
+        return redirect("portal:register")
+    form = PersonForm(
+        request.POST if request.method == "POST" else None,
+        initial={"is_another_person": found.is_another_person},
     )
     if form.is_valid():
-        journey.change(
-            request,
-            choice,
-            name=form.cleaned_data["name"],
-            phone=form.cleaned_data["phone"],
-            terms_version=TERMS_VERSION,
-        )
+        return _keep(request, found, is_another_person=True)
+    return render(request, "portal/person.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@require_http_methods(ASK)
+@login_required
+@with_registration
+def premises(request: HttpRequest, found: Registration) -> HttpResponse:
+    """Ask what is meant where there is a line already, or one on its way."""
+    there = progress_of(found, request.user).there
+    if not there:
         return redirect("portal:register")
-    context = {"form": form, "terms_version": TERMS_VERSION}
-    return render(request, "portal/contact.html", context, status=422 if form.errors else 200)
+    form = PremisesForm(
+        request.POST if request.method == "POST" else None,
+        is_own=there.is_own,
+        initial={"premises_answer": found.premises_answer},
+    )
+    if form.is_valid():
+        return _keep(request, found, premises_answer=form.cleaned_data["premises_answer"])
+    context = {"form": form, "there": there, "address": found.qualification.address}
+    return render(request, "portal/premises.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(ASK)
+@login_required
+@with_registration
+def payment(request: HttpRequest, found: Registration) -> HttpResponse:
+    """Ask how the bills will be paid."""
+    form = PaymentForm(
+        request.POST if request.method == "POST" else None,
+        initial={"payment_kind": found.payment_kind},
+    )
+    if form.is_valid():
+        return _keep(request, found, payment_kind=form.cleaned_data["payment_kind"])
+    context = {"form": form, "registering": True}
+    return render(request, "portal/payment.html", context, status=422 if form.errors else 200)
 
 
 @require_safe
 @login_required
-@_with_choice
-def review(request: HttpRequest, choice: Choice) -> HttpResponse:
+@with_registration
+def review(request: HttpRequest, found: Registration) -> HttpResponse:
     """Show all answers before they bind anybody."""
-    subscriber = subscriber_of(request.user)
-    if subscriber is None and not choice.name:
-        return redirect("portal:contact")
-    return _review(request, choice, subscriber)
+    progress = progress_of(found, request.user)
+    if not progress.is_complete:
+        return redirect("portal:register")
+    return _review(request, progress)
 
 
 def _review(
     request: HttpRequest,
-    choice: Choice,
-    subscriber: Subscriber | None,
+    progress: Progress,
     *,
+    form: ReviewForm | None = None,
     refused: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    qualification = queries.qualification(choice.qualification)
-    answer = arrange(offers_of(qualification))
-    plan = answer.orderable(choice.offering)
+    found, plan = progress.registration, progress.plan
     if plan is None:
-        return redirect("portal:answer", choice.qualification)
-    picked = [o for o in answer.extras_for(plan) if o.offering.code in choice.extras]
+        return redirect("portal:answer", found.qualification.public_id)
+    newest, priced = must_accept(progress.subscriber), [plan, *progress.picked]
+    shown = {
+        "idempotency_key": found.idempotency_key,
+        "terms_version": newest.version if newest else "",
+    }
     context: dict[str, Any] = {
-        "choice": choice,
-        "subscriber": subscriber,
-        "qualification": qualification,
+        "registration": found,
+        "progress": progress,
+        "subscriber": progress.subscriber,
+        "qualification": found.qualification,
         "plan": plan,
-        "port_kept_until": queries.port_kept_until(qualification, timezone.now()),
-        "picked": picked,
-        "priced": [plan, *picked],
-        "once": sum(o.one_off_amount + o.construction_fee for o in [plan, *picked]),
-        "monthly": sum(offer.recurring_amount for offer in [plan, *picked]),
+        "port_kept_until": queries.port_kept_until(found.qualification, timezone.now()),
+        "priced": priced,
+        "once": sum(o.one_off_amount + o.construction_fee for o in priced),
+        "monthly": sum(offer.recurring_amount for offer in priced),
         "refused": refused,
-        "form": KeyForm(initial={"idempotency_key": choice.idempotency_key}),
+        "terms_version": shown["terms_version"],
+        "form": form or ReviewForm(initial=shown, must_accept=newest is not None),
     }
     return render(request, "portal/review.html", context, status=status)
 
 
 @require_POST
 @login_required
-def place(request: HttpRequest) -> HttpResponse:
+@with_registration
+def place(request: HttpRequest, found: Registration) -> HttpResponse:
     """Place the order. However often this is sent, there is one order, and it is shown."""
-    choice = journey.current(request)
-    if choice is None:
-        return redirect("portal:register")
-    subscriber = subscriber_of(request.user)
-    if request.POST.get("idempotency_key") != choice.idempotency_key:
+    progress = progress_of(found, request.user)
+    if request.POST.get("idempotency_key") != found.idempotency_key:
         changed = "Your order was changed in another window. Please check it again."
-        return _review(request, choice, subscriber, refused=changed, status=409)
-    if choice.order:
-        return redirect("portal:order", choice.order)
+        return _review(request, progress, refused=changed, status=409)
+    newest = must_accept(progress.subscriber)
+    form = ReviewForm(request.POST, must_accept=newest is not None)
+    if newest and not form.is_valid():
+        return _review(request, progress, form=form, status=422)
+    version = request.POST.get("terms_version", "") if newest else terms_of_service.in_force()
     try:
-        order = _place(request, choice, subscriber or _register(request, choice))
+        order = registrations.place(
+            registration_id=found.pk,
+            placed_by=request.user,  # type: ignore[arg-type]
+            key=found.idempotency_key,
+            terms_version=str(version),
+            acceptance=acceptance(request),
+            at=timezone.now(),
+        )
+    except (registrations.PersonKnown, registrations.PremisesServed):
+        return redirect("portal:register")
     except Refusal as refusal:
-        return _review(request, choice, subscriber, refused=refusal.detail, status=409)
-    journey.ordered(request, choice, order=order.public_id)
+        return _review(request, progress, refused=refusal.detail, status=409)
     return redirect("portal:order", order.public_id)
 
 
-def _register(request: HttpRequest, choice: Choice) -> Subscriber:
-    return register_subscriber(
-        user=request.user,  # type: ignore[arg-type]
-        name=choice.name,
-        kind=queries.qualification(choice.qualification).subscriber_kind,
-        phone=choice.phone,
-        terms_version=choice.terms_version,
-        at=timezone.now(),
-    )
-
-
-def _place(request: HttpRequest, choice: Choice, subscriber: Subscriber) -> ProductOrder:
-    return orders.place_order(
-        subscriber=subscriber,
-        qualification=queries.qualification(choice.qualification),
-        offering_codes=[choice.offering, *choice.extras],
-        channel=ProductOrder.Channel.PORTAL,
-        placed_by=request.user,  # type: ignore[arg-type]
-        idempotency_key=choice.idempotency_key,
-        at=timezone.now(),
-    )
+def acceptance(request: HttpRequest) -> Acceptance:
+    """Say who accepts terms on a page of ours, and from where."""
+    ip = get_adapter().get_client_ip(request)
+    return Acceptance(by=request.user, ip=ip)  # type: ignore[arg-type]
 
 
 @require_safe
 def terms(request: HttpRequest) -> HttpResponse:
-    """The terms that are accepted with a registration."""
-    return render(request, "portal/terms.html", {"terms_version": TERMS_VERSION})
+    """The terms that are accepted with an order."""
+    newest = terms_of_service.in_force()
+    # Without HTML and without links that run something: whoever writes terms writes words.
+    text = MarkdownIt("commonmark", {"html": False}).render(newest.text)
+    return render(request, "portal/terms.html", {"terms": newest, "text": text})
