@@ -13,8 +13,8 @@ _TONES = {
         "rolling_back", "running", "waiting",
     },
     "warn": {
-        "choose", "expired", "given_up", "held", "lost", "partial", "previewed", "quarantined", "restricted",
-        "suspended", "timed_out",
+        "choose", "expired", "given_up", "held", "lost", "partial", "previewed", "quarantined",
+        "restricted", "suspended", "timed_out",
     },
     "bad": {
         "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked",
