@@ -53,4 +53,9 @@ class TransientFault(Exception):
 
 
 class PermanentFault(Exception):
-    """An outside system refused; a person has to look before it is tried again."""
+    """An outside system refused; a person has to look before it is tried again.
+
+    `cause` is what the queue of such things calls it.
+    """
+
+    cause = "not_possible"

@@ -192,6 +192,9 @@ CELERY_BEAT_SCHEDULE = {
     "import-lists": {"task": "qualification.tasks.import_due_lists", "schedule": 5.0},
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
     "tend-registrations": {"task": "provisioning.tasks.tend_registrations", "schedule": 30.0},
+    "follow-sessions": {"task": "provisioning.tasks.follow_sessions", "schedule": 2.0},
+    "steer-sessions": {"task": "provisioning.tasks.steer_sessions", "schedule": 2.0},
+    "close-stale-sessions": {"task": "provisioning.tasks.close_stale_sessions", "schedule": 30.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
     "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
@@ -353,6 +356,18 @@ WALLED_GARDEN_LEASE = timedelta(minutes=5)
 PROVIDER_CALLS_AT_ONCE = int(os.environ.get("PROVIDER_CALLS_AT_ONCE", "2"))
 # Folders for providers that are asked by files are made here.
 PROVIDER_FILES_DIR = Path(os.environ.get("PROVIDER_FILES_DIR") or DATA_DIR / "providers")
+# Changes and disconnects of live sessions: how long each packet's answer is waited for, how often a
+# packet is sent, and how many calls to one access server run at a time.
+COA_TIMEOUT_SECONDS = float(os.environ.get("COA_TIMEOUT_SECONDS", "1.5"))
+COA_SENDINGS = int(os.environ.get("COA_SENDINGS", "2"))
+COA_CALLS_AT_ONCE = int(os.environ.get("COA_CALLS_AT_ONCE", "2"))
+# What access servers call the filter, address list, service or profile that shows a subscriber
+# nothing but the page that says why, and the one that shows everything.
+WALLED_GARDEN_NAME = os.environ.get("WALLED_GARDEN_NAME", "walled-garden")
+OPEN_ACCESS_NAME = os.environ.get("OPEN_ACCESS_NAME", "open-access")
+# A session in the walled garden ends after this, so that one on an access server that takes no
+# changes comes back open soon after the line is.
+WALLED_GARDEN_SESSION = timedelta(minutes=10)
 TASK_LEASE = timedelta(seconds=int(os.environ.get("TASK_LEASE_SECONDS", "60")))
 
 LOGGING = {

@@ -171,7 +171,7 @@ def _cause_of(fault: Exception) -> str:
     if isinstance(fault, TRANSIENT):
         return "gave_up"
     if isinstance(fault, PermanentFault):
-        return "not_possible"
+        return fault.cause
     return fault.code if isinstance(fault, Refusal) else "internal_error"
 
 

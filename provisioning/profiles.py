@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from ispops import db
+from ispops import db, jobs
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import User
@@ -36,7 +36,7 @@ def refresh(*, service: Service, at: datetime) -> AaaCredential | None:
     if login is None:
         return None
     wanted = _profile_of(login)
-    if wanted != _served(login):
+    if wanted != served(login):
         _write(login, wanted, at)
     return login
 
@@ -99,14 +99,17 @@ def _profile_of(login: AaaCredential) -> Profile:
     )
 
 
-def _served(login: AaaCredential) -> Profile | None:
-    """What the line was given last; None when it was never given anything."""
-    if login.download_kbps is None or login.upload_kbps is None:
-        return None
+def served(login: AaaCredential) -> Profile | None:
+    """Return what the line was given last; None when it was never given anything."""
+    return profile_in(login) if login.download_kbps else None
+
+
+def profile_in(row: AaaCredential | ProfileRevision) -> Profile:
+    """Read a profile that was written whole."""
     return Profile(
-        enabled=login.enabled,
-        treatment=login.treatment,
-        speed=Speed(login.download_kbps, login.upload_kbps),
+        enabled=row.enabled,
+        treatment=row.treatment,
+        speed=Speed(row.download_kbps or 0, row.upload_kbps or 0),
     )
 
 
@@ -127,3 +130,7 @@ def _write(login: AaaCredential, wanted: Profile, at: datetime) -> None:
     open_ones = AccessSession.objects.filter(service=login.service_id, ended_at__isnull=True)
     held = [row.pk for row in open_ones.select_for_update(of=("self",)).order_by("pk")]
     AccessSession.objects.filter(pk__in=held).update(next_attempt_at=at, attempts=0, trouble="")
+    if held:
+        from provisioning.tasks import steer_sessions
+
+        jobs.send_on_commit(steer_sessions)

@@ -1,27 +1,28 @@
 """Reading orders, services and partners' orders; who may see what is decided here."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from ipaddress import ip_address
 
-from django.db.models import Prefetch, QuerySet, prefetch_related_objects
+from django.db.models import Count, Prefetch, Q, QuerySet, prefetch_related_objects
 
 from ispops.parties.models import Partner, Subscriber, User
 from provisioning import plan
+from provisioning.following import SILENT_AFTER
 from provisioning.models import (
-    AaaCredential,
-    AccountingRecord,
+    AccessServer,
+    AccessSession,
     OrderTask,
     PartnerSubscriber,
     ProductOrder,
     ProductOrderItem,
     Service,
     ServiceOrder,
+    ServiceSuspension,
+    SessionCommand,
 )
-
-# Without a message for three intervals, a session is taken for dead (RFC 2869, 2.1).
-SILENT_AFTER = timedelta(minutes=15)
-SESSION_MESSAGES = ("Start", "Interim-Update", "Stop")
 
 State = OrderTask.State
 
@@ -175,26 +176,82 @@ class Online:
 
 
 def online(line: Service, at: datetime) -> Online:
-    """Say whether a line is in use, by the last accounting message that was stored for it.
+    """Say whether a line is in use, by its sessions; of several, by the one that began last.
 
-    A session from which nothing was heard for `SILENT_AFTER` counts as ended: access servers that
-    lose power send no stop. One indexed read.
+    A session from which nothing was heard for `SILENT_AFTER` counts as ended. One indexed read, and
+    another for a line whose last session has ended.
     """
-    login = AaaCredential.objects.filter(service=line).values("username")
-    last = (
-        AccountingRecord.objects.filter(username__in=login, status_type__in=SESSION_MESSAGES)
-        .order_by("-id")
-        .first()
-    )
+    latest_first = AccessSession.objects.filter(service=line).order_by("-started_at", "-pk")
+    last = latest_first.first()
     if last is None:
         return Online(is_online=False, last_heard_at=None)
-    if last.status_type == "Stop" or last.received_at + SILENT_AFTER <= at:
-        return Online(is_online=False, last_heard_at=last.received_at)
+    live = last
+    if last.ended_at is not None:
+        live = latest_first.filter(ended_at__isnull=True).first() or last
+    if live.ended_at is not None or live.last_heard_at + SILENT_AFTER <= at:
+        return Online(is_online=False, last_heard_at=live.last_heard_at)
     return Online(
         is_online=True,
-        last_heard_at=last.received_at,
-        since=last.event_at - timedelta(seconds=last.session_seconds),
-        ip=last.framed_ip,
-        device=last.calling_station_id,
-        nas_ip=last.nas_ip,
+        last_heard_at=live.last_heard_at,
+        since=live.started_at,
+        ip=live.framed_ip,
+        device=live.calling_station_id,
+        nas_ip=live.nas_ip,
+    )
+
+
+def online_now(*, search: str = "", nas_ip: str = "") -> QuerySet[AccessSession]:
+    """Return the sessions that are open, newest first, with their lines and subscribers.
+
+    `search` is part of a login, a device or a subscriber's name, or a whole address.
+    """
+    found = AccessSession.objects.filter(ended_at__isnull=True)
+    if nas_ip:
+        found = found.filter(nas_ip=nas_ip)
+    if search:
+        words = (
+            Q(username__icontains=search)
+            | Q(calling_station_id__icontains=search)
+            | Q(service__subscriber__name__icontains=search)
+        )
+        with contextlib.suppress(ValueError):
+            words |= Q(framed_ip=str(ip_address(search)))
+        found = found.filter(words)
+    return found.select_related(
+        "service__subscriber", "service__offering", "service__premises"
+    ).order_by("-started_at", "-pk")
+
+
+def sessions_in_trouble() -> QuerySet[AccessSession]:
+    """Return the open sessions that a person has to see to, the longest waiting first."""
+    return online_now().exclude(trouble="").order_by("last_heard_at", "pk")
+
+
+def sessions_of(line: Service, *, most: int) -> list[AccessSession]:
+    """Return a line's last sessions, the newest first, with what was told about each."""
+    with_commands = AccessSession.objects.filter(service=line).prefetch_related(
+        Prefetch("commands", SessionCommand.objects.order_by("pk"))
+    )
+    return list(with_commands.order_by("-started_at", "-pk")[:most])
+
+
+def online_by_server() -> list[tuple[str | None, str, int]]:
+    """Return each access server with open sessions: its address, its name and how many."""
+    counts = (
+        AccessSession.objects.filter(ended_at__isnull=True)
+        .values_list("nas_ip")
+        .annotate(sessions=Count("pk"))
+        .order_by("-sessions", "nas_ip")
+    )
+    names = dict(AccessServer.objects.values_list("nas_ip", "name"))
+    return [(nas_ip, names.get(nas_ip, ""), number) for nas_ip, number in counts]
+
+
+def open_suspensions(lines: Iterable[Service]) -> list[ServiceSuspension]:
+    """Return why lines are suspended today, the oldest reason first."""
+    found = ServiceSuspension.objects.filter(service__in=list(lines), ended_at__isnull=True)
+    return list(
+        found.select_related("service__offering", "service__bundle", "service__premises").order_by(
+            "started_at", "pk"
+        )
     )

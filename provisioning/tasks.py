@@ -3,10 +3,14 @@
 from celery import shared_task
 from django.utils import timezone
 
-from provisioning import execution, partner_orders, reminders
+from provisioning import execution, partner_orders, reminders, sessions, steering
 
 STEPS_PER_SWEEP = 200
 LETTERS_PER_SWEEP = 100
+MESSAGES_A_BATCH = 2_000
+# A sweep gives way after so much, so that no kind of work keeps a worker for itself.
+BATCHES = 20
+SESSIONS_PER_SWEEP = 100
 
 
 @shared_task
@@ -29,3 +33,28 @@ def tend_registrations() -> None:
         if not reminders.remind_next(at=timezone.now()):
             break
     reminders.forget_expired(at=timezone.now())
+
+
+@shared_task
+def follow_sessions() -> None:
+    """Bring the list of sessions up to date with the accounting inbox, and steer what is new."""
+    followed = 0
+    for _ in range(BATCHES):
+        taken = sessions.follow_accounting(at=timezone.now(), limit=MESSAGES_A_BATCH)
+        followed += taken
+        if taken < MESSAGES_A_BATCH:
+            break
+    if followed:
+        steering.steer_due(at=timezone.now(), limit=SESSIONS_PER_SWEEP)
+
+
+@shared_task
+def steer_sessions() -> None:
+    """Bring live sessions up to date with what their lines may do."""
+    steering.steer_due(at=timezone.now(), limit=SESSIONS_PER_SWEEP)
+
+
+@shared_task
+def close_stale_sessions() -> None:
+    """Close the sessions from which nothing was heard for too long."""
+    sessions.close_stale(at=timezone.now())

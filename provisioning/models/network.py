@@ -129,6 +129,8 @@ class AccessSession(LeasedRow):
     ended_at = models.DateTimeField(null=True, blank=True)
     end_cause = models.CharField(max_length=40, blank=True, default="")
     applied_revision = models.PositiveIntegerField(default=0)
+    # The last revision that its access server was asked for; it may have it, if no answer came.
+    asked_revision = models.PositiveIntegerField(default=0)
     # Why a person is needed to bring it up to date.
     trouble = models.CharField(max_length=40, blank=True, default="")
 
@@ -237,6 +239,11 @@ class AccountingRecord(models.Model):
                 fields=["id"], condition=Q(tracked_at__isnull=True), name="accounting_to_track"
             ),
             models.Index(fields=["username", "-id"], name="accounting_by_user"),
+            models.Index(
+                fields=["nas_ip", "event_at"],
+                condition=Q(status_type__in=["Accounting-On", "Accounting-Off"]),
+                name="accounting_restarts",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -69,10 +69,10 @@ ROOMS = {
     ),
     "provisioning": Room(
         stage=4,
-        pure=_names("in_force plan radius transitions"),
+        pure=_names("following in_force plan radius transitions"),
         verbs=_names(
             "accounting execution orders partner_orders profiles registrations reminders services "
-            "steps"
+            "sessions steering steps"
         ),
         reads=_names("admission duplicates"),
         web=_names("aaa aaa_urls"),
@@ -91,12 +91,14 @@ SHARED_PURE = {
     "ispops.console.graph",
     "ispops.console.hexmap",
     "ispops.console.tones",
+    "provisioning.network.templates",
     "qualification.countries.us",
 }
 ADAPTERS = {
     f"qualification.providers.{name}"
     for name in ("base", "files", "registry", "tmf645", "transport")
 } | {f"ispops.parties.gateways.{name}" for name in ("base", "offline", "registry")}
+ADAPTERS |= {"provisioning.network.coa"}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
 SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}

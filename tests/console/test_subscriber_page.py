@@ -15,7 +15,7 @@ from ipam.models import Allocation
 from ispops.db import PublicIdModel
 from ispops.parties import roles, webhooks
 from ispops.parties.models import AuditEntry, User, WebhookDelivery
-from provisioning import accounting
+from provisioning import accounting, sessions
 from provisioning.models import AaaCredential, AccessServer, PartnerSubscriber
 from rating import usage
 from tests import factories
@@ -65,6 +65,7 @@ def account_traffic(world: World, *, download: int, upload: int) -> None:
             },
             received_at=NOW - timedelta(seconds=300 - seconds),
         )
+    sessions.follow_accounting(at=NOW)
     usage.meter_accounting(at=NOW, limit=100)
     usage.rate_usage(at=NOW, limit=100)
 

@@ -8,7 +8,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from ipam.models import AddressServer
 from ispops.parties.models import Subscriber
-from provisioning import execution, orders, partner_orders, plan, queries, services
+from provisioning import execution, orders, partner_orders, plan, queries, services, sessions
 from provisioning.accounting import record_accounting
 from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
 from tests import factories
@@ -143,6 +143,7 @@ class TestOnline:
             },
             received_at=at,
         )
+        sessions.follow_accounting(at=at)
 
     def test_never_heard_of(self, line: Service, at: datetime) -> None:
         assert queries.online(line, at) == queries.Online(is_online=False, last_heard_at=None)

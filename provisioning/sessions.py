@@ -1,0 +1,243 @@
+"""Who is online: the list of sessions follows the accounting inbox.
+
+The arithmetic is in `provisioning.following`. One worker follows at a time, in batches of one
+transaction each, so a crash at any point and another run give the same list. A session that begins,
+or lives after all, is always due: whether it was let in with what is in force today is for
+`provisioning.steering` to find, because a suspension may be committed in the same moment.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from ispops import bulk
+from provisioning import following
+from provisioning.accounting import OF_THE_WHOLE_SERVER
+from provisioning.following import SILENT_AFTER
+from provisioning.models import AaaCredential, AccessSession, AccountingRecord, Service
+
+MESSAGES = frozenset({"Start", "Interim-Update", "Stop"})
+# What PostgreSQL's advisory lock of the follower is called.
+_FOLLOWER = 0x5E5510
+_FOLLOWED = {
+    "id": "bigint",
+    "session_class": "text",
+    "calling_station_id": "text",
+    "framed_ip": "inet",
+    "last_heard_at": "timestamptz",
+    "ended_at": "timestamptz",
+    "end_cause": "text",
+    "next_attempt_at": "timestamptz",
+}
+
+
+def follow_accounting(*, at: datetime, limit: int = 2_000) -> int:
+    """Follow up to `limit` accounting messages; returns how many were taken.
+
+    None are taken while another worker follows. Messages of a login that no line has are passed
+    over; metering keeps what they count.
+    """
+    with transaction.atomic():
+        if not _is_the_follower():
+            return 0
+        records = list(
+            AccountingRecord.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
+            .filter(tracked_at__isnull=True)
+            .order_by("pk")[:limit]
+        )
+        if records:
+            _Batch(records, at).run()
+            AccountingRecord.objects.filter(pk__in=[r.pk for r in records]).update(tracked_at=at)
+    return len(records)
+
+
+def close_stale(*, at: datetime) -> int:
+    """Close sessions of which nothing was heard for `SILENT_AFTER`, as of when they last were.
+
+    Access servers that lose power send no stop. A later message opens such a session again.
+    """
+    silent = AccessSession.objects.filter(
+        ended_at__isnull=True, last_heard_at__lte=at - SILENT_AFTER
+    )
+    with transaction.atomic():
+        found = silent.select_for_update(skip_locked=True, of=("self",)).order_by("pk")
+        keys = [session.pk for session in found]
+        return end(keys, ended_at=F("last_heard_at"), cause=following.STALE)
+
+
+def end(keys: Sequence[int], *, ended_at: datetime | F, cause: str) -> int:
+    """Write the end of sessions that the caller has locked; nothing is due for them any more."""
+    return AccessSession.objects.filter(pk__in=keys, ended_at__isnull=True).update(
+        ended_at=ended_at, end_cause=cause, next_attempt_at=None, leased_until=None
+    )
+
+
+def revision_of(session_class: str) -> int:
+    """Read of a Class with which revision of its profile a session was let in; 0 is not known."""
+    told = session_class.rpartition(".r")[2]
+    return int(told) if told.isascii() and told.isdecimal() and len(told) < 10 else 0
+
+
+def _is_the_follower() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_FOLLOWER])
+        return bool(cursor.fetchone()[0])
+
+
+class _Batch:
+    """One transaction's work: messages in, sessions out."""
+
+    def __init__(self, records: Sequence[AccountingRecord], at: datetime) -> None:
+        self.at = at
+        self.restarts = sorted(
+            (r for r in records if r.status_type in OF_THE_WHOLE_SERVER and r.nas_ip), key=_order
+        )
+        self.messages: defaultdict[str, list[AccountingRecord]] = defaultdict(list)
+        for record in records:
+            if record.status_type in MESSAGES:
+                self.messages[record.unique_session_id].append(record)
+        self.lines = _lines_of([r for told in self.messages.values() for r in told])
+
+    def run(self) -> None:
+        known = self._lock_known()
+        restarts = self._restarts_since()
+        for key, records in sorted(self.messages.items()):
+            self._follow(known[key], sorted(records, key=_order), restarts)
+        self._save([session for rows in known.values() for session in rows])
+        for record in self.restarts:
+            self._end_all(record)
+
+    def _lock_known(self) -> defaultdict[str, list[AccessSession]]:
+        """Hold the sessions that had the ids of this batch, in the order of their keys."""
+        known: defaultdict[str, list[AccessSession]] = defaultdict(list)
+        rows = AccessSession.objects.filter(unique_session_id__in=list(self.messages))
+        for row in rows.select_for_update(of=("self",)).order_by("pk"):
+            known[row.unique_session_id].append(row)
+        return known
+
+    def _restarts_since(self) -> dict[str | None, list[datetime]]:
+        """Read when access servers said that all is gone, since the first message of this batch."""
+        found: defaultdict[str | None, list[datetime]] = defaultdict(list)
+        told = [record for records in self.messages.values() for record in records]
+        servers = {record.nas_ip for record in told if record.nas_ip}
+        if servers:
+            earlier = AccountingRecord.objects.filter(
+                status_type__in=OF_THE_WHOLE_SERVER,
+                nas_ip__in=servers,
+                event_at__gte=min(record.event_at for record in told),
+            )
+            for nas_ip, moment in earlier.values_list("nas_ip", "event_at"):
+                found[nas_ip].append(moment)
+        return found
+
+    def _follow(
+        self,
+        rows: list[AccessSession],
+        records: Iterable[AccountingRecord],
+        restarts: dict[str | None, list[datetime]],
+    ) -> None:
+        for record in records:
+            service_id = self.lines.get(record.pk)
+            if service_id is None:
+                continue
+            message = _message(record)
+            session = following.find(rows, message)
+            if session is None:
+                session = _begin(record, message, service_id)
+                rows.append(session)
+                is_open = message.kind != following.STOP
+                following.end_by_restart(session, restarts.get(record.nas_ip, ()))
+            else:
+                is_latest = record.event_at >= session.last_heard_at
+                is_open = following.hear(session, message, restarts.get(record.nas_ip, ()))
+                if is_latest:
+                    session.framed_ip = record.framed_ip or session.framed_ip
+                    session.calling_station_id = (
+                        record.calling_station_id or session.calling_station_id
+                    )
+            if is_open:
+                session.next_attempt_at = self.at
+        if rows:
+            following.end_replaced(rows)
+
+    def _save(self, sessions: Sequence[AccessSession]) -> None:
+        """Write what became of the sessions: ends first, because one of an id may be open."""
+        for session in sessions:
+            if session.ended_at is not None:
+                session.next_attempt_at = None
+        changed = [row for row in sessions if not row._state.adding]
+        for rows in (
+            [row for row in changed if row.ended_at is not None],
+            [row for row in changed if row.ended_at is None],
+        ):
+            if rows:
+                bulk.update_rows(
+                    "provisioning_accesssession",
+                    "id",
+                    _FOLLOWED,
+                    [[getattr(row, name) for name in _FOLLOWED] for row in rows],
+                )
+        AccessSession.objects.bulk_create([row for row in sessions if row._state.adding])
+
+    def _end_all(self, restart: AccountingRecord) -> None:
+        """End what an access server had: all of which nothing newer was heard."""
+        lost = AccessSession.objects.filter(
+            ended_at__isnull=True, nas_ip=restart.nas_ip, last_heard_at__lte=restart.event_at
+        )
+        keys = [row.pk for row in lost.select_for_update(of=("self",)).order_by("pk")]
+        end(keys, ended_at=restart.event_at, cause=following.RESTARTED)
+
+
+def _order(record: AccountingRecord) -> tuple[datetime, int, int]:
+    return record.event_at, record.session_seconds, record.pk
+
+
+def _message(record: AccountingRecord) -> following.Message:
+    return following.Message(
+        kind=record.status_type,
+        event_at=record.event_at,
+        started_at=record.event_at - timedelta(seconds=min(record.session_seconds, 2**31)),
+        session_class=record.session_class,
+        end_cause=record.terminate_cause or "Stop",
+    )
+
+
+def _begin(record: AccountingRecord, message: following.Message, service_id: UUID) -> AccessSession:
+    is_over = message.kind == following.STOP
+    return AccessSession(
+        service_id=service_id,
+        username=record.username,
+        unique_session_id=record.unique_session_id,
+        session_id=record.session_id,
+        session_class=record.session_class,
+        nas_ip=record.nas_ip,
+        calling_station_id=record.calling_station_id,
+        framed_ip=record.framed_ip,
+        started_at=message.started_at,
+        last_heard_at=message.event_at,
+        ended_at=message.event_at if is_over else None,
+        end_cause=message.end_cause if is_over else "",
+        applied_revision=revision_of(record.session_class),
+    )
+
+
+def _lines_of(records: Sequence[AccountingRecord]) -> dict[int, UUID]:
+    """Find the line of each message: by the Class that we gave, else by the login."""
+    named = {r.pk: Service.key_of(r.session_class.partition(".")[0]) for r in records}
+    asked = {key for key in named.values() if key}
+    with_login = AaaCredential.objects.filter(service__in=asked).values_list("service", flat=True)
+    lines = set(with_login) if asked else set()
+    strange = {r.username for r in records if named[r.pk] not in lines}
+    by_name = AaaCredential.objects.filter(username__in=strange)
+    logins = dict(by_name.values_list("username", "service_id")) if strange else {}
+    found: dict[int, UUID] = {}
+    for record in records:
+        key = named[record.pk]
+        line = key if key in lines else logins.get(record.username)
+        if line is not None:
+            found[record.pk] = line
+    return found
