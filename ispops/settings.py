@@ -3,10 +3,12 @@
 `.env.example` lists the variables. Nothing here opens a connection.
 """
 
+import json
 import os
 import secrets
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -98,6 +100,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "ispops",
     "ispops.parties",
+    "ispops.notices",
     "ispops.catalog",
     "qualification",
     "ipam",
@@ -183,6 +186,7 @@ CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "ispops.tasks.heartbeat", "schedule": 10.0},
     "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
     "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
+    "send-notices": {"task": "ispops.notices.tasks.send_due_notices", "schedule": 5.0},
     "qualify-files": {"task": "qualification.tasks.qualify_due_files", "schedule": 5.0},
     "ask-providers": {"task": "qualification.tasks.ask_due_providers", "schedule": 2.0},
     "collect-provider-files": {
@@ -260,6 +264,40 @@ if EMAIL_HOST := os.environ.get("EMAIL_HOST", ""):
     # Less than TASK_LEASE: a mail server that hangs must not outlive the lease of its task.
     EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "service@harbor.example")
+
+
+def _json(name: str, default: str) -> Any:
+    """Read a JSON object, whose texts a gateway's adapter fills in."""
+    try:
+        value = json.loads(os.environ.get(name) or default)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ImproperlyConfigured(f"{name} is no JSON object.")
+    return value
+
+
+# Without a gateway, a demonstration writes SMS to files; elsewhere none are sent.
+SMS_GATEWAY_URL = os.environ.get("SMS_GATEWAY_URL", "")
+SMS_GATEWAY = "http" if SMS_GATEWAY_URL else "files" if DEMO else ""
+SMS_FILE_PATH = DATA_DIR / "sms"
+SMS_SENDER = os.environ.get("SMS_SENDER", "")
+SMS_GATEWAY_HEADERS = _json("SMS_GATEWAY_HEADERS", "{}")
+SMS_GATEWAY_BODY = _json(
+    "SMS_GATEWAY_BODY",
+    '{"to": "{to}", "from": "{sender}", "text": "{text}", "reference": "{reference}"}',
+)
+SMS_GATEWAY_ID_FIELD = os.environ.get("SMS_GATEWAY_ID_FIELD", "id")
+# The gateway shows this token when it reports what became of a message; without one, none may.
+SMS_REPORT_TOKEN = os.environ.get("SMS_REPORT_TOKEN", "")
+SMS_REPORT_ID_FIELD = os.environ.get("SMS_REPORT_ID_FIELD", "id")
+SMS_REPORT_STATE_FIELD = os.environ.get("SMS_REPORT_STATE_FIELD", "status")
+SMS_REPORT_DELIVERED = _list("SMS_REPORT_DELIVERED", "delivered")
+SMS_REPORT_UNDELIVERED = _list(
+    "SMS_REPORT_UNDELIVERED", "undelivered,failed,rejected,expired,undeliverable"
+)
+# The country of telephone numbers that are written without one.
+PHONE_REGION = os.environ.get("PHONE_REGION", "US")
 
 # --- The web ----------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from ispops import events
-from provisioning import execution
-from provisioning.models import ServiceOrder
+from provisioning import execution, telling
+from provisioning.models import ProductOrder, Service, ServiceOrder
 
 
 def _go_on(event: Any) -> None:
@@ -35,3 +35,80 @@ def partner_timed_out(event: Any) -> None:
 def partner_order_withdrawn(event: Any) -> None:
     """A step that waited for the partner needs a person, unless its order was cancelled."""
     _go_on(event)
+
+
+def _order(event: Any) -> ProductOrder | None:
+    key = ProductOrder.key_of(event.subject)
+    rows = ProductOrder.objects.select_related("subscriber", "line", "qualification__premises")
+    return rows.filter(pk=key).first() if key else None
+
+
+def _line(event: Any) -> Service | None:
+    """Return the line that an event is about; what a line carries is told of in other ways."""
+    key = Service.key_of(event.subject)
+    rows = Service.objects.select_related("subscriber", "offering", "bundle", "premises")
+    return rows.filter(pk=key, line__isnull=True).first() if key else None
+
+
+@events.on("order.placed", name="provisioning.write_order_received")
+def write_order_received(event: Any) -> None:
+    """Whoever ordered hears that the order has arrived."""
+    if order := _order(event):
+        telling.order_received(order=order, at=event.occurred_at)
+
+
+def _write_done(event: Any) -> None:
+    if order := _order(event):
+        telling.order_done(order=order, at=event.occurred_at)
+
+
+@events.on("order.completed", name="provisioning.write_order_done")
+def write_order_done(event: Any) -> None:
+    """Whoever ordered hears that it is done."""
+    _write_done(event)
+
+
+@events.on("order.partial", name="provisioning.write_order_partly_done")
+def write_order_partly_done(event: Any) -> None:
+    """Whoever ordered hears that it is done; its page says what was left out."""
+    _write_done(event)
+
+
+def _write_cancelled(event: Any) -> None:
+    if order := _order(event):
+        telling.order_cancelled(order=order, at=event.occurred_at)
+
+
+@events.on("order.cancelled", name="provisioning.write_order_cancelled")
+def write_order_cancelled(event: Any) -> None:
+    """Whoever ordered hears that nothing more happens."""
+    _write_cancelled(event)
+
+
+@events.on("order.failed", name="provisioning.write_order_failed")
+def write_order_failed(event: Any) -> None:
+    """Whoever ordered hears that nothing more happens."""
+    _write_cancelled(event)
+
+
+@events.on("service.suspended", name="provisioning.write_line_suspended")
+def write_line_suspended(event: Any) -> None:
+    """Whose line is suspended hears why, and what to do."""
+    if line := _line(event):
+        reason = event.payload.get("reason", "")
+        cause = f"event:{event.pk}"
+        telling.line_suspended(line=line, cause=cause, reason=reason, at=event.occurred_at)
+
+
+@events.on("service.activated", name="provisioning.write_line_resumed")
+def write_line_resumed(event: Any) -> None:
+    """Whose line was suspended hears that it is on again."""
+    if line := _line(event):
+        telling.line_activated(line=line, cause=f"event:{event.pk}", at=event.occurred_at)
+
+
+@events.on("service.ceased", name="provisioning.write_line_ceased")
+def write_line_ceased(event: Any) -> None:
+    """Whose line has ended hears from when on."""
+    if line := _line(event):
+        telling.line_ceased(line=line, cause=f"event:{event.pk}", at=event.occurred_at)

@@ -13,6 +13,7 @@ from ipam import allocation, blocks
 from ipam.models import AddressServer, Block, Pool
 from ispops import events
 from ispops.models import EventDelivery
+from ispops.notices import catalogue, delivery
 from ispops.parties import accounts, payments, terms
 from ispops.parties.models import Subscriber, User
 from provisioning import execution, orders, partner_orders
@@ -110,6 +111,15 @@ def deliver_events(*, at: datetime) -> int:
     """Hand the waiting events to their handlers."""
     due = EventDelivery.objects.filter(delivered_at__isnull=True, next_attempt_at__lte=at)
     return sum(events.deliver(delivery_id=row.pk, at=at) for row in due.order_by("pk"))
+
+
+def send_notices(*, at: datetime) -> int:
+    """Send the letters and messages that wait; returns how many were tried."""
+    tried = 0
+    for channel in catalogue.CHANNELS:
+        while delivery.deliver_next(channel=channel, at=at):
+            tried += 1
+    return tried
 
 
 def live_line(isp: SmallIsp, subscriber: Subscriber, *with_codes: str, at: datetime) -> Service:

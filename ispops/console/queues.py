@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
+from ispops.notices.models import Notice
 from ispops.parties.models import User, WebhookDelivery
 from provisioning.models import OrderTask, ProductOrder
 from qualification.models import CoverageImport, ProviderConnection
@@ -97,6 +98,14 @@ QUEUES: tuple[Queue, ...] = (
         "admin:parties_webhookdelivery_changelist",
         "state__exact=parked",
         lambda: WebhookDelivery.objects.filter(state=WebhookDelivery.State.PARKED),
+    ),
+    Queue(
+        "notices",
+        "Parked notices",
+        "notices.view_notice",
+        "admin:notices_notice_changelist",
+        "state__exact=parked",
+        lambda: Notice.objects.filter(state=Notice.State.PARKED),
     ),
     Queue(
         "events",

@@ -84,6 +84,14 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "state__exact=parked",
             ),
             Entry(
+                "Notices",
+                "mail",
+                "admin:notices_notice_changelist",
+                "notices.view_notice",
+                "notices",
+                "state__exact=parked",
+            ),
+            Entry(
                 "Events",
                 "bolt",
                 "admin:ispops_eventdelivery_changelist",

@@ -5,7 +5,7 @@ SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"
 _TONES = {
     "good": {
         "accepted", "active", "answered", "applied", "completed", "delivered", "eligible", "good",
-        "granted", "online", "qualified", "rated",
+        "granted", "online", "qualified", "rated", "sent",
     },
     "busy": {
         "acknowledged", "applying", "awaiting", "checking", "confirm_with_provider", "in_progress",
@@ -18,7 +18,7 @@ _TONES = {
     },
     "bad": {
         "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked",
-        "unusable",
+        "undelivered", "unusable",
     },
 }  # fmt: skip
 

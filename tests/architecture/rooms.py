@@ -42,6 +42,12 @@ ROOMS = {
         reads=_names("people"),
         web=_names("adapter admin_accounts destinations docs limits problems rest schema"),
     ),
+    "ispops.notices": Room(
+        stage=2,
+        pure=_names("catalogue kinds sms"),
+        verbs=_names("delivery notify"),
+        reads=_names("wording"),
+    ),
     "ispops.catalog": Room(
         stage=2,
         pure=_names("labels"),
@@ -69,10 +75,10 @@ ROOMS = {
     ),
     "provisioning": Room(
         stage=4,
-        pure=_names("following in_force plan radius transitions"),
+        pure=_names("following in_force notice_kinds plan radius transitions"),
         verbs=_names(
             "accounting execution orders partner_orders profiles registrations reminders services "
-            "sessions steering steps"
+            "sessions steering steps telling"
         ),
         reads=_names("admission duplicates"),
         web=_names("aaa aaa_urls"),
@@ -99,6 +105,7 @@ ADAPTERS = {
     for name in ("base", "files", "registry", "tmf645", "transport")
 } | {f"ispops.parties.gateways.{name}" for name in ("base", "offline", "registry")}
 ADAPTERS |= {"provisioning.network.coa"}
+ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
 SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}

@@ -21,7 +21,16 @@ from ispops.parties.models import User
 from provisioning.models import AaaCredential
 from tests.console.conftest import World
 
-PRODUCT = {"parties", "catalog", "qualification", "ipam", "provisioning", "rating", "ispops"}
+PRODUCT = {
+    "parties",
+    "notices",
+    "catalog",
+    "qualification",
+    "ipam",
+    "provisioning",
+    "rating",
+    "ispops",
+}
 LIST_BUDGET = 16
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.conf import settings as product
 from django.core import mail
-from django.core.mail.backends.base import BaseEmailBackend
-from pytest_django import Settings
 
 from ipam.models import AddressHolder
 from ispops.errors import IllegalTransition, InvalidInput, NotFound, PermanentFault, TransientFault
 from ispops.models import Event
+from ispops.notices import notify
+from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Partner, Subscriber, User
 from provisioning import execution, partner_orders, steps
 from provisioning.models import (
@@ -51,22 +51,15 @@ def waiting(bundle: ProductOrder, at: datetime) -> ServiceOrder:
     return ServiceOrder.objects.get()
 
 
-class Broken(BaseEmailBackend):
-    """A mail server that is away, or that says what the test wants."""
-
-    fault: Exception = OSError("connection refused")
-
-    def send_messages(self, messages: Any) -> int:
-        raise self.fault
-
-
 @pytest.fixture
-def no_mail(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
-    """Let every mail fail, with this fault."""
+def no_mail(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Let every letter fail while it is written, with this fault."""
 
     def fail(fault: Exception) -> None:
-        settings.EMAIL_BACKEND = f"{__name__}.Broken"
-        monkeypatch.setattr(Broken, "fault", fault)
+        def send(**_: Any) -> None:
+            raise fault
+
+        monkeypatch.setattr(notify, "send", send)
 
     return fail
 
@@ -102,9 +95,13 @@ class TestTheWayThrough:
 
     def test_the_welcome(self, fibre: ProductOrder, at: datetime) -> None:
         execution.run_due(at=at, limit=100)
+        assert mail.outbox == []
+        notice = Notice.objects.get(kind="welcome")
+        assert (notice.cause, notice.subscriber) == (fibre.public_id, fibre.subscriber)
+        factories.send_notices(at=at)
         (message,) = mail.outbox
         assert message.to == ["ada@example.com"]
-        assert message.extra_headers["Message-ID"] == f"<welcome-{fibre.public_id}@harbor.example>"
+        assert message.extra_headers["Message-ID"] == f"<{notice.public_id}@harbor.example>"
         assert "1 OAK ST" in message.body.upper()
         assert "Fibre 500" in message.body
         assert AaaCredential.objects.get().secret not in message.body
@@ -273,14 +270,14 @@ class TestFaults:
         self,
         fibre: ProductOrder,
         no_mail: Callable[[Exception], None],
-        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
         at: datetime,
     ) -> None:
         no_mail(TransientFault("busy"))
         execution.run_due(at=at, limit=10)
         fibre.refresh_from_db()
         assert fibre.state == "in_progress"
-        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        monkeypatch.undo()
         execution.run_due(at=at + timedelta(seconds=10), limit=10)
         fibre.refresh_from_db()
         assert fibre.state == "completed"
@@ -396,17 +393,17 @@ class TestLostWorkers:
             execution._perform(late, at=at)
         assert not AaaCredential.objects.exists()
 
-    def test_the_welcome_is_the_same_message_when_it_is_sent_twice(
+    def test_the_welcome_is_one_letter_when_its_step_is_done_twice(
         self, fibre: ProductOrder, at: datetime
     ) -> None:
-        """The worker died after the mail server had taken the message, before it wrote so down."""
+        """The worker died, or came back late, after it had written."""
         execution.run_due(at=at, limit=4)
         task = ground.step(fibre, "welcome")
         late = self.begin(task, at)
         steps.welcome(late.task, at)
         execution.run_due(at=at + LEASE, limit=1)
-        first, second = (message.message()["Message-ID"] for message in mail.outbox)
-        assert first == second
+        factories.send_notices(at=at + LEASE)
+        assert len(mail.outbox) == 1
         fibre.refresh_from_db()
         assert fibre.state == "completed"
 
