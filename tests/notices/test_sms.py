@@ -40,7 +40,7 @@ def test_the_parts_of_a_message(text: str, encoding: str, used: int, segments: i
 
 
 def test_what_makes_a_message_dear_is_named() -> None:
-    assert sms.length("It’s “ready” — it’s").odd == "’“”—"
+    assert sms.length("It\u2019s \u201cready\u201d, it\u2019s").odd == "\u2019\u201c\u201d"
     assert sms.length("It's ready").odd == ""
 
 
