@@ -75,6 +75,7 @@ def authorize(server: AddressServer, sent: radius.Attributes) -> HttpResponse:
         username=username,
         password=sent.text("User-Password") if "User-Password" in sent.values else None,
         device=sent.text("Calling-Station-Id"),
+        nas_ip=sent.address("NAS-IP-Address", "NAS-IPv6-Address"),
         at=timezone.now(),
     )
     if not decided.admitted:

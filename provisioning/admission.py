@@ -8,14 +8,18 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import CharField, Subquery, Value
 
 from ipam import allocation
 from ipam.models import AddressServer
-from provisioning.models import AaaCredential, Service
+from provisioning.following import SILENT_AFTER
+from provisioning.in_force import WALLED_GARDEN, Profile, Speed
+from provisioning.models import AaaCredential, AccessServer, AccessSession, Service
+from provisioning.network import templates
+from provisioning.network.templates import Attributes
 
 # How often access servers tell what was used; RFC 2869 wants no less than a minute.
 INTERIM_SECONDS = 300
-MOST_UINT32 = 2**32 - 1
 
 # One text for an unknown login and a wrong password, so that logins cannot be guessed one by one.
 UNKNOWN = "This network login is not known, or its password is wrong."
@@ -30,26 +34,35 @@ class Admission:
 
     admitted: bool
     words: str = ""
-    control: dict[str, str | int] | None = None
-    reply: dict[str, str | int] | None = None
+    control: Attributes | None = None
+    reply: Attributes | None = None
 
 
 def admit(
-    *, server: AddressServer, username: str, password: str | None, device: str, at: datetime
+    *,
+    server: AddressServer,
+    username: str,
+    password: str | None,
+    device: str,
+    nas_ip: str | None = None,
+    at: datetime,
 ) -> Admission:
     """Decide whether a line comes in; ask for its addresses when it does.
+
+    A line in the walled garden comes in, to see the page that says why and nothing else. An access
+    server that is registered under `nas_ip` is told in its own words how fast the line is.
 
     `password` is what the equipment sent, when it was sent in clear (PAP). FreeRADIUS checks it
     against the secret that it is given; it is checked here first, because a stranger who knows no
     more than the name must not use up the line's addresses. `device` is the Calling-Station-Id;
     equipment that sends none is known by its login.
     """
-    login = _find(username)
+    login = _find(username, nas_ip)
     if login is None:
         return Admission(admitted=False, words=UNKNOWN)
     if password is not None and not _same(password, login.secret):
         return Admission(admitted=False, words=UNKNOWN)
-    if refusal := _refusal(login):
+    if refusal := _refusal(login) or _too_many(login, device, at):
         return Admission(admitted=False, words=refusal)
     service_ref = Service(pk=login.service_id).public_id
     answer = allocation.request_addresses(
@@ -60,9 +73,9 @@ def admit(
     return Admission(
         admitted=True,
         control={"Cleartext-Password": login.secret},
-        reply=_session(service_ref)
+        reply=_session(service_ref, login.revision)
         | _addresses(answer)
-        | _speed(login.download_kbps or 0, login.upload_kbps or 0),
+        | _profile(login, answer.lease_seconds),
     )
 
 
@@ -71,20 +84,35 @@ class _Login(NamedTuple):
 
     secret: str
     enabled: bool
-    service_id: UUID
-    state: str
+    treatment: str
+    revision: int
+    sessions_at_once: int | None
     download_kbps: int | None
     upload_kbps: int | None
+    service_id: UUID
+    state: str
+    plan_download_kbps: int | None
+    plan_upload_kbps: int | None
+    server_kind: str | None
 
 
-def _find(username: str) -> _Login | None:
+def _find(username: str, nas_ip: str | None) -> _Login | None:
+    kind: Subquery | Value = Value("", output_field=CharField())
+    if nas_ip:
+        kind = Subquery(AccessServer.objects.filter(nas_ip=nas_ip).values("kind")[:1])
     found = AaaCredential.objects.filter(username=username).values_list(
         "secret",
         "enabled",
+        "treatment",
+        "revision",
+        "sessions_at_once",
+        "download_kbps",
+        "upload_kbps",
         "service_id",
         "service__state",
         "service__offering__download_kbps",
         "service__offering__upload_kbps",
+        kind,
     )
     return next((_Login(*row) for row in found), None)
 
@@ -97,6 +125,8 @@ def _refusal(login: _Login) -> str:
     """Say in words why a known line is not let in; empty when it is."""
     call = f"Please call {settings.SUPPORT_PHONE}."
     match login.state:
+        case Service.State.SUSPENDED if login.enabled and login.treatment == WALLED_GARDEN:
+            return ""
         case Service.State.SUSPENDED:
             return f"This line is suspended. {call}"
         case Service.State.CEASED:
@@ -107,20 +137,42 @@ def _refusal(login: _Login) -> str:
             return "This line is not switched on yet. Your account shows when it will be."
 
 
-def _session(service_ref: str) -> dict[str, str | int]:
-    """Name the service and this one authorisation; accounting brings it back (RFC 2865, 5.25)."""
+def _too_many(login: _Login, device: str, at: datetime) -> str:
+    """Say in words that a line is in use as often as it may be; empty when it is not.
+
+    The device that comes back is let in, for its own session may be dead. Reads only where there is
+    a limit.
+    """
+    if login.sessions_at_once is None:
+        return ""
+    others = AccessSession.objects.filter(
+        service=login.service_id, ended_at__isnull=True, last_heard_at__gt=at - SILENT_AFTER
+    ).exclude(calling_station_id__iexact=device)
+    if others.count() < login.sessions_at_once:
+        return ""
+    return (
+        f"This line is in use by {login.sessions_at_once} already, and it may be by no more at "
+        "once. Disconnect another device first."
+    )
+
+
+def _session(service_ref: str, revision: int) -> Attributes:
+    """Name the service, this one authorisation and the revision of what it gives.
+
+    Accounting brings it back (RFC 2865, 5.25).
+    """
     return {
-        "Class": f"{service_ref}.{secrets.token_hex(8)}",
+        "Class": f"{service_ref}.{secrets.token_hex(8)}.r{revision}",
         "Acct-Interim-Interval": INTERIM_SECONDS,
     }
 
 
-def _addresses(answer: allocation.Answer) -> dict[str, str | int]:
+def _addresses(answer: allocation.Answer) -> Attributes:
     """Give the addresses for as long as they are leased: after that they may be another's.
 
     In the walled garden the lease is short, so the device asks again soon after the decision.
     """
-    reply: dict[str, str | int] = {"Session-Timeout": answer.lease_seconds}
+    reply: Attributes = {"Session-Timeout": answer.lease_seconds}
     if answer.ipv4:
         reply["Framed-IP-Address"] = answer.ipv4
     if answer.ipv6_prefix:
@@ -128,14 +180,19 @@ def _addresses(answer: allocation.Answer) -> dict[str, str | int]:
     return reply
 
 
-def _speed(down_kbps: int, up_kbps: int) -> dict[str, str | int]:
-    """Give the plan's speed in the words of the WISPr group and of MikroTik.
-
-    WISPr counts bits a second in 32 bits, so a plan beyond 4.29 Gbit/s is told as that; MikroTik
-    writes "what the router receives/what it sends", which is upload/download.
-    """
-    return {
-        "WISPr-Bandwidth-Max-Down": min(down_kbps * 1000, MOST_UINT32),
-        "WISPr-Bandwidth-Max-Up": min(up_kbps * 1000, MOST_UINT32),
-        "Mikrotik-Rate-Limit": f"{up_kbps}k/{down_kbps}k",
-    }
+def _profile(login: _Login, lease_seconds: int) -> Attributes:
+    """Give the speed in force, or the walled garden for a short time."""
+    profile = Profile(
+        enabled=True,
+        treatment=login.treatment if login.state == Service.State.SUSPENDED else "",
+        speed=Speed(
+            login.download_kbps or login.plan_download_kbps or 0,
+            login.upload_kbps or login.plan_upload_kbps or 0,
+        ),
+    )
+    names = templates.Names(walled=settings.WALLED_GARDEN_NAME, open=settings.OPEN_ACCESS_NAME)
+    reply = templates.at_login(login.server_kind or "", profile, names)
+    if profile.is_walled:
+        longest = int(settings.WALLED_GARDEN_SESSION.total_seconds())
+        reply["Session-Timeout"] = min(lease_seconds, longest)
+    return reply

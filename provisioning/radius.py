@@ -235,11 +235,17 @@ def event_time(attributes: Attributes, received_at: datetime) -> tuple[datetime,
     return arrived_at - timedelta(seconds=delay), delay
 
 
-def reply(attributes: Mapping[str, str | int]) -> dict[str, Any]:
-    """Write attributes for an answer, each set once and never expanded by FreeRADIUS.
+def reply(attributes: Mapping[str, str | int | list[str]]) -> dict[str, Any]:
+    """Write attributes for an answer, never expanded by FreeRADIUS; one with several values is a
+    list, which is added value by value.
 
     `do_xlat` defaults to true there, and `%{...}` in a value would then be executed.
     """
     return {
-        name: {"op": ":=", "value": [value], "do_xlat": False} for name, value in attributes.items()
+        name: {
+            "op": "+=" if isinstance(value, list) else ":=",
+            "value": value if isinstance(value, list) else [value],
+            "do_xlat": False,
+        }
+        for name, value in attributes.items()
     }

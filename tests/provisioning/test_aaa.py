@@ -13,10 +13,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from ipam.models import AddressServer, Allocation, OverallocationRequest
 from ispops.parties.models import Subscriber
-from provisioning import admission, services
-from provisioning.models import AaaCredential, AccountingRecord, Service
+from provisioning import admission, profiles, services
+from provisioning.models import AaaCredential, AccessServer, AccountingRecord, Service
 from tests import factories
-from tests.provisioning import ground
+from tests.provisioning import ground, online
 from tests.provisioning.conftest import NOON
 from tests.provisioning.test_radius import ACCOUNTING
 from tests.small_isp import SmallIsp
@@ -86,7 +86,7 @@ class TestLettingIn:
         assert response.status_code == 200
         found = said(response)
         session_class = found.pop("reply:Class")
-        assert re.fullmatch(rf"{line.public_id}\.[0-9a-f]{{16}}", session_class)
+        assert re.fullmatch(rf"{line.public_id}\.[0-9a-f]{{16}}\.r2", session_class)
         held = {row.family: row.address for row in Allocation.objects.all()}
         assert found == {
             "control:Cleartext-Password": line.credential.secret,
@@ -98,21 +98,6 @@ class TestLettingIn:
             "reply:WISPr-Bandwidth-Max-Up": 500_000_000,
             "reply:Mikrotik-Rate-Limit": "500000k/500000k",
         }
-
-    def test_the_speeds_are_not_mixed_up(self) -> None:
-        """MikroTik reads upload/download."""
-        assert admission._speed(100_000, 20_000) == {
-            "WISPr-Bandwidth-Max-Down": 100_000_000,
-            "WISPr-Bandwidth-Max-Up": 20_000_000,
-            "Mikrotik-Rate-Limit": "20000k/100000k",
-        }
-
-    @pytest.mark.parametrize(
-        ("kbps", "bits"), [(4_294_967, 4_294_967_000), (4_294_968, 2**32 - 1), (10**7, 2**32 - 1)]
-    )
-    def test_a_speed_beyond_32_bits_does_not_wrap(self, kbps: int, bits: int) -> None:
-        found = admission._speed(kbps, kbps)
-        assert found["WISPr-Bandwidth-Max-Down"] == found["WISPr-Bandwidth-Max-Up"] == bits
 
     def test_each_authorisation_has_a_class_of_its_own(self, client: Client, line: Service) -> None:
         first, second = said(ask(client, line)), said(ask(client, line))
@@ -156,6 +141,106 @@ class TestLettingIn:
         assert found["reply:Session-Timeout"] == settings.WALLED_GARDEN_LEASE.total_seconds()
         assert "reply:Delegated-IPv6-Prefix" not in found
         assert OverallocationRequest.objects.get().state == "pending"
+
+
+class TestWalledGarden:
+    @pytest.fixture
+    def walled(self, line: Service, at: datetime) -> Service:
+        line.suspensions.create(reason="non_payment", treatment="walled_garden", started_at=at)
+        services.suspend(service=line, reason="non_payment", at=at)
+        return line
+
+    def test_a_line_that_has_to_pay_comes_in_to_see_why(
+        self, client: Client, walled: Service, settings: Settings
+    ) -> None:
+        found = said(ask(client, walled))
+        assert found["reply:Filter-Id"] == "walled-garden"
+        assert found["reply:Mikrotik-Address-List"] == "walled-garden"
+        longest = settings.WALLED_GARDEN_SESSION.total_seconds()
+        assert found["reply:Session-Timeout"] == longest < 86400
+        assert found["reply:Class"].endswith(f".r{AaaCredential.objects.get().revision}")
+
+    def test_a_second_reason_that_blocks_keeps_it_out(
+        self, client: Client, walled: Service, at: datetime
+    ) -> None:
+        walled.suspensions.create(reason="abuse", treatment="block", started_at=at)
+        profiles.refresh(service=walled, at=at)
+        assert "is suspended" in words(ask(client, walled))
+
+    def test_a_line_that_has_paid_is_let_out(
+        self, client: Client, walled: Service, at: datetime
+    ) -> None:
+        walled.suspensions.update(ended_at=at)
+        services.activate(service=walled, at=at)
+        found = said(ask(client, walled))
+        assert "reply:Filter-Id" not in found
+        assert found["reply:Session-Timeout"] == 86400
+
+
+class TestKindsOfServer:
+    def test_a_registered_one_is_told_in_its_own_words(self, client: Client, line: Service) -> None:
+        AccessServer.objects.create(name="mx", nas_ip="192.0.2.7", kind="juniper")
+        found = said(ask(client, line, NAS_IP_Address="192.0.2.7"))
+        assert found["reply:ERX-Service-Activate:1"] == "speed(500000k,500000k)"
+        assert not [name for name in found if "WISPr" in name or "Mikrotik" in name]
+
+    def test_several_values_are_added_one_by_one(self, client: Client, line: Service) -> None:
+        AccessServer.objects.create(name="asr", nas_ip="192.0.2.7", kind="cisco")
+        told = ask(client, line, NAS_IP_Address="192.0.2.7").json()["reply:Cisco-AVPair"]
+        assert told == {
+            "op": "+=",
+            "value": ["ip:sub-qos-policy-in=up-500000k", "ip:sub-qos-policy-out=down-500000k"],
+            "do_xlat": False,
+        }
+
+    def test_another_speed_is_given_at_once(self, client: Client, line: Service) -> None:
+        AaaCredential.objects.update(download_kbps=1_000, upload_kbps=500)
+        assert said(ask(client, line))["reply:Mikrotik-Rate-Limit"] == "500k/1000k"
+
+    def test_it_costs_no_read_of_its_own(
+        self, client: Client, line: Service, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        AccessServer.objects.create(name="mx", nas_ip="192.0.2.7", kind="juniper")
+        ask(client, line)
+        with django_assert_num_queries(3):
+            ask(client, line, NAS_IP_Address="192.0.2.7")
+
+
+class TestAtOnce:
+    OTHER = "AA-BB-CC-00-11-33"
+
+    @pytest.fixture(autouse=True)
+    def _one_at_once(self, line: Service) -> None:
+        AaaCredential.objects.update(sessions_at_once=1)
+
+    def test_another_device_is_turned_away_while_one_is_online(
+        self, client: Client, line: Service
+    ) -> None:
+        online.session(line, at=timezone.now(), calling_station_id=self.OTHER)
+        before = ground.rows()
+        assert "in use by 1 already" in words(ask(client, line))
+        assert ground.rows() == before, "and gets no address"
+
+    def test_the_device_that_comes_back_is_let_in(self, client: Client, line: Service) -> None:
+        online.session(line, at=timezone.now(), calling_station_id=DEVICE.lower())
+        assert ask(client, line).status_code == 200
+
+    @pytest.mark.parametrize("dead", ["ended", "silent"])
+    def test_a_dead_session_does_not_count(self, client: Client, line: Service, dead: str) -> None:
+        now = timezone.now()
+        if dead == "ended":
+            online.session(line, at=now, calling_station_id=self.OTHER, ended_at=now)
+        else:
+            hour_ago = now - timedelta(hours=1)
+            online.session(line, at=hour_ago, calling_station_id=self.OTHER)
+        assert ask(client, line).status_code == 200
+
+    def test_another_line_s_sessions_do_not_count(
+        self, client: Client, isp: SmallIsp, line: Service, at: datetime
+    ) -> None:
+        neighbour = factories.live_line(isp, factories.subscriber(at=at, name="Bob"), at=at)
+        online.session(neighbour, at=timezone.now(), calling_station_id=self.OTHER)
+        assert ask(client, line).status_code == 200
 
 
 class TestTurningAway:
