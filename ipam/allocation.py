@@ -110,6 +110,19 @@ def open_holder(
     return holder
 
 
+def change_plan(*, service_ref: str, plan: ProductOffering) -> None:
+    """Let a service hold addresses as another plan says from its next request on.
+
+    What its devices hold stays until its lease ends. A service that holds nothing (yet, or any
+    more) is passed over.
+    """
+    with transaction.atomic():
+        found = statements.lock_holder(service_ref)
+        if found is not None and found[0].ended_at is None:
+            found[0].plan = plan
+            found[0].save(update_fields=["plan"])
+
+
 def close_holder(*, service_ref: str, at: datetime) -> None:
     """End all that a service holds: addresses, extras and open questions. Safe to repeat."""
     with transaction.atomic():

@@ -250,10 +250,12 @@ def cancel_tasks(*, order: ProductOrder, reason: str, at: datetime) -> None:
     """Close all steps of an order that the caller has locked and is taking back, last one first.
 
     A worker that runs one of them finds its attempt ended. What was done is noted as undone; the
-    undoing itself is `services.cease`, in the same transaction.
+    undoing itself is `orders._undo`, in the same transaction. What cannot be undone stays done.
     """
     for task in order.tasks.select_for_update(of=("self",)).order_by("-position"):
         if task.state == State.CANCELLED:
+            continue
+        if task.state == State.COMPLETED and task.kind in plan.NO_RETURN:
             continue
         was_done = task.state in {State.COMPLETED, State.AWAITING}
         _end_attempts(task, Outcome.CANCELLED, reason, at)
@@ -317,9 +319,10 @@ def _finish(task: OrderTask, state: str, at: datetime) -> None:
 
 
 def _make_ready(task: OrderTask, at: datetime) -> None:
-    task.next_attempt_at = at
+    task.next_attempt_at = max(at, task.begins_at or at)
     _move(task, State.READY)
-    send_task(task.pk)
+    if task.next_attempt_at <= at:
+        send_task(task.pk)
 
 
 def _move(task: OrderTask, state: str) -> None:
@@ -337,17 +340,23 @@ def _settle(order: ProductOrder, at: datetime) -> None:
     if State.FALLOUT in states:
         state = ProductOrder.State.HELD
     elif states <= FINISHED_TASK:
-        state = ProductOrder.State.COMPLETED
+        state = _how_complete(order)
     else:
         state = ProductOrder.State.IN_PROGRESS
     if state == order.state:
         return
     ORDER.require(order.state, state)
     order.state = state
-    if state == ProductOrder.State.COMPLETED:
+    if states <= FINISHED_TASK:
         order.completed_at = at
     order.save(update_fields=["state", "completed_at"])
     events.publish(f"order.{state}", subject=order.public_id, at=at)
+
+
+def _how_complete(order: ProductOrder) -> str:
+    """Say whether all that was ordered is there, or a product was passed over."""
+    left_out = order.tasks.filter(kind=plan.GRANT_ENTITLEMENT, state=State.SKIPPED)
+    return ProductOrder.State.PARTIAL if left_out.exists() else ProductOrder.State.COMPLETED
 
 
 def send_task(task_id: int) -> None:

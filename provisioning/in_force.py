@@ -36,18 +36,27 @@ class Profile:
 
 
 def profile(
-    *, state: str, treatments: Collection[str], plan: Speed, instead: Speed | None = None
+    *,
+    state: str,
+    treatments: Collection[str],
+    plan: Speed,
+    boosts: Collection[Speed] = (),
+    instead: Speed | None = None,
 ) -> Profile:
     """Return the profile of a line in this state of its service.
 
     `treatments` are those of the suspensions that are open: the strictest wins, and a line that is
-    suspended without one is blocked. `instead` is a speed that replaces the plan's, be it more or
-    less.
+    suspended without one is blocked. `boosts` are added to the plan's speed. `instead` is a speed
+    that replaces all that, be it more or less.
     """
+    boosted = Speed(
+        plan.download_kbps + sum(boost.download_kbps for boost in boosts),
+        plan.upload_kbps + sum(boost.upload_kbps for boost in boosts),
+    )
     treatment = ""
     if state == "suspended":
         walled_only = set(treatments) == {WALLED_GARDEN}
         treatment = WALLED_GARDEN if walled_only else BLOCK
     return Profile(
-        enabled=state in {"active", "suspended"}, treatment=treatment, speed=instead or plan
+        enabled=state in {"active", "suspended"}, treatment=treatment, speed=instead or boosted
     )

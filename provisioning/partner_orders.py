@@ -36,15 +36,28 @@ class ServiceOrderClosed(Refusal):
 
 @transaction.atomic
 def request_line(
-    *, service: Service, cause: str, answer_by: datetime, at: datetime
+    *,
+    service: Service,
+    cause: str,
+    answer_by: datetime,
+    at: datetime,
+    offering: ProductOffering | None = None,
+    action: str = ServiceOrder.Action.ADD,
 ) -> ServiceOrder:
-    """Ask the network provider of an access plan to deliver its line to the premises.
+    """Ask the network provider of an access plan to deliver its line to the premises, or to make
+    of the line that it delivered another `offering`.
 
     Once per `cause`: a repeat returns the order that was made, whatever became of it. The partner
     learns the address, because it has to go there, and no name. Raises PartnerNotActive.
     """
     return _request(
-        kind=ServiceOrder.Kind.LINE, service=service, cause=cause, answer_by=answer_by, at=at
+        kind=ServiceOrder.Kind.LINE,
+        service=service,
+        offering=offering or service.offering,
+        action=action,
+        cause=cause,
+        answer_by=answer_by,
+        at=at,
     )
 
 
@@ -66,6 +79,8 @@ def request_entitlement(
     return _request(
         kind=ServiceOrder.Kind.ENTITLEMENT,
         service=service,
+        offering=offering,
+        action=ServiceOrder.Action.ADD,
         cause=cause,
         answer_by=at + settings.ENTITLEMENT_CONFIRMED_WITHIN,
         at=at,
@@ -73,18 +88,26 @@ def request_entitlement(
 
 
 def _request(
-    *, kind: str, service: Service, cause: str, answer_by: datetime, at: datetime
+    *,
+    kind: str,
+    service: Service,
+    offering: ProductOffering,
+    action: str,
+    cause: str,
+    answer_by: datetime,
+    at: datetime,
 ) -> ServiceOrder:
-    partner = Partner.objects.filter(offerings=service.offering_id, active=True).first()
+    partner = Partner.objects.filter(offerings=offering, active=True).first()
     if partner is None:
-        raise PartnerNotActive(f"Nobody delivers {service.offering} at the moment.")
+        raise PartnerNotActive(f"Nobody delivers {offering} at the moment.")
     order, is_new = ServiceOrder.objects.get_or_create(
         cause=cause,
         defaults={
             "partner": partner,
             "kind": kind,
+            "action": action,
             "service": service,
-            "offering": service.offering,
+            "offering": offering,
             "subscriber_ref": reference_of(partner=partner, subscriber=service.subscriber),
             "requested_at": at,
             "answer_by": answer_by,
@@ -226,6 +249,7 @@ def _tell(order: ServiceOrder, what: str, *, at: datetime) -> None:
     data: dict[str, Any] = {
         "id": order.public_id,
         "kind": order.kind,
+        "action": order.action,
         "state": order.state,
         "subscriber_ref": order.subscriber_ref,
         "service_ref": Service(pk=order.service_id).public_id,

@@ -11,6 +11,7 @@ from datetime import datetime
 from django.db import transaction
 
 from ispops import db, jobs
+from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import User
@@ -90,11 +91,15 @@ def set_profile(
 def _profile_of(login: AaaCredential) -> Profile:
     line = Service.objects.select_related("offering").get(pk=login.service_id)
     open_ones = line.suspensions.filter(ended_at__isnull=True)
+    boosts = line.carried.filter(
+        offering__addon_type=ProductOffering.Addon.SPEED_BOOST, state=Service.State.ACTIVE
+    ).values_list("offering__download_kbps", "offering__upload_kbps")
     own = login.instead_download_kbps, login.instead_upload_kbps
     return profile(
         state=line.state,
         treatments=list(open_ones.values_list("treatment", flat=True)),
         plan=Speed(line.offering.download_kbps or 0, line.offering.upload_kbps or 0),
+        boosts=[Speed(down or 0, up or 0) for down, up in boosts],
         instead=Speed(own[0], own[1]) if own[0] and own[1] else None,
     )
 

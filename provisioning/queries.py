@@ -125,6 +125,8 @@ def _progress(order: ProductOrder, task: OrderTask, item: ProductOrderItem) -> S
     expected_at: datetime | None = order.expected_at
     if task.state in {State.COMPLETED, State.SKIPPED, State.CANCELLED}:
         expected_at = None
+    elif task.kind in plan.AT_ONE_MOMENT and task.begins_at:
+        expected_at = task.begins_at
     elif task.state == State.AWAITING and task.kind == plan.GRANT_ENTITLEMENT:
         expected_at = task.service_order.answer_by if task.service_order else expected_at
     return StepProgress(
@@ -145,6 +147,16 @@ _WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
     plan.GRANT_ENTITLEMENT: lambda item: f"Set up {item.offering}",
     plan.GO_LIVE: lambda item: "Switch your line on",
     plan.WELCOME: lambda item: "Send you a welcome message",
+    plan.MODIFY_LINE: lambda item: f"Have {item.offering.provider} change the line",
+    plan.CHANGE_SERVICE: lambda item: (
+        f"Change your line to {item.bundle or item.offering}"
+        if item.action == ProductOrderItem.Action.MODIFY
+        else "Change what comes with your line"
+    ),
+    plan.SUSPEND_SERVICE: lambda item: "Pause your line",
+    plan.RESUME_SERVICE: lambda item: "Let your line work again",
+    plan.CEASE_SERVICE: lambda item: f"End your line with {item.bundle or item.offering}",
+    plan.APPLY_TO_SESSION: lambda item: "Bring it to the connection that is open now",
 }
 
 _STATUS = {
@@ -158,6 +170,8 @@ _STATUS = {
 
 
 def _status(task: OrderTask) -> str:
+    if task.state == State.READY and not task.attempts and task.begins_at == task.next_attempt_at:
+        return "Waits for its day" if task.begins_at else _STATUS[State.READY]
     if task.state == State.AWAITING and task.service_order:
         return f"Waiting for {task.service_order.partner}"
     return _STATUS[State(task.state)]

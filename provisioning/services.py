@@ -10,7 +10,7 @@ from ispops import db, events
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
 from provisioning import partner_orders, profiles
-from provisioning.models import Service, ServiceOrder, ServicePeriod
+from provisioning.models import Service, ServiceOrder, ServicePeriod, ServiceSuspension
 from provisioning.transitions import SERVICE
 from qualification import ports
 from qualification.models import AccessPort, ServiceQualification
@@ -89,6 +89,97 @@ def suspend(*, service: Service, reason: str, at: datetime) -> Service:
 
 
 @transaction.atomic
+def open_suspension(
+    *, line: Service, reason: str, treatment: str, note: str, at: datetime
+) -> ServiceSuspension:
+    """Suspend a line for a reason, with our own add-ons on it; a partner's products go on.
+
+    While one reason is open the line is suspended. One that is open already stays as it is.
+    Raises IllegalTransition when the line is not live.
+    """
+    held = db.lock(Service, line.pk)
+    known = held.suspensions.filter(reason=reason, ended_at__isnull=True).first()
+    if known is not None:
+        return known
+    made = ServiceSuspension.objects.create(
+        service=held, reason=reason, treatment=treatment, note=note, started_at=at
+    )
+    if held.state == Service.State.SUSPENDED:
+        profiles.refresh(service=held, at=at)
+        return made
+    suspend_addons(line=held, at=at)
+    suspend(service=held, reason=reason, at=at)
+    return made
+
+
+@transaction.atomic
+def suspend_addons(*, line: Service, at: datetime) -> None:
+    """Suspend our own add-ons on a line that the caller has locked and is suspending."""
+    for addon in _own_addons(line, Service.State.ACTIVE):
+        _move(addon, Service.State.SUSPENDED, "service.suspended", at=at)
+
+
+@transaction.atomic
+def close_suspension(*, line: Service, reason: str, at: datetime) -> bool:
+    """Lift one reason for which a line is suspended; it is active again when it was the last.
+
+    Returns False when the line is not suspended for it (any more).
+    """
+    held = db.lock(Service, line.pk)
+    open_ones = held.suspensions.filter(ended_at__isnull=True)
+    if not open_ones.filter(reason=reason).update(ended_at=at):
+        return False
+    if open_ones.exists():
+        profiles.refresh(service=held, at=at)
+        return True
+    for addon in _own_addons(held, Service.State.SUSPENDED):
+        _move(addon, Service.State.ACTIVE, "service.activated", at=at)
+    activate(service=held, at=at)
+    return True
+
+
+def _own_addons(line: Service, state: str) -> list[Service]:
+    """Lock the add-ons of a line, such as a speed boost, which are of no use without it."""
+    carried = Service.objects.select_for_update(of=("self",)).filter(line=line, state=state)
+    return list(carried.filter(offering__kind=ProductOffering.Kind.ADDON).order_by("pk"))
+
+
+@transaction.atomic
+def change(
+    *, service: Service, offering: ProductOffering, bundle: ProductOffering | None, at: datetime
+) -> Service:
+    """Make a service one of another offering, or part of another aggregated plan, from now on.
+
+    The period of the old one ends where that of the new one begins. The line's addresses and its
+    profile on the network follow. Publishes `service.changed`; what is so already stays as it is.
+    """
+    held = db.lock(Service, service.pk)
+    if held.offering_id == offering.pk and held.bundle_id == (bundle.pk if bundle else None):
+        return held
+    held.offering, held.bundle = offering, bundle
+    held.save(update_fields=["offering", "bundle"])
+    if held.line_id is None:
+        allocation.change_plan(service_ref=held.public_id, plan=offering)
+        profiles.refresh(service=held, at=at)
+    if held.state in {Service.State.ACTIVE, Service.State.SUSPENDED}:
+        _begin_period(held, _end_period(held, at))
+    events.publish("service.changed", subject=held.public_id, at=at, offering=offering.code)
+    return held
+
+
+@transaction.atomic
+def transfer(*, service: Service, line: Service, at: datetime) -> Service:
+    """Let another line carry a product: its subscriber moves, and the partner notices nothing."""
+    held = db.lock(Service, service.pk)
+    if held.line_id is None or held.subscriber_id != line.subscriber_id:
+        raise ValueError(f"{held.pk} cannot be carried by {line.pk}")
+    held.line, held.premises_id = line, line.premises_id
+    held.save(update_fields=["line", "premises"])
+    events.publish("service.transferred", subject=held.public_id, at=at, line=line.public_id)
+    return held
+
+
+@transaction.atomic
 def cease(*, service: Service, at: datetime) -> Service:
     """End a service for good, with all that hangs on it. Publishes `service.ceased`.
 
@@ -106,6 +197,7 @@ def cease(*, service: Service, at: datetime) -> Service:
 def _cease_one(service: Service, at: datetime) -> Service:
     if service.state == Service.State.CEASED:
         return service
+    service.suspensions.filter(ended_at__isnull=True).update(ended_at=at)
     _move(service, Service.State.CEASED, "service.ceased", at=at)
     for order in _asked_of_partners(service):
         partner_orders.withdraw(service_order_id=order.pk, reason="The service has ended.", at=at)
@@ -133,13 +225,21 @@ def _move(service: Service, state: str, event: str, *, at: datetime, reason: str
         profiles.refresh(service=service, at=at)
     began = _end_period(service, at)
     if state in {Service.State.ACTIVE, Service.State.SUSPENDED}:
-        ServicePeriod.objects.create(
-            service=service, offering_id=service.offering_id, state=state, started_at=began
-        )
+        _begin_period(service, began)
     events.publish(
         event, subject=service.public_id, at=at, **({"reason": reason} if reason else {})
     )
     return service
+
+
+def _begin_period(service: Service, at: datetime) -> None:
+    ServicePeriod.objects.create(
+        service=service,
+        offering_id=service.offering_id,
+        bundle_id=service.bundle_id,
+        state=service.state,
+        started_at=at,
+    )
 
 
 def _end_period(service: Service, at: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""What each kind of step does. How all of them are undone is `services.cease`.
+"""What each kind of step does. How they are undone is `orders._undo`.
 
 A step of `INSIDE` only writes rows of this database. It runs in the transaction that records its
 outcome, so it happened exactly when it is recorded. A step of `OUTSIDE` calls the world outside,
@@ -8,18 +8,29 @@ before that transaction; it may run twice when its worker dies, and must do no h
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from ipam import allocation
-from provisioning import partner_orders, plan, services, telling
-from provisioning.models import AaaCredential, OrderTask, Service, ServiceOrder
+from ispops import db
+from provisioning import partner_orders, plan, profiles, services, steering, telling
+from provisioning.models import (
+    AaaCredential,
+    OrderTask,
+    ProductOrderItem,
+    Service,
+    ServiceOrder,
+)
 from qualification import ports
 from qualification.models import QualifiedOffer
 
 # The letters of a login: no vowels, so no words, and none that are mistaken for another.
 _LOGIN_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
+# What is done this soon after the moment that it was wanted for counts from that moment.
+SAME_MOMENT = timedelta(minutes=15)
+
+Action = ProductOrderItem.Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +109,106 @@ def grant_entitlement(task: OrderTask, at: datetime) -> Outcome:
     return Outcome(f"{order.partner} was asked to grant it: {order.public_id}.", awaits=order)
 
 
+def modify_line(task: OrderTask, at: datetime) -> Outcome:
+    """Ask the network provider to change its line to the new plan, and wait until it is done."""
+    answer_by = max(at, task.order.expected_at) + settings.LINE_ANSWERED_AFTER_DUE
+    item = _item(task)
+    order = partner_orders.request_line(
+        service=_service(task),
+        offering=item.offering,
+        action=ServiceOrder.Action.MODIFY,
+        cause=_cause(task),
+        answer_by=answer_by,
+        at=at,
+    )
+    return Outcome(f"{order.partner} was asked to change it: {order.public_id}.", awaits=order)
+
+
 def go_live(task: OrderTask, at: datetime) -> Outcome:
     """Let the line in, and make it and all that was granted with it active: charging begins.
 
-    What a person skipped was not granted; it ends here, so that nobody pays for it.
+    What a person skipped was not granted; it ends here, so that nobody pays for it. What the old
+    line of the order carried, and is kept, is carried by this one from now on.
     """
     line = _service(task)
     services.activate(service=line, at=at)
-    granted = ended = 0
-    entitlements = task.order.tasks.filter(kind=plan.GRANT_ENTITLEMENT).order_by("position")
-    for entitlement in entitlements.select_related("item__service"):
-        if entitlement.state == OrderTask.State.COMPLETED:
-            services.activate(service=_service(entitlement), at=at)
-            granted += 1
-        else:
-            services.cease(service=_service(entitlement), at=at)
-            ended += 1
-    return Outcome(f"The line is live, with {granted} partner products; {ended} were left out.")
+    granted, ended = _activate_added(task, at)
+    moved = _carry_over(task, line, at)
+    _match_addons(line, at)
+    brought = f" {moved} were brought along." if moved else ""
+    return Outcome(
+        f"The line is live, with {granted} partner products; {ended} were left out.{brought}"
+    )
+
+
+def change_service(task: OrderTask, at: datetime) -> Outcome:
+    """Make the line what was ordered, with what it carries, all in one moment.
+
+    A change that was wanted for a moment and is made soon after counts from that moment, so that
+    a change at the end of a billing period leaves no seconds of the old plan in the next.
+    """
+    line = _service(task)
+    since = _counts_from(task, at)
+    if gone := _has_ended(line):
+        return gone
+    for item in _items(task, Action.MODIFY):
+        if item.service is not None:
+            services.change(
+                service=item.service, offering=item.offering, bundle=item.bundle, at=since
+            )
+    granted, ended = _activate_added(task, since)
+    removed = _items(task, Action.DELETE)
+    for item in removed:
+        if item.service is not None:
+            services.cease(service=item.service, at=since)
+    _match_addons(line, since)
+    return Outcome(
+        f"The line has what was ordered: {granted} products came to it, {len(removed)} ended"
+        + (f", {ended} were left out." if ended else ".")
+    )
+
+
+def suspend_service(task: OrderTask, at: datetime) -> Outcome:
+    """Suspend the line for the reason of the order."""
+    line = _service(task)
+    if gone := _has_ended(line):
+        return gone
+    order = task.order
+    opened = services.open_suspension(
+        line=line, reason=order.suspension, treatment=order.treatment, note=order.reason, at=at
+    )
+    return Outcome(f"The line is suspended: {opened.get_reason_display().lower()}.")
+
+
+def resume_service(task: OrderTask, at: datetime) -> Outcome:
+    """Lift the reason that the order names; the line is active again when it was the last."""
+    line = _service(task)
+    if gone := _has_ended(line):
+        return gone
+    services.close_suspension(line=line, reason=task.order.suspension, at=at)
+    line.refresh_from_db(fields=["state"])
+    if line.state == Service.State.SUSPENDED:
+        return Outcome("This reason is lifted; the line stays suspended for another.")
+    return Outcome("The line is active again.")
+
+
+def cease_service(task: OrderTask, at: datetime) -> Outcome:
+    """End the line: its port, addresses, login and products are free, and partners are told.
+
+    What is kept of its products when its subscriber moves goes to the new line before.
+    """
+    line = _service(task)
+    moved = 0
+    if successor := _successor(task, line):
+        moved = _carry_over(task, successor, at)
+    services.cease(service=line, at=at)
+    brought = f" {moved} products went to the new line." if moved else ""
+    return Outcome(f"The line has ended, with all that hung on it.{brought}")
+
+
+def apply_to_session(task: OrderTask, at: datetime) -> Outcome:
+    """Bring the line's live sessions up to date, and see that they are."""
+    return Outcome(steering.bring_up(service=_service(task), at=at))
 
 
 def welcome(task: OrderTask, at: datetime) -> Outcome:
@@ -122,6 +216,82 @@ def welcome(task: OrderTask, at: datetime) -> Outcome:
     line = _service(task)
     telling.welcome(order=task.order, line=line, at=at)
     return Outcome(f"A welcome to {line.subscriber.email} is on its way.")
+
+
+def _items(task: OrderTask, *actions: str) -> list[ProductOrderItem]:
+    """Return the items of a step's order that do this, with their services."""
+    items = task.order.items.filter(action__in=actions)
+    return list(items.select_related("service", "offering", "bundle").order_by("pk"))
+
+
+def _activate_added(task: OrderTask, at: datetime) -> tuple[int, int]:
+    """Make active what the order adds to its line, if it was granted; end what was passed over.
+
+    Returns how many were the one and the other.
+    """
+    grants = task.order.tasks.filter(kind=plan.GRANT_ENTITLEMENT, item__isnull=False)
+    state_of = dict(grants.values_list("item", "state"))
+    granted = ended = 0
+    for item in _items(task, Action.ADD):
+        service = item.service
+        if service is None or service.line_id is None:
+            continue
+        if state_of.get(item.pk, OrderTask.State.COMPLETED) == OrderTask.State.COMPLETED:
+            services.activate(service=service, at=at)
+            granted += 1
+        else:
+            services.cease(service=service, at=at)
+            ended += 1
+    return granted, ended
+
+
+def _match_addons(line: Service, at: datetime) -> None:
+    """Let our own add-ons be as the line is, and the line as fast as they make it."""
+    held = db.lock(Service, line.pk)
+    if held.state == Service.State.SUSPENDED:
+        services.suspend_addons(line=held, at=at)
+    profiles.refresh(service=held, at=at)
+
+
+def _carry_over(task: OrderTask, line: Service, at: datetime) -> int:
+    """Bring the products that are kept from the old line of an order to the new one, once."""
+    moved = 0
+    for item in _items(task, Action.NO_CHANGE, Action.MODIFY):
+        product = item.service
+        if product is None or product.line_id in {None, line.pk}:
+            continue
+        services.transfer(service=product, line=line, at=at)
+        services.change(service=product, offering=item.offering, bundle=item.bundle, at=at)
+        moved += 1
+    return moved
+
+
+def _successor(task: OrderTask, old_line: Service) -> Service | None:
+    """Return the line that takes the place of the one that ends, if there is one and it lives."""
+    if task.order.intent not in plan.NEW_LINES:
+        return None
+    added = _items(task, Action.ADD)
+    lines = [item.service for item in added if item.service and item.service.line_id is None]
+    living = [line for line in lines if line.state != Service.State.CEASED]
+    return living[0] if living else None
+
+
+def _has_ended(line: Service) -> Outcome | None:
+    """Say that there is nothing left to do for a line that ended while its order waited."""
+    state = Service.objects.values_list("state", flat=True).get(pk=line.pk)
+    return Outcome("The line has ended meanwhile.") if state == Service.State.CEASED else None
+
+
+def _counts_from(task: OrderTask, at: datetime) -> datetime:
+    """Return from when a change counts: the moment that was asked for, if it was met."""
+    wanted = task.begins_at
+    return wanted if wanted is not None and at - wanted <= SAME_MOMENT else at
+
+
+def _item(task: OrderTask) -> ProductOrderItem:
+    if task.item is None:
+        raise ValueError(f"step {task.pk} has no item to work for")
+    return task.item
 
 
 def _offer(task: OrderTask) -> QualifiedOffer:
@@ -154,8 +324,15 @@ INSIDE: dict[str, Step] = {
     plan.OPEN_ADDRESS_HOLDER: open_address_holder,
     plan.CREATE_CREDENTIALS: create_credentials,
     plan.ORDER_LINE: order_line,
+    plan.MODIFY_LINE: modify_line,
     plan.GRANT_ENTITLEMENT: grant_entitlement,
     plan.GO_LIVE: go_live,
+    plan.CHANGE_SERVICE: change_service,
+    plan.SUSPEND_SERVICE: suspend_service,
+    plan.RESUME_SERVICE: resume_service,
+    plan.CEASE_SERVICE: cease_service,
     plan.WELCOME: welcome,
 }
-OUTSIDE: dict[str, Step] = {}
+OUTSIDE: dict[str, Step] = {
+    plan.APPLY_TO_SESSION: apply_to_session,
+}

@@ -77,7 +77,7 @@ class Product:
     """What the catalogue says of an offering; `kind` is access, bsp, addon or bundle.
 
     `subscriber_kind` is empty where anyone may have it. `components` are the keys of a bundle's
-    parts.
+    parts. The speeds of an add-on are what it adds to its line's.
     """
 
     key: int
@@ -153,7 +153,12 @@ def outcome(offers: Iterable[Offer]) -> str:
 
 
 def can_carry(plan: Product, line: Line, product: Product) -> Offer:
-    """Judge whether a line with an access plan carries a partner's product or an add-on."""
+    """Judge whether a line with an access plan carries a partner's product or an add-on.
+
+    A speed boost, whose speeds are more than the plan's, needs a line that has them both together.
+    """
+    if product.kind == "addon" and product.download_kbps:
+        return _boosted(plan, line, product)
     speed = min(plan.download_kbps, usable_kbps(line)[0])
     if speed < product.needs_download_kbps:
         return Offer(
@@ -169,6 +174,20 @@ def can_carry(plan: Product, line: Line, product: Product) -> Offer:
             reason="It needs a line with a short response time, which this one has not.",
         )
     return Offer(product)
+
+
+def _boosted(plan: Product, line: Line, boost: Product) -> Offer:
+    download, upload = usable_kbps(line)
+    wanted = plan.download_kbps + boost.download_kbps, plan.upload_kbps + boost.upload_kbps
+    if wanted[0] <= download and wanted[1] <= upload:
+        return Offer(boost)
+    return Offer(
+        boost,
+        reason_code="line_too_slow",
+        reason=f"With {plan.name} it needs {in_mbits(wanted[0])} down and "
+        f"{in_mbits(wanted[1])} up; the line here has {in_mbits(download)} down and "
+        f"{in_mbits(upload)} up.",
+    )
 
 
 def usable_kbps(line: Line) -> tuple[int, int]:

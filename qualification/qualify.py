@@ -1,5 +1,6 @@
 """The verb of figures 1 to 3: can this place be served, by whom, how fast, at what price, when?"""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -72,9 +73,16 @@ def qualify_address(
 
 
 def require_live_offer(
-    *, qualification: ServiceQualification, offering: ProductOffering, at: datetime
+    *,
+    qualification: ServiceQualification,
+    offering: ProductOffering,
+    at: datetime,
+    lifted: Collection[str] = (),
 ) -> QualifiedOffer:
     """Return the promise of an offering in an answer, if it still stands.
+
+    `lifted` are codes of refusals that do not count for the asker: whoever has a line there needs
+    no free port for it.
 
     Raises:
         QualificationExpired: the answer is too old; ask again.
@@ -87,7 +95,7 @@ def require_live_offer(
             field="qualification",
         )
     offer = qualification.offers.filter(offering=offering).first()
-    if offer is None or not offer.eligible:
+    if offer is None or not (offer.eligible or offer.reason_code in lifted):
         reason = offer.reason if offer else "It was not sold when the address was checked."
         raise OfferNotQualified(
             f"{offering.name} cannot be delivered here. {reason} Choose another one.",

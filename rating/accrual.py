@@ -99,7 +99,7 @@ def _services(subscriber: Subscriber, period: Period) -> list[_Held]:
             started_at=span.started_at,
             ended_at=span.ended_at,
             first_active_at=first[span.service_id],
-            bundle_id=span.service.bundle_id,
+            bundle_id=span.bundle_id,
         )
         for span in in_period
     ]
@@ -261,7 +261,7 @@ def _one_off(
     subscriber: Subscriber, held: list[_Held], period: Period, tariff: Tariff, at: datetime
 ) -> Iterator[Charge]:
     """Give the one-off charges of what became active in the period and was not purchased."""
-    began = {row.key: row for row in held if row.first_active_at in period}
+    began = {row.key: row for row in held if _is_first(row, period)}
     purchased = set(
         Purchase.objects.filter(service__in=[row.service.pk for row in began.values()]).values_list(
             "service", flat=True
@@ -284,6 +284,14 @@ def _one_off(
             )
 
 
+def _is_first(held: _Held, period: Period) -> bool:
+    """Say whether a span is the one in which a service was first active, and is in the period.
+
+    A service that changed its plan soon after has more spans, and was switched on only once.
+    """
+    return held.first_active_at in period and held.started_at == held.first_active_at
+
+
 def _construction(
     subscriber: Subscriber, held: list[_Held], period: Period, tariff: Tariff, at: datetime
 ) -> Iterator[Charge]:
@@ -291,10 +299,10 @@ def _construction(
     lines = {
         row.service.pk: row
         for row in held
-        if row.first_active_at in period and row.extra is None and row.service.line_id is None
+        if _is_first(row, period) and row.extra is None and row.service.line_id is None
     }
     items = ProductOrderItem.objects.filter(
-        service__in=lines, offer__construction_fee__gt=0
+        service__in=lines, action=ProductOrderItem.Action.ADD, offer__construction_fee__gt=0
     ).select_related("offer")
     posted = _posted(f"construction:{row.public_id}" for row in lines.values())
     for item in items.order_by("pk"):

@@ -37,6 +37,7 @@ class ProductOffering(models.Model):
     class Addon(models.TextChoices):
         EXTRA_ADDRESS = "extra_address", "Extra dynamic address"
         STATIC_ADDRESS = "static_address", "Static address"
+        SPEED_BOOST = "speed_boost", "Speed boost"
 
     code = models.SlugField(unique=True)
     name = models.CharField(max_length=120)
@@ -54,7 +55,7 @@ class ProductOffering(models.Model):
     sold_from = models.DateTimeField()
     sold_to = models.DateTimeField(null=True, blank=True)
 
-    # An access plan's line; kilobits a second, None where the kind has no line.
+    # An access plan's line, or what a speed boost adds to one; kilobits a second, None elsewhere.
     technology = models.PositiveSmallIntegerField(choices=Technology, null=True, blank=True)
     download_kbps = models.PositiveBigIntegerField(null=True, blank=True)
     upload_kbps = models.PositiveBigIntegerField(null=True, blank=True)
@@ -95,6 +96,16 @@ class ProductOffering(models.Model):
             ),
             models.CheckConstraint(
                 name="addon_names_its_type", condition=~Q(kind="addon") | ~Q(addon_type="")
+            ),
+            models.CheckConstraint(
+                name="speed_boost_adds_speed",
+                condition=~Q(addon_type="speed_boost")
+                | Q(
+                    download_kbps__isnull=False,
+                    upload_kbps__isnull=False,
+                    download_kbps__gt=0,
+                    upload_kbps__gt=0,
+                ),
             ),
             models.CheckConstraint(
                 name="offering_ends_after_it_starts",

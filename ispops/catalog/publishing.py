@@ -293,6 +293,8 @@ def _needed(offering: ProductOffering) -> list[str]:
         ProductOffering.Kind.BSP: ["provider"],
         ProductOffering.Kind.ADDON: ["addon_type"],
     }.get(ProductOffering.Kind(offering.kind), [])
+    if offering.addon_type == ProductOffering.Addon.SPEED_BOOST:
+        needed += ["download_kbps", "upload_kbps"]
     for name in needed:
         if getattr(offering, name) in (None, "", 0):
             raise InvalidInput("This kind of offering needs it.", field=name)

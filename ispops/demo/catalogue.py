@@ -118,6 +118,18 @@ def _addons(at: datetime) -> ProductOffering:
         at=at,
     )
     _price(static, Charge.RECURRING, "9", "Every month", at)
+    boost = publishing.create_offering(
+        code="speed-boost",
+        name="Speed boost",
+        kind=Kind.ADDON,
+        addon_type=ProductOffering.Addon.SPEED_BOOST,
+        description="200 Mbit/s more down and 50 Mbit/s more up, for as long as you keep it.",
+        download_kbps=200_000,
+        upload_kbps=50_000,
+        tax_category=TELECOM,
+        at=at,
+    )
+    _price(boost, Charge.RECURRING, "10", "Every month", at)
     return extra
 
 

@@ -2,13 +2,13 @@
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from ispops.catalog.models import ProductOffering
 from ispops.db import PublicIdModel
 from ispops.jobs import LeasedRow
 from ispops.parties.models import Subscriber, User
-from provisioning.models.services import Service
+from provisioning.models.services import Service, ServiceSuspension
 from qualification.models import QualifiedOffer, ServiceQualification
 
 
@@ -57,6 +57,15 @@ class ProductOrder(PublicIdModel):
     # Nothing of it takes effect before; None is at once.
     wanted_from = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=300, blank=True, default="")
+    # What a suspension is for and how it is carried out, or what is lifted; else empty.
+    suspension = models.CharField(
+        max_length=12, choices=ServiceSuspension.Reason, blank=True, default=""
+    )
+    treatment = models.CharField(
+        max_length=14, choices=ServiceSuspension.Treatment, blank=True, default=""
+    )
+    # What was asked for, as it came: so that a repeat is told from another order with its key.
+    asked = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     channel = models.CharField(max_length=8, choices=Channel)
     placed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     idempotency_key = models.CharField(max_length=200)
@@ -81,10 +90,17 @@ class ProductOrder(PublicIdModel):
                 | ~Q(intent="new") & Q(line__isnull=False),
                 name="later_order_names_its_line",
             ),
+            # A change may only take something away; what it adds, its items say who promised it.
             models.CheckConstraint(
-                condition=Q(intent__in=["suspend", "resume", "cease"])
+                condition=Q(intent__in=["change", "suspend", "resume", "cease"])
                 | Q(qualification__isnull=False),
                 name="order_rests_on_a_promise",
+            ),
+            models.CheckConstraint(
+                condition=Q(intent="suspend") & ~Q(suspension="") & ~Q(treatment="")
+                | Q(intent="resume", treatment="") & ~Q(suspension="")
+                | ~Q(intent__in=["suspend", "resume"]) & Q(suspension="", treatment=""),
+                name="suspension_says_what_for",
             ),
             # Suspending and resuming are not among them: they must never wait for a stuck change.
             models.UniqueConstraint(
@@ -135,7 +151,8 @@ class ProductOrderItem(models.Model):
                 fields=["order", "action", "offering"], name="offering_once_an_order"
             ),
             models.CheckConstraint(
-                condition=~Q(action="add") | Q(offer__isnull=False), name="added_item_was_promised"
+                condition=~Q(action__in=["add", "modify"]) | Q(offer__isnull=False),
+                name="delivered_item_was_promised",
             ),
         ]
 
@@ -173,6 +190,8 @@ class OrderTask(LeasedRow):
     service_order = models.OneToOneField(
         "ServiceOrder", on_delete=models.PROTECT, null=True, blank=True, related_name="task"
     )
+    # It is not begun before: the day that was asked for, or on which the old line ends.
+    begins_at = models.DateTimeField(null=True, blank=True)
     # When it should be done, for the order to keep its date; late ones are in jeopardy.
     due_at = models.DateTimeField(null=True, blank=True)
     in_jeopardy_at = models.DateTimeField(null=True, blank=True)
@@ -192,6 +211,12 @@ class OrderTask(LeasedRow):
                 condition=Q(state="ready", next_attempt_at__isnull=False)
                 | ~Q(state="ready") & Q(next_attempt_at__isnull=True),
                 name="task_is_due_when_ready",
+            ),
+            models.CheckConstraint(
+                condition=Q(begins_at__isnull=True)
+                | Q(next_attempt_at__isnull=True)
+                | Q(next_attempt_at__gte=F("begins_at")),
+                name="task_keeps_its_day",
             ),
             models.CheckConstraint(
                 condition=~Q(state="awaiting") | Q(service_order__isnull=False),

@@ -49,6 +49,10 @@ class ServicePeriod(models.Model):
 
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="periods")
     offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    # The aggregated plan that it was part of then.
+    bundle = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     state = models.CharField(max_length=10, choices=Service.State)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -77,10 +77,10 @@ ROOMS = {
         stage=4,
         pure=_names("following in_force notice_kinds plan radius transitions"),
         verbs=_names(
-            "accounting execution orders partner_orders profiles registrations reminders services "
-            "sessions steering steps telling"
+            "accounting changing execution orders partner_orders placing profiles "
+            "registrations reminders services sessions steering steps suspending telling"
         ),
-        reads=_names("admission duplicates"),
+        reads=_names("admission composing duplicates"),
         web=_names("aaa aaa_urls"),
     ),
     "rating": Room(

@@ -456,7 +456,7 @@ class TestTheFalloutQueue:
         assert (entry.actor, entry.reason) == (otto, "Sold out")
         factories.work(at=at)
         order = ProductOrder.objects.get()
-        assert order.state == "completed"
+        assert order.state == "partial"
         films = Service.objects.get(offering=isp.streaming)
         assert films.state == "ceased"
         assert not films.periods.exists()

@@ -66,6 +66,7 @@ class TestAsking:
             "id": asked.public_id,
             "sequence": 1,
             "kind": "entitlement",
+            "action": "add",
             "state": "acknowledged",
             "subscriber_ref": asked.subscriber_ref,
             "service_ref": films.public_id,

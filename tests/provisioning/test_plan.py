@@ -1,5 +1,7 @@
 """The decomposition of orders: examples, and properties of every graph."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,3 +110,151 @@ def test_an_aggregated_plan_becomes_its_parts_in_its_place() -> None:
 def test_going_live_cannot_be_skipped() -> None:
     assert not plan.MAY_BE_SKIPPED & {"go_live", "create_credentials", "open_address_holder"}
     assert steps.INSIDE.keys() | steps.OUTSIDE.keys() >= plan.MAY_BE_SKIPPED
+
+
+# --- Later orders ---------------------------------------------------------------------------------
+
+LINE_INTENTS = {"suspend": "suspend_service", "resume": "resume_service", "cease": "cease_service"}
+MAKES_IT_SO = {*LINE_INTENTS.values(), "change_service", "go_live"}
+
+
+@st.composite
+def later_orders(draw: st.DrawFn) -> tuple[str, list[Item], bool]:
+    """Any later order that a verb can make: its intent, its items, which line ends first."""
+    intent = draw(st.sampled_from([*LINE_INTENTS, "change", "move", "provider_change"]))
+    off_net = draw(st.booleans())
+    if intent in LINE_INTENTS:
+        action = "delete" if intent == "cease" else "no_change"
+        return intent, [Item(is_access=True, is_off_net=off_net, action=action)], False
+    products = draw(
+        st.lists(
+            st.builds(
+                Item,
+                is_access=st.just(False),
+                action=st.sampled_from(["add", "modify", "delete", "no_change"]),
+                is_granted=st.booleans(),
+            ),
+            max_size=6,
+        )
+    )
+    if intent == "change":
+        action = draw(st.sampled_from(["modify", "no_change"]))
+        return intent, [Item(is_access=True, is_off_net=off_net, action=action), *products], False
+    old = Item(is_access=True, is_off_net=draw(st.booleans()), action="delete")
+    return intent, [Item(is_access=True, is_off_net=off_net), *products, old], draw(st.booleans())
+
+
+def planned_for(order: tuple[str, list[Item], bool]) -> list[plan.Step]:
+    intent, items, old_line_ends_first = order
+    return plan_order(items, intent, old_line_ends_first=old_line_ends_first)
+
+
+@given(later_orders())
+def test_a_later_order_has_no_cycle_and_each_step_can_be_done(
+    order: tuple[str, list[Item], bool],
+) -> None:
+    planned = planned_for(order)
+    for position, step in enumerate(planned):
+        assert all(0 <= earlier < position for earlier in step.depends_on)
+        assert step.kind in steps.INSIDE.keys() | steps.OUTSIDE.keys()
+    assert len({(step.kind, step.item) for step in planned}) == len(planned)
+
+
+@given(later_orders())
+def test_what_can_be_taken_back_comes_before_what_cannot(
+    order: tuple[str, list[Item], bool],
+) -> None:
+    """So an order can be cancelled until it takes effect, and then nothing of it is open."""
+    planned = planned_for(order)
+    takes_effect = [n for n, step in enumerate(planned) if step.kind in MAKES_IT_SO]
+    assert {planned[n].kind for n in takes_effect} <= plan.NO_RETURN
+    first = takes_effect[0]
+    if not order[2]:
+        assert everything_before(planned, first) == set(range(first))
+    can_be_undone = {"reserve_port", "order_line", "modify_line", "grant_entitlement"}
+    assert not {step.kind for step in planned[first + 1 :]} & can_be_undone
+
+
+@given(later_orders())
+def test_the_session_follows_the_change(
+    order: tuple[str, list[Item], bool],
+) -> None:
+    planned = planned_for(order)
+    for step in planned:
+        if step.kind == "apply_to_session":
+            (cause,) = step.depends_on
+            assert planned[cause].kind in MAKES_IT_SO
+            assert planned[cause].item == step.item
+
+
+@given(later_orders())
+def test_only_what_comes_new_and_is_a_partner_s_is_asked_for(
+    order: tuple[str, list[Item], bool],
+) -> None:
+    _, items, _ = order
+    asked = {step.item for step in planned_for(order) if step.kind == "grant_entitlement"}
+    new = {n for n, item in enumerate(items) if not item.is_access and item.action == "add"}
+    assert asked == {n for n in new if items[n].is_granted}
+
+
+@pytest.mark.parametrize("ends_first", [False, True])
+def test_whoever_moves_has_one_line_after_the_other_or_both_for_a_time(ends_first: bool) -> None:
+    planned = plan_order(
+        [ON_NET, Item(is_access=True, action="delete")], "move", old_line_ends_first=ends_first
+    )
+    (end,) = [step for step in planned if step.kind == "cease_service"]
+    live = next(number for number, step in enumerate(planned) if step.kind == "go_live")
+    assert end.depends_on == (() if ends_first else (live,))
+    assert (end.item, end.of_old_line) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("items", "intent"),
+    [
+        ([ON_NET], "change"),
+        ([ON_NET], "cease"),
+        ([ON_NET], "move"),
+        ([], "resume"),
+        ([ON_NET], "x"),
+    ],
+)
+def test_items_that_make_no_such_order(items: list[Item], intent: str) -> None:
+    with pytest.raises(ValueError, match=r"exactly one access line|no intent"):
+        plan_order(items, intent)
+
+
+product_lists = st.dictionaries(st.integers(0, 9), st.sampled_from([None, 100, 101])).map(
+    lambda found: [plan.Held(product, bundle) for product, bundle in found.items()]
+)
+
+
+@given(product_lists, product_lists)
+def test_differences_make_of_the_one_the_other(
+    now: list[plan.Held[int]], then: list[plan.Held[int]]
+) -> None:
+    found = plan.differences(now, then)
+    assert set(found.added) | set(found.kept) == set(then)
+    ends = {held.product for held in found.removed}
+    stays = {held.product for held in found.kept}
+    assert ends | stays == {held.product for held in now}
+    assert not ends & {held.product for held in then}
+    unchanged = {held for held in found.kept if held.product not in found.regrouped}
+    assert unchanged == set(now) & set(then)
+
+
+@given(product_lists)
+def test_nothing_differs_from_itself(now: list[plan.Held[int]]) -> None:
+    found = plan.differences(now, now)
+    assert (found.added, found.removed, found.regrouped) == ((), (), frozenset())
+
+
+def test_what_we_do_is_soon_due_and_what_others_do_by_the_date() -> None:
+    start = datetime(2026, 5, 4, tzinfo=UTC)
+    promised = start + timedelta(days=10)
+
+    def due(kind: str) -> datetime:
+        return plan.due_at(kind, starts_at=start, expected_at=promised)
+
+    assert due("create_credentials") == start + plan.OWN_WORK_TAKES
+    assert due("order_line") == due("go_live") == promised
+    assert due("welcome") == promised + plan.OWN_WORK_TAKES

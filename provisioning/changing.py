@@ -1,0 +1,300 @@
+"""Changing what a line is and what it carries: plans, products and speed boosts (figure 7).
+
+What a line shall have is compared with what it has (`plan.differences`), so that nothing is ended
+that goes on: a product that comes into an aggregated plan, or out of one, keeps running.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from ispops.catalog.models import ProductOffering
+from ispops.errors import InvalidInput, Refusal
+from ispops.parties.models import User
+from provisioning import composing, placing, plan, services
+from provisioning.composing import Line
+from provisioning.models import ProductOrder, ProductOrderItem, Service
+from provisioning.placing import Wish
+from provisioning.plan import Held
+from qualification.models import QualifiedOffer, ServiceQualification
+
+Kind = ProductOffering.Kind
+Action = ProductOrderItem.Action
+Products = plan.Differences[ProductOffering]
+
+# What a line needs no answer to, because it is there already.
+OWN_LINE = ("no_free_port", "no_line")
+
+
+class OtherNetwork(Refusal):
+    code = "other_network"
+    title = "This plan is delivered on another network"
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What a line has and shall have: its access plan, and all that goes with it."""
+
+    now: dict[ProductOffering, Service]
+    access: Held[ProductOffering]
+    products: Products
+
+
+@transaction.atomic
+def change_line(
+    *,
+    line: Service,
+    qualification: ServiceQualification | None = None,
+    plan_code: str | None = None,
+    add: Sequence[str] = (),
+    remove: Sequence[str] = (),
+    reason: str = "",
+    channel: str,
+    placed_by: User | None,
+    idempotency_key: str,
+    at: datetime,
+    wanted_from: datetime | None = None,
+) -> ProductOrder:
+    """Order another plan for a line, or products and boosts to come or to go, now or from a moment.
+
+    `plan_code` is an access plan or an aggregated plan on the line's network; without it the plan
+    stays. What came with an aggregated plan that is left ends, unless `add` keeps it; what the
+    line carries otherwise stays, unless `remove` ends it. All of it takes effect in one moment.
+    What comes new rests on an answer to *can this place be served?* for the line's premises.
+    The same key gives the first order again and changes nothing.
+
+    Raises:
+        InvalidInput: it is not clear what is wanted, or nothing would change; says why.
+        LineNotLive: the line is not switched on, or has ended.
+        ChangeUnderWay: another change of the line is not done yet.
+        SubscriberNotInGoodStanding: the account is restricted, and something would come new.
+        QualificationExpired, OfferNotQualified: the premises were not promised this, or too long
+            ago; or a product that stays needs more than the new plan gives.
+        OtherNetwork: the plan is delivered on another network: that is a change of network.
+        OfferingWithdrawn: an offering is no longer sold.
+        OrderKeyReused: the key belongs to an order for something else.
+    """
+    wish = Wish(
+        line, ProductOrder.Intent.CHANGE, channel, placed_by, idempotency_key, at, wanted_from,
+        reason.strip(),
+        {
+            "qualification": qualification.public_id if qualification else None,
+            "plan": plan_code,
+            "add": sorted(add),
+            "remove": sorted(remove),
+        },
+    )  # fmt: skip
+    held = placing.lock_or_repeat(wish)
+    if isinstance(held, ProductOrder):
+        return held
+    placing.require_no_open_change(held)
+    wanted = compose(held, plan_code, add, remove, at=at)
+    if held.offering.provider_id != wanted.access.product.provider_id or (
+        held.offering.technology != wanted.access.product.technology
+    ):
+        raise OtherNetwork(
+            f"{wanted.access.product} is delivered by {wanted.access.product.provider}. "
+            "Order a change of network instead.",
+            field="plan",
+        )
+    return place(wish, held, wanted, qualification)
+
+
+def compose(
+    line: Service,
+    plan_code: str | None,
+    add: Sequence[str],
+    remove: Sequence[str],
+    *,
+    at: datetime,
+    to_new_line: bool = False,
+) -> Composition:
+    """Work out what a line shall have. A new line takes no boosts along: they are the old one's.
+
+    Raises:
+        InvalidInput: it is not clear what is wanted.
+        OfferingWithdrawn: what is added is no longer sold.
+    """
+    carried = [
+        service
+        for service in placing.carried_by(line)
+        if not to_new_line or service.offering.kind == Kind.BSP
+    ]
+    now = {service.offering: service for service in [line, *carried]}
+    ends = _named(carried, remove)
+    access, bundled = _plan(line, carried, plan_code, at)
+    comes = _coming(add, now, ends, stays={held.product for held in bundled}, at=at)
+    was_sold_in = line.bundle if plan_code is None else None
+    for product in ends:
+        if now[product].bundle is not None and now[product].bundle == was_sold_in:
+            raise InvalidInput(
+                f"{product} is part of {was_sold_in}. Choose another plan to be without it.",
+                field="remove",
+            )
+    single = [
+        service.offering
+        for service in carried
+        if service.bundle is None and service.offering not in ends
+    ]
+    then = {held.product: held for held in bundled}
+    for product in [*single, *comes]:
+        then.setdefault(product, Held(product))
+    before = [Held(service.offering, service.bundle) for service in carried]
+    return Composition(now, access, plan.differences(before, then.values()))
+
+
+def _named(carried: Sequence[Service], codes: Sequence[str]) -> set[ProductOffering]:
+    """Return the products of a line that shall end."""
+    known = {service.offering.code: service for service in carried}
+    for code in codes:
+        if code not in known:
+            raise InvalidInput(f"The line does not carry {code}.", field="remove")
+        if known[code].state == Service.State.RESERVED:
+            raise InvalidInput(
+                f"{known[code].offering} is being set up. Remove it when it is there.",
+                field="remove",
+            )
+    return {known[code].offering for code in codes}
+
+
+def _plan(
+    line: Service, carried: Sequence[Service], plan_code: str | None, at: datetime
+) -> tuple[Held[ProductOffering], list[Held[ProductOffering]]]:
+    """Return the access plan that the line shall have, and what comes with it as one plan."""
+    if plan_code is None:
+        of_it = [service for service in carried if service.bundle_id and line.bundle_id]
+        return (
+            Held(line.offering, line.bundle),
+            [Held(service.offering, service.bundle) for service in of_it],
+        )
+    chosen = composing.offerings([plan_code], at)[0]
+    if chosen.kind == Kind.ACCESS:
+        return Held(chosen), []
+    parts = composing.components_of([chosen]).get(chosen.code, [])
+    access = next((part for part in parts if part.kind == Kind.ACCESS), None)
+    if access is None:
+        raise InvalidInput(f"{chosen} is no internet plan and no aggregated plan.", field="plan")
+    return Held(access, chosen), [Held(part, chosen) for part in parts if part != access]
+
+
+def _coming(
+    codes: Sequence[str],
+    now: dict[ProductOffering, Service],
+    ends: set[ProductOffering],
+    *,
+    stays: set[ProductOffering],
+    at: datetime,
+) -> list[ProductOffering]:
+    """Return what shall come to the line, or stay on it when its aggregated plan is left."""
+    if len(set(codes)) != len(codes):
+        raise InvalidInput("Name each product once.", field="add")
+    products = composing.offerings(codes, at)
+    for product in products:
+        if product.kind in {Kind.ACCESS, Kind.BUNDLE}:
+            raise InvalidInput(f"{product} is a plan. Name it as the plan.", field="add")
+        composing.require_lasting(product)
+        has_it_alone = product in now and now[product].bundle is None
+        if product in ends or product in stays or has_it_alone:
+            raise InvalidInput(f"The line has {product} already, or would lose it.", field="add")
+    return products
+
+
+def place(
+    wish: Wish, line: Service, wanted: Composition, qualification: ServiceQualification | None
+) -> ProductOrder:
+    """Write the order that makes of a locked line what is wanted."""
+    access = wanted.access
+    is_modified = (access.product, access.bundle) != (line.offering, line.bundle)
+    differ = wanted.products
+    if not (is_modified or differ.added or differ.removed or differ.regrouped):
+        raise InvalidInput("The line is like this already: nothing would change.", field="plan")
+    comes_new = is_modified or bool(differ.added or differ.regrouped)
+    if comes_new:
+        placing.require_good_standing(line.subscriber)
+        qualification = require_of_premises(qualification, line)
+    lines = _lines(wish, line, wanted, qualification if comes_new else None, is_modified)
+    composing.require_carried(lines, qualification=qualification if comes_new else None)
+    order = placing.open_order(
+        wish, qualification=qualification, expected_at=wish.starts_at + plan.OWN_WORK_TAKES
+    )
+    items = _create_items(order, line, wanted, lines, is_modified)
+    order.expected_at = wish.starts_at + max(
+        placing.answered_within(items),
+        placing.install_days(lines) if placing.as_planned(items[0]).is_off_net else plan.NO_TIME,
+    )
+    order.save(update_fields=["expected_at"])
+    placing.create_tasks(order, items, at=wish.at)
+    placing.announce(order, [item.offering.code for item in items if item.action != "no_change"])
+    return order
+
+
+def require_of_premises(
+    qualification: ServiceQualification | None, line: Service
+) -> ServiceQualification:
+    """See that what comes new was promised to the premises of the line."""
+    if qualification is None:
+        raise InvalidInput(
+            "Check first what can be had at the address of the line.", field="qualification"
+        )
+    if qualification.premises_id != line.premises_id:
+        raise InvalidInput(
+            f"This answer is about another address than {line.premises}.", field="qualification"
+        )
+    return qualification
+
+
+def _lines(
+    wish: Wish,
+    line: Service,
+    wanted: Composition,
+    qualification: ServiceQualification | None,
+    is_modified: bool,
+) -> list[Line]:
+    """Return what the line shall be, the access plan first, each with its promise if it is new."""
+
+    def promised(held: Held[ProductOffering]) -> QualifiedOffer | None:
+        if qualification is None:
+            return None
+        return composing.offer_of(
+            qualification, held.bundle or held.product, line.subscriber, wish.at, lifted=OWN_LINE
+        )
+
+    differ = wanted.products
+    access = wanted.access
+    lines = [Line(access.product, promised(access) if is_modified else None, access.bundle)]
+    lines += [Line(held.product, promised(held), held.bundle) for held in differ.added]
+    for held in differ.kept:
+        offer = promised(held) if held.product in differ.regrouped else None
+        lines.append(Line(held.product, offer, held.bundle))
+    return lines
+
+
+def _create_items(
+    order: ProductOrder, main: Service, wanted: Composition, lines: Sequence[Line], modified: bool
+) -> list[ProductOrderItem]:
+    """Write the items of a change, the line first; make the services of what comes new."""
+    differ = wanted.products
+    action = Action.MODIFY if modified else Action.NO_CHANGE
+    old = main.offering if modified else None
+    items = [placing.add_item(order, lines[0], main, action=action, old_offering=old)]
+    for line in lines[1:]:
+        service = wanted.now.get(line.offering)
+        if service is None:
+            service = services.create_carried_service(
+                line=main, offering=line.offering, bundle=line.bundle, at=order.placed_at
+            )
+            items.append(placing.add_item(order, line, service))
+        elif line.offering in differ.regrouped:
+            old = service.offering
+            items.append(
+                placing.add_item(order, line, service, action=Action.MODIFY, old_offering=old)
+            )
+        else:
+            items.append(placing.add_item(order, line, service, action=Action.NO_CHANGE))
+    for held in differ.removed:
+        gone = Line(held.product, None, held.bundle)
+        service = wanted.now[held.product]
+        items.append(placing.add_item(order, gone, service, action=Action.DELETE))
+    return items
