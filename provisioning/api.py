@@ -48,7 +48,9 @@ class ProductOrderOut(serializers.ModelSerializer[ProductOrder]):
     id = serializers.CharField(source="public_id")
     href = serializers.SerializerMethodField()
     subscriber = serializers.CharField(source="subscriber.public_id")
-    qualification = serializers.CharField(source="qualification.public_id")
+    qualification = serializers.CharField(
+        source="qualification.public_id", default=None, allow_null=True
+    )
     items = OrderItemOut(many=True)
     steps = serializers.SerializerMethodField()
 

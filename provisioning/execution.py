@@ -353,7 +353,7 @@ def _settle(order: ProductOrder, at: datetime) -> None:
     events.publish(f"order.{state}", subject=order.public_id, at=at)
 
 
-def _how_complete(order: ProductOrder) -> str:
+def _how_complete(order: ProductOrder) -> ProductOrder.State:
     """Say whether all that was ordered is there, or a product was passed over."""
     left_out = order.tasks.filter(kind=plan.GRANT_ENTITLEMENT, state=State.SKIPPED)
     return ProductOrder.State.PARTIAL if left_out.exists() else ProductOrder.State.COMPLETED

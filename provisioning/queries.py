@@ -40,11 +40,10 @@ def lines_of(subscriber: Subscriber, *, with_ceased: bool = False) -> QuerySet[S
 def orders_of_user(user: User) -> QuerySet[ProductOrder]:
     """Return the orders of the accounts that a login belongs to: nobody else's."""
     own = ProductOrder.objects.filter(subscriber__in=user.subscribers.all())
-    return own.select_related("subscriber", "qualification").prefetch_related(
-        "items__offering__provider",
-        "items__bundle",
-        "items__service",
-        "tasks__service_order__partner",
+    with_places = own.select_related("subscriber", "qualification__premises", "line__premises")
+    items = ProductOrderItem.objects.select_related("offering__provider", "bundle", "service")
+    return with_places.prefetch_related(
+        Prefetch("items", items.order_by("pk")), "tasks__service_order__partner"
     )
 
 

@@ -158,8 +158,13 @@ def cease_line(
     return order
 
 
-def _place(wish: Wish, line: Service, **facts: str) -> ProductOrder:
-    order = placing.open_order(wish, expected_at=wish.starts_at + plan.OWN_WORK_TAKES, **facts)
+def _place(wish: Wish, line: Service, *, suspension: str, treatment: str = "") -> ProductOrder:
+    order = placing.open_order(
+        wish,
+        expected_at=wish.starts_at + plan.OWN_WORK_TAKES,
+        suspension=suspension,
+        treatment=treatment,
+    )
     kept = Line(line.offering, None, line.bundle)
     item = placing.add_item(order, kept, line, action=Action.NO_CHANGE)
     placing.create_tasks(order, [item], at=wish.at)

@@ -80,7 +80,7 @@ def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
     items = ProductOrderItem.objects.select_related("offering__provider", "bundle", "service")
     return list(
         orders.select_related(
-            "subscriber", "placed_by", "qualification__premises"
+            "subscriber", "placed_by", "qualification__premises", "line__premises"
         ).prefetch_related(Prefetch("items", items.order_by("pk")), Prefetch("tasks", tasks))
     )
 

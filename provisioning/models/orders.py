@@ -9,7 +9,7 @@ from ispops.db import PublicIdModel
 from ispops.jobs import LeasedRow
 from ispops.parties.models import Subscriber, User
 from provisioning.models.services import Service, ServiceSuspension
-from qualification.models import QualifiedOffer, ServiceQualification
+from qualification.models import Premises, QualifiedOffer, ServiceQualification
 
 
 class ProductOrder(PublicIdModel):
@@ -115,6 +115,13 @@ class ProductOrder(PublicIdModel):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def premises(self) -> Premises | None:
+        """Where it is delivered, or where the line is that it is about."""
+        if self.qualification:
+            return self.qualification.premises
+        return self.line.premises if self.line else None
 
 
 class ProductOrderItem(models.Model):

@@ -25,7 +25,9 @@ PER_PAGE = 50
 def listing(request: HttpRequest) -> HttpResponse:
     """List orders, newest first: `state` is one state, `open`, or absent; `late` keeps the late."""
     asked = request.GET.get("state", "")
-    rows = ProductOrder.objects.select_related("subscriber", "qualification__premises").annotate(
+    rows = ProductOrder.objects.select_related(
+        "subscriber", "qualification__premises", "line__premises"
+    ).annotate(
         task_count=Count("tasks"),
         done_count=Count("tasks", filter=Q(tasks__state__in=["completed", "skipped"])),
     )

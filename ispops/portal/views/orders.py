@@ -15,6 +15,20 @@ from provisioning.models import OrderTask, ProductOrder
 from provisioning.queries import StepProgress, order_progress, orders_of_user
 from provisioning.transitions import CLOSED_ORDER
 
+Intent = ProductOrder.Intent
+
+# The heading of an order while it is open, and when it is done.
+_TITLES = {
+    Intent.NEW: ("We are setting up your line", "Your line is on"),
+    Intent.CHANGE: ("We are changing your line", "Your line has changed"),
+    Intent.SUSPEND: ("We are pausing your line", "Your line is paused"),
+    Intent.RESUME: ("We are switching your line on again", "Your line is resumed"),
+    Intent.MOVE: ("We are moving your line", "Your line has moved"),
+    Intent.PROVIDER_CHANGE: ("We are changing your network", "Your line is on the new network"),
+    Intent.CEASE: ("We are ending your line", "Your line has ended"),
+}
+_COMES = {Intent.NEW, Intent.CHANGE, Intent.RESUME, Intent.MOVE, Intent.PROVIDER_CHANGE}
+_BECOMES = {"add": "", "modify": "goes on", "no_change": "goes on", "delete": "ends"}
 _AT_WORK = {OrderTask.State.READY, OrderTask.State.AWAITING, OrderTask.State.FALLOUT}
 
 
@@ -45,6 +59,8 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "order": order,
         "items": items,
         "plan": next((item.bundle or item.offering for item in items), None),
+        "title": _title(order),
+        "extras": [(item, _BECOMES[item.action]) for item in items[1:]],
         "steps": shown,
         "done": sum(step.is_finished for step in steps),
         "now": _now(order, steps),
@@ -54,15 +70,32 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
     }
 
 
+def _title(order: ProductOrder) -> str:
+    """Say what the order is about and how it stands, as a heading."""
+    match order.state:
+        case ProductOrder.State.CANCELLED:
+            return "Order cancelled"
+        case ProductOrder.State.FAILED:
+            return "We could not deliver this"
+    open_words, done_words = _TITLES[ProductOrder.Intent(order.intent)]
+    return open_words if order.state not in CLOSED_ORDER else done_words
+
+
 def _now(order: ProductOrder, steps: list[StepProgress]) -> str:
     """Say in one sentence what is happening, for the top of the page and for screen readers."""
     match order.state:
-        case ProductOrder.State.COMPLETED:
+        case ProductOrder.State.COMPLETED if order.intent in _COMES:
             return "Everything is set up. You can use it now."
+        case ProductOrder.State.COMPLETED:
+            return "Everything is done."
+        case ProductOrder.State.PARTIAL:
+            return "It is done, but for what could not be delivered. Nothing is charged for that."
         case ProductOrder.State.CANCELLED:
             return "This order was cancelled. Nothing is charged for it."
         case ProductOrder.State.FAILED:
             return "We could not deliver this order. Nothing is charged for it."
+    if order.state == ProductOrder.State.PENDING:
+        return "We have your order, and begin when its day comes."
     at_work = [step for step in steps if step.state in _AT_WORK]
     if not at_work:
         return "We have your order and are about to start."
