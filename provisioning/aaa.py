@@ -9,6 +9,7 @@ access server asks again.
 
 import base64
 import binascii
+import hmac
 from collections.abc import Callable
 from functools import wraps
 
@@ -73,7 +74,7 @@ def authorize(server: AddressServer, sent: radius.Attributes) -> HttpResponse:
     decided = admission.admit(
         server=server,
         username=username,
-        password=sent.text("User-Password") if "User-Password" in sent.values else None,
+        proven=_proof(sent),
         device=sent.text("Calling-Station-Id"),
         nas_ip=sent.address("NAS-IP-Address", "NAS-IPv6-Address"),
         at=timezone.now(),
@@ -87,6 +88,16 @@ def authorize(server: AddressServer, sent: radius.Attributes) -> HttpResponse:
             {f"{where}:{name}": value for where, of in lists for name, value in of.items()}
         )
     )
+
+
+def _proof(sent: radius.Attributes) -> Callable[[str], bool] | None:
+    """Return what tells whether the equipment knows a secret; None when FreeRADIUS alone can."""
+    if "User-Password" in sent.values:
+        given = sent.text("User-Password").encode()
+        return lambda secret: hmac.compare_digest(given, secret.encode())
+    if "CHAP-Challenge" in sent.values:
+        return lambda secret: radius.chap_fits(sent, secret)
+    return None
 
 
 @_for_address_servers

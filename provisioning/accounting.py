@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from ipam.models import AddressServer
 from ispops import db
-from ispops.errors import Refusal
+from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
 from provisioning import radius
@@ -21,6 +21,10 @@ from provisioning.models import AccessServer, AccountingRecord
 
 # Access servers answer for all their sessions with these; they name no session of their own.
 OF_THE_WHOLE_SERVER = frozenset({"Accounting-On", "Accounting-Off"})
+# RFC 2865 wants 16 octets. What means something in FreeRADIUS's files, or in those of the access
+# server, is left out.
+SHORTEST_SECRET = 16
+UNUSABLE = frozenset(" \"'\\$")
 
 
 def record_accounting(
@@ -28,6 +32,19 @@ def record_accounting(
 ) -> AccountingRecord:
     """Store one accounting message. One INSERT; it is committed when this returns outside a
     transaction, so only then may the message be acknowledged.
+
+    Raises:
+        radius.Malformed: a value cannot be what its name says, or what it must say is missing.
+    """
+    record = record_of(server=server, attributes=attributes, received_at=received_at)
+    record.save(force_insert=True)
+    return record
+
+
+def record_of(
+    *, server: AddressServer, attributes: Mapping[str, Any], received_at: datetime
+) -> AccountingRecord:
+    """Return the record of one accounting message, not stored yet.
 
     `attributes` are named as RADIUS names them; see `radius.Attributes.of` for the forms. Gigawords
     are None when the access server does not send them. Text longer than its column is cut; an id
@@ -44,7 +61,7 @@ def record_accounting(
     nas_ip = sent.address("NAS-IP-Address", "NAS-IPv6-Address")
     username = sent.text("User-Name")[:250]
     event_at, delay_seconds = radius.event_time(sent, received_at)
-    return AccountingRecord.objects.create(
+    return AccountingRecord(
         server=server,
         status_type=kind,
         session_id=session_id,
@@ -74,19 +91,34 @@ class AccessServerExists(Refusal):
 
 @transaction.atomic
 def register_access_server(
-    *, name: str, nas_ip: str, counters_reversed: bool = False, actor: User, at: datetime
+    *,
+    name: str,
+    nas_ip: str,
+    counters_reversed: bool = False,
+    radius_secret: str = "",
+    radius_source: str | None = None,
+    actor: User,
+    at: datetime,
 ) -> AccessServer:
     """Make a network access server known, by the address that it gives as NAS-IP-Address.
 
     `counters_reversed` says that it counts what the subscriber downloads as Acct-Input-Octets,
-    against RFC 2866. A server that is not registered is taken to follow the RFC.
+    against RFC 2866. A server that is not registered is taken to follow the RFC. With a
+    `radius_secret` it becomes a client of FreeRADIUS; `radius_source` is where its packets come
+    from, when it is not the NAS-IP-Address.
 
     Raises:
-        InvalidInput: the name is no slug, or the address is none.
+        InvalidInput: the name is no slug, an address is none, or the secret cannot be used.
         AccessServerExists: the name or the address is taken.
     """
-    server = AccessServer(name=name, nas_ip=nas_ip, counters_reversed=counters_reversed)
-    db.check_fields(server, "name", "nas_ip")
+    server = AccessServer(
+        name=name,
+        nas_ip=nas_ip,
+        counters_reversed=counters_reversed,
+        radius_secret=_checked(radius_secret),
+        radius_source=radius_source,
+    )
+    db.check_fields(server, "name", "nas_ip", "radius_source")
     try:
         with transaction.atomic():
             server.save(force_insert=True)
@@ -94,6 +126,45 @@ def register_access_server(
         raise AccessServerExists(f"{name} or {nas_ip} is registered already.") from error
     _note_access_server(server, "access_server.registered", actor, "", at)
     return server
+
+
+@transaction.atomic
+def set_radius_client(
+    *,
+    access_server_id: int,
+    radius_secret: str,
+    radius_source: str | None,
+    actor: User,
+    reason: str,
+    at: datetime,
+) -> AccessServer:
+    """Give an access server another secret or source; without a secret it is no client any more.
+
+    FreeRADIUS knows of it once it was started with a new file of clients.
+
+    Raises:
+        InvalidInput: the source is no address, or the secret cannot be used.
+    """
+    server = db.lock(AccessServer, access_server_id)
+    server.radius_secret, server.radius_source = _checked(radius_secret), radius_source
+    db.check_fields(server, "radius_source")
+    server.save(update_fields=["radius_secret", "radius_source"])
+    _note_access_server(server, "access_server.client_set", actor, reason, at)
+    return server
+
+
+def _checked(radius_secret: str) -> str:
+    """Refuse a secret that could be guessed from a capture, or that means something in a file."""
+    usable = radius_secret.isascii() and radius_secret.isprintable()
+    if radius_secret and not (
+        usable and len(radius_secret) >= SHORTEST_SECRET and not UNUSABLE & set(radius_secret)
+    ):
+        raise InvalidInput(
+            f"Choose a random secret of {SHORTEST_SECRET} or more ASCII characters, without "
+            "spaces, quotes, backslashes and dollar signs.",
+            field="radius_secret",
+        )
+    return radius_secret
 
 
 @transaction.atomic

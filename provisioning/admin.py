@@ -17,7 +17,7 @@ from unfold.widgets import (
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
-from provisioning import accounting, execution, models
+from provisioning import accounting, execution, inbox, models
 
 
 def _actor(request: HttpRequest) -> User:
@@ -166,6 +166,9 @@ class AaaCredentialAdmin(ReadOnlyAdmin):
     search_fields = ("username",)
 
 
+ACCESS_SERVER_FIELDS = ("name", "nas_ip", "counters_reversed", "radius_secret", "radius_source")
+
+
 class AccessServerForm(BaseDialogForm):
     """Asks for what has to be known of an access server."""
 
@@ -178,6 +181,29 @@ class AccessServerForm(BaseDialogForm):
         required=False,
         widget=UnfoldBooleanWidget(),
     )
+    radius_secret = forms.CharField(
+        label="RADIUS secret, if it asks our RADIUS server",
+        required=False,
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+    )
+    radius_source = forms.GenericIPAddressField(
+        label="Source of its packets, if another address",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(),
+    )
+
+
+class ClientForm(ReasonForm):
+    """Asks for the secret that an access server shares with FreeRADIUS; empty is none."""
+
+    radius_secret = AccessServerForm.base_fields["radius_secret"]
+    radius_source = AccessServerForm.base_fields["radius_source"]
+    field_order = ("radius_secret", "radius_source", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].label = "Why is it changed?"
 
 
 class DirectionForm(ReasonForm):
@@ -190,10 +216,14 @@ class DirectionForm(ReasonForm):
 
 @admin.register(models.AccessServer)
 class AccessServerAdmin(VerbAdmin):
-    list_display = ("name", "nas_ip", "counters_reversed")
+    list_display = ("name", "nas_ip", "counters_reversed", "asks_our_server")
     search_fields = ("name",)
     actions_list = ("register",)
-    actions_detail = ("turn_round",)
+    actions_detail = ("set_client", "turn_round")
+
+    @admin.display(boolean=True, description="Asks our RADIUS server")
+    def asks_our_server(self, server: models.AccessServer) -> bool:
+        return bool(server.radius_secret)
 
     def has_write_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("provisioning.change_accessserver")
@@ -210,7 +240,8 @@ class AccessServerAdmin(VerbAdmin):
         },
     )
     def register(self, request: HttpRequest, form: AccessServerForm) -> HttpResponse:
-        asked = {name: form.cleaned_data[name] for name in ("name", "nas_ip", "counters_reversed")}
+        asked = {name: form.cleaned_data[name] for name in ACCESS_SERVER_FIELDS}
+        asked["radius_source"] = asked["radius_source"] or None
         self.call_each(
             request,
             [asked["name"]],
@@ -218,6 +249,33 @@ class AccessServerAdmin(VerbAdmin):
             done="The access server is registered.",
         )
         return redirect("admin:provisioning_accessserver_changelist")
+
+    @action(
+        description="Set its RADIUS secret",
+        permissions=["write"],
+        url_path="set-client",
+        dialog={
+            "title": "Set its RADIUS secret",
+            "description": "It counts once FreeRADIUS was started with a new file of clients.",
+            "form_class": ClientForm,
+            "form_submit_text": "Set it",
+        },
+    )
+    def set_client(self, request: HttpRequest, form: ClientForm, object_id: int) -> HttpResponse:
+        self.call_each(
+            request,
+            models.AccessServer.objects.filter(pk=object_id),
+            lambda row, at: accounting.set_radius_client(
+                access_server_id=row.pk,
+                radius_secret=form.cleaned_data["radius_secret"],
+                radius_source=form.cleaned_data["radius_source"] or None,
+                actor=_actor(request),
+                reason=form.cleaned_data["reason"],
+                at=at,
+            ),
+            done="The secret is set.",
+        )
+        return redirect("admin:provisioning_accessserver_change", object_id)
 
     @action(
         description="Count the other way round",
@@ -244,6 +302,63 @@ class AccessServerAdmin(VerbAdmin):
             done="Download and upload are exchanged from now on.",
         )
         return redirect("admin:provisioning_accessserver_change", object_id)
+
+
+class ForgetForm(ReasonForm):
+    """Asks why nothing can be made of a message."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].label = "Why can nothing be made of it?"
+
+
+@admin.register(models.AccountingInbox)
+class AccountingInboxAdmin(VerbAdmin):
+    """What FreeRADIUS has stored and no worker has read; `fault__isempty=0` could not be read."""
+
+    list_display = ("received_at", "server", "source", "status_type", "session_id", "fault")
+    list_filter = (("fault", admin.EmptyFieldListFilter), "server")
+    search_fields = ("=session_id",)
+    ordering = ("-id",)
+    actions = ("read_again",)
+    actions_detail = ("forget",)
+
+    def has_work_fallout_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("provisioning.change_accountinginbox")
+
+    @admin.action(description="Read again", permissions=["work_fallout"])
+    def read_again(self, request: HttpRequest, rows: QuerySet[models.AccountingInbox]) -> None:
+        self.call_each(
+            request,
+            rows,
+            lambda row, at: inbox.read_again(message_id=row.pk),
+            done="Messages that can be read now: {n}.",
+        )
+
+    @action(
+        description="Forget this message",
+        permissions=["work_fallout"],
+        url_path="forget",
+        dialog={
+            "title": "Forget this message",
+            "description": "It is never accounted. The audit trail keeps what it said.",
+            "form_class": ForgetForm,
+            "form_submit_text": "Forget it",
+        },
+    )
+    def forget(self, request: HttpRequest, form: ForgetForm, object_id: int) -> HttpResponse:
+        self.call_each(
+            request,
+            models.AccountingInbox.objects.filter(pk=object_id),
+            lambda row, at: inbox.forget_unreadable(
+                message_id=row.pk,
+                actor=_actor(request),
+                reason=form.cleaned_data["reason"],
+                at=at,
+            ),
+            done="The message is forgotten.",
+        )
+        return redirect("admin:provisioning_accountinginbox_changelist")
 
 
 @admin.register(models.AccountingRecord)

@@ -1,7 +1,7 @@
 """Whether a line's equipment is let in, with which addresses and how fast (figure 4 step 6)."""
 
-import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -42,7 +42,7 @@ def admit(
     *,
     server: AddressServer,
     username: str,
-    password: str | None,
+    proven: Callable[[str], bool] | None,
     device: str,
     nas_ip: str | None = None,
     at: datetime,
@@ -52,15 +52,15 @@ def admit(
     A line in the walled garden comes in, to see the page that says why and nothing else. An access
     server that is registered under `nas_ip` is told in its own words how fast the line is.
 
-    `password` is what the equipment sent, when it was sent in clear (PAP). FreeRADIUS checks it
-    against the secret that it is given; it is checked here first, because a stranger who knows no
-    more than the name must not use up the line's addresses. `device` is the Calling-Station-Id;
-    equipment that sends none is known by its login.
+    `proven` says whether the equipment showed that it knows a secret, as far as that can be seen
+    here. FreeRADIUS checks it against the secret that it is given; it is checked here first,
+    because a stranger who knows no more than the name must not use up the line's addresses.
+    `device` is the Calling-Station-Id; equipment that sends none is known by its login.
     """
     login = _find(username, nas_ip)
     if login is None:
         return Admission(admitted=False, words=UNKNOWN)
-    if password is not None and not _same(password, login.secret):
+    if proven is not None and not proven(login.secret):
         return Admission(admitted=False, words=UNKNOWN)
     if refusal := _refusal(login) or _too_many(login, device, at):
         return Admission(admitted=False, words=refusal)
@@ -115,10 +115,6 @@ def _find(username: str, nas_ip: str | None) -> _Login | None:
         kind,
     )
     return next((_Login(*row) for row in found), None)
-
-
-def _same(given: str, kept: str) -> bool:
-    return hmac.compare_digest(given.encode(), kept.encode())
 
 
 def _refusal(login: _Login) -> str:

@@ -6,8 +6,11 @@ are numbers and enumerations their codes, without it enumerations are words. Dat
 the tests.
 """
 
+import hashlib
+import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +23,7 @@ MOST_TEXT = 253
 # A clock that differs more than this from the time of receipt is not believed.
 CLOCK_TOLERANCE = timedelta(seconds=300)
 MOST_UINT32 = 2**32 - 1
+_ESCAPED = re.compile(rb"=([0-9A-F]{2})")
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2199
 
 # RFC 2866, 5.1 and 5.10; FreeRADIUS's words for the codes.
@@ -148,6 +152,14 @@ class Attributes:
             return None
         return datetime.fromtimestamp(seconds, UTC)
 
+    def raw(self, name: str) -> bytes:
+        """Return octets, empty when the attribute is absent or not written as octets."""
+        text = self.text(name)
+        try:
+            return bytes.fromhex(text[2:]) if text.startswith("0x") else b""
+        except ValueError:
+            return b""
+
     def octets(self, name: str) -> str:
         """Return octets as the text that they spell, or as they came when they spell none."""
         text = self.text(name)
@@ -196,6 +208,19 @@ def _parse_words(text: str) -> datetime | None:
     return found if found.tzinfo else None
 
 
+def chap_fits(attributes: Attributes, secret: str) -> bool:
+    """Say whether CHAP-Password was made of this secret (RFC 2865, 5.3).
+
+    The challenge is CHAP-Challenge; FreeRADIUS is set up to send it always, also where it is the
+    authenticator of the packet. Without one nothing can be said, and it does not fit.
+    """
+    answer, challenge = attributes.raw("CHAP-Password"), attributes.raw("CHAP-Challenge")
+    if len(answer) != 1 + 16 or not challenge:
+        return False
+    made = hashlib.md5(answer[:1] + secret.encode() + challenge, usedforsecurity=False).digest()
+    return hmac.compare_digest(made, answer[1:])
+
+
 def status_type(attributes: Attributes) -> str:
     """Return FreeRADIUS's word for Acct-Status-Type, whether it came as a word or as its code.
 
@@ -233,6 +258,18 @@ def event_time(attributes: Attributes, received_at: datetime) -> tuple[datetime,
     if told is not None and abs(told - arrived_at) <= CLOCK_TOLERANCE:
         return told, delay
     return arrived_at - timedelta(seconds=delay), delay
+
+
+def unescaped(text: str) -> str:
+    """Return what FreeRADIUS's SQL module was given: it writes octets that are not safe as `=27`.
+
+    Octets that are no UTF-8 are replaced, as in `Attributes.text`.
+    """
+    if "=" not in text:
+        return text
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), text.encode()).decode(
+        errors="replace"
+    )
 
 
 def reply(attributes: Mapping[str, str | int | list[str]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from provisioning import execution, partner_orders, reminders, sessions, steering
+from provisioning import execution, inbox, partner_orders, reminders, sessions, steering
 
 STEPS_PER_SWEEP = 200
 LETTERS_PER_SWEEP = 100
@@ -24,6 +24,14 @@ def run_due_tasks() -> None:
     """Run the steps whose message or worker was lost, and close what partners did not answer."""
     partner_orders.time_out_due(at=timezone.now())
     execution.run_due(at=timezone.now(), limit=STEPS_PER_SWEEP)
+
+
+@shared_task
+def read_accounting_inbox() -> None:
+    """Make accounting records of what FreeRADIUS has left; metering takes them by its own sweep."""
+    for _ in range(BATCHES):
+        if inbox.read_inbox(limit=MESSAGES_A_BATCH) < MESSAGES_A_BATCH:
+            break
 
 
 @shared_task

@@ -12,7 +12,7 @@ from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
 from ispops.notices.models import Notice
 from ispops.parties.models import User, WebhookDelivery
-from provisioning.models import OrderTask, ProductOrder
+from provisioning.models import AccountingInbox, OrderTask, ProductOrder
 from qualification.models import CoverageImport, ProviderConnection
 from rating.models import Usage
 
@@ -82,6 +82,14 @@ QUEUES: tuple[Queue, ...] = (
         "admin:qualification_providerconnection_changelist",
         "open_until__isempty=0",
         lambda: ProviderConnection.objects.filter(open_until__isnull=False, active=True),
+    ),
+    Queue(
+        "accounting",
+        "Unreadable accounting",
+        "provisioning.view_accountinginbox",
+        "admin:provisioning_accountinginbox_changelist",
+        "fault__isempty=0",
+        lambda: AccountingInbox.objects.exclude(fault=""),
     ),
     Queue(
         "usage",

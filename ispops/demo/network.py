@@ -6,9 +6,16 @@ from django.db import transaction
 
 from ipam import allocation, blocks
 from ipam.models import AddressServer, Block, Pool
+from ispops.demo import people
+from ispops.parties.models import User
+from provisioning import accounting
+from provisioning.models import AccessServer
 
 SERVER = "aaa-north"
 SERVER_SECRET = "north-star-5f1c9a7e3b"  # noqa: S105 - opens a demonstration on one's own machine
+# An access server on this machine, as `radclient` is one.
+ACCESS_SERVER, ACCESS_ADDRESS = "bng-north", "127.0.0.1"
+ACCESS_SECRET = "harbor-bng-8d2f4c6a1e"  # noqa: S105 - as above
 
 Purpose, Tier = Pool.Purpose, Block.Tier
 # Ranges set aside for benchmarking, carrier-grade NAT and documentation (RFC 2544, 6598, 3849),
@@ -23,7 +30,19 @@ POOLS = (
 
 @transaction.atomic
 def load(*, at: datetime) -> None:
-    """Make the tree of blocks, its pools and the address server: all of it, once."""
+    """Make the addresses and the address server, and an access server: each of both once."""
+    _load_addresses(at)
+    if not AccessServer.objects.filter(name=ACCESS_SERVER).exists():
+        accounting.register_access_server(
+            name=ACCESS_SERVER,
+            nas_ip=ACCESS_ADDRESS,
+            radius_secret=ACCESS_SECRET,
+            actor=User.objects.get(email=people.OPERATIONS_EMAIL),
+            at=at,
+        )
+
+
+def _load_addresses(at: datetime) -> None:
     if AddressServer.objects.filter(name=SERVER).exists():
         return
     server = allocation.create_server(

@@ -70,12 +70,11 @@ PARTNERS = (
     DemoPartner("cinebox", "Cinebox", BSP, "cb-3Wd6pLx8Vm5T", SELL),
     DemoPartner("cloudvault", "CloudVault Backup", BSP, "cv-8Ks5gQz4Jb7M", SELL),
 )
+OPERATIONS_EMAIL = "otto@harbor.example"
 LOGINS = (
     DemoLogin("Subscriber", "ada@example.com", "Ada Lovelace", "tidal-lantern-48"),
     DemoLogin("CSR", "cara@harbor.example", "Cara Hopper", "amber-compass-73", roles.CSR),
-    DemoLogin(
-        "Operations", "otto@harbor.example", "Otto Kahn", "granite-signal-26", roles.OPERATIONS
-    ),
+    DemoLogin("Operations", OPERATIONS_EMAIL, "Otto Kahn", "granite-signal-26", roles.OPERATIONS),
     DemoLogin("Finance", "fern@harbor.example", "Fern Pacioli", "copper-ledger-91", roles.FINANCE),
 )
 

@@ -32,8 +32,8 @@ class Postgres(Server):
     """A PostgreSQL cluster in `<data_dir>/postgres`, answering on a private Unix socket only.
 
     There is no password: nobody but the owner can enter the socket's folder, which also keeps the
-    server off the network. The application's role owns its database and may create others, but is
-    no superuser, so that nothing comes to rely on what a hosted server would refuse.
+    server off the network. The application's role owns its database and may create others, and
+    roles, but is no superuser, so that nothing comes to rely on what a hosted server would refuse.
     """
 
     name = "PostgreSQL"
@@ -158,7 +158,9 @@ class Postgres(Server):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [self.role])
                 if cursor.fetchone() is None:
-                    cursor.execute(f"CREATE ROLE {self.role} LOGIN CREATEDB")
+                    cursor.execute(f"CREATE ROLE {self.role} LOGIN")
+                # Older clusters have a role that may make no roles for others.
+                cursor.execute(f"ALTER ROLE {self.role} CREATEDB CREATEROLE")
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [self.database])
                 if cursor.fetchone() is None:
                     cursor.execute(f"CREATE DATABASE {self.database} OWNER {self.role}")

@@ -1,5 +1,6 @@
 """Orders, the work they cause, the services that come of it, and the lines' network facts."""
 
+from provisioning.models.inbox import AccountingInbox
 from provisioning.models.network import (
     AaaCredential,
     AccessServer,
@@ -22,6 +23,7 @@ __all__ = [
     "AaaCredential",
     "AccessServer",
     "AccessSession",
+    "AccountingInbox",
     "AccountingRecord",
     "OrderTask",
     "PartnerSubscriber",

@@ -84,7 +84,8 @@ class ProfileRevision(models.Model):
 class AccessServer(models.Model):
     """A network access server (BNG, CMTS, OLT) whose sessions are accounted.
 
-    With a `coa_secret` it also takes changes of a live session and disconnects (RFC 5176).
+    With a `radius_secret` it is a client of our RADIUS servers; with a `coa_secret` it also takes
+    changes of a live session and disconnects (RFC 5176).
     """
 
     class Kind(models.TextChoices):
@@ -100,6 +101,9 @@ class AccessServer(models.Model):
     # Many devices count the subscriber's download as Acct-Input-Octets, against RFC 2866.
     counters_reversed = models.BooleanField(default=False)
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.WISPR)
+    # What it shares with FreeRADIUS, and where its packets come from if not from NAS-IP-Address.
+    radius_secret = EncryptedTextField(blank=True, default="")
+    radius_source = models.GenericIPAddressField(null=True, blank=True)
     # Where it listens for changes; without a host, at its NAS-IP-Address.
     coa_host = models.GenericIPAddressField(null=True, blank=True)
     coa_port = models.PositiveIntegerField(default=3799)

@@ -75,7 +75,7 @@ def test_the_role_owns_its_database_and_is_no_superuser(cluster: Path) -> None:
         assert query(url, "SHOW listen_addresses") == ("",)
         assert query(url, "SELECT lower('ÄÖ')") == ("äö",)
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            query(url, "CREATE ROLE another")
+            query(url, "CREATE ROLE another SUPERUSER")
 
 
 def test_redis_needs_its_password(cluster: Path) -> None:

@@ -8,10 +8,17 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from ipam.models import AddressServer
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry, Subscriber, User
 from provisioning import execution, partner_orders
-from provisioning.models import AccessServer, OrderTask, ServiceOrder
+from provisioning.models import (
+    AccessServer,
+    AccountingInbox,
+    AccountingRecord,
+    OrderTask,
+    ServiceOrder,
+)
 from tests import factories
 from tests.small_isp import SmallIsp
 
@@ -111,3 +118,68 @@ def test_registering_an_access_server(console: Client, otto: User) -> None:
     server.refresh_from_db()
     assert server.counters_reversed
     assert AuditEntry.objects.filter(action__startswith="access_server.", actor=otto).count() == 2
+
+
+def test_an_access_server_becomes_a_client_of_freeradius(console: Client, otto: User) -> None:
+    form = {
+        "_form_submitted": "True", "name": "bng-1", "nas_ip": "10.0.0.1",
+        "radius_secret": "short", "radius_source": "10.0.0.9",
+    }  # fmt: skip
+    address = reverse("admin:provisioning_accessserver_register")
+    page = console.post(address, form, follow=True)
+    assert "16 or more ASCII characters" in page.content.decode()
+    console.post(address, form | {"radius_secret": "long-enough-secret"})
+    server = AccessServer.objects.get()
+    assert (server.radius_secret, server.radius_source) == ("long-enough-secret", "10.0.0.9")
+    row = reverse("admin:provisioning_accessserver_change", args=[server.pk])
+    assert "long-enough-secret" not in console.get(row).content.decode()
+    again = reverse("admin:provisioning_accessserver_set_client", args=[server.pk])
+    answers = {"_form_submitted": "True", "radius_secret": "", "reason": "Taken down"}
+    console.post(again, answers)
+    server.refresh_from_db()
+    assert (server.radius_secret, server.radius_source) == ("", None)
+    assert AuditEntry.objects.get(action="access_server.client_set").reason == "Taken down"
+
+
+class TestUnreadableAccounting:
+    LIST = "admin:provisioning_accountinginbox_changelist"
+
+    @pytest.fixture
+    def row(self, db: None) -> AccountingInbox:
+        return AccountingInbox.objects.create(
+            server="north", status_type="Start", session_id="s1", fault="No address server north."
+        )
+
+    def test_it_is_shown_with_its_reason(self, console: Client, row: AccountingInbox) -> None:
+        page = console.get(reverse(self.LIST), {"fault__isempty": "0"}).content.decode()
+        assert "No address server north." in page
+
+    def test_reading_again(self, console: Client, row: AccountingInbox) -> None:
+        ticked = {"action": "read_again", "_selected_action": [row.pk]}
+        page = console.post(reverse(self.LIST), ticked, follow=True).content.decode()
+        assert "There is no address server north" in page
+        AddressServer.objects.create(name="north", kind="radius", secret_digest="0" * 64)
+        page = console.post(reverse(self.LIST), ticked, follow=True).content.decode()
+        assert "Messages that can be read now: 1." in page
+        assert AccountingRecord.objects.get().session_id == "s1"
+
+    def test_forgetting(self, console: Client, row: AccountingInbox, otto: User) -> None:
+        address = reverse("admin:provisioning_accountinginbox_forget", args=[row.pk])
+        console.post(address, {"_form_submitted": "True", "reason": ""})
+        assert AccountingInbox.objects.exists()
+        console.post(address, {"_form_submitted": "True", "reason": "A test device"})
+        assert not AccountingInbox.objects.exists()
+        assert AuditEntry.objects.get(action="accounting_message.forgotten").actor == otto
+
+    @pytest.mark.parametrize("role", [roles.CSR, roles.FINANCE])
+    def test_others_may_not(
+        self, client: Client, row: AccountingInbox, role: str, at: datetime, settings: Settings
+    ) -> None:
+        settings.STAFF_NEED_SECOND_FACTOR = False
+        client.force_login(
+            factories.staff(role, at=at), backend="django.contrib.auth.backends.ModelBackend"
+        )
+        address = reverse("admin:provisioning_accountinginbox_forget", args=[row.pk])
+        answer = client.post(address, {"_form_submitted": "True", "reason": "x"})
+        assert answer.status_code == 403
+        assert AccountingInbox.objects.exists()
