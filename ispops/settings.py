@@ -187,6 +187,7 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
     "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
     "send-notices": {"task": "ispops.notices.tasks.send_due_notices", "schedule": 5.0},
+    "send-invitations": {"task": "ispops.parties.tasks.send_invitations", "schedule": 10.0},
     "qualify-files": {"task": "qualification.tasks.qualify_due_files", "schedule": 5.0},
     "ask-providers": {"task": "qualification.tasks.ask_due_providers", "schedule": 2.0},
     "collect-provider-files": {
@@ -375,6 +376,8 @@ BULK_MOST_ROWS = int(os.environ.get("BULK_MOST_ROWS", "500000"))
 BULK_MOST_OPEN = 3
 # How long a port is kept for whoever begins to register, and for how long staff may keep one.
 PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
+# Whoever was registered by a CSR makes the login within this time.
+INVITATION_VALID_FOR = timedelta(days=7)
 # What was begun is kept for so long, and whoever left it is written to once after this time.
 REGISTRATION_KEPT_FOR = timedelta(days=14)
 REGISTRATION_REMINDED_AFTER = timedelta(hours=2)

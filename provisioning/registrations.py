@@ -58,11 +58,12 @@ def begin(
     clerk: User | None = None,
     replaces: Registration | None = None,
     at: datetime,
+    **answers: Any,
 ) -> Registration:
     """Take a plan of an answer into a registration, and keep a port for it for a while.
 
     What the same login had begun, and `replaces`, are given up. Without a free port to keep the
-    order takes what is free then.
+    order takes what is free then. `answers` are as those of `answer`.
     """
     began = Registration.objects.select_for_update(of=("self",)).filter(state=State.DRAFT)
     before = list(began.filter(user=user)) if user else []
@@ -71,7 +72,7 @@ def begin(
     for row in before:
         _give_up(row, at, but_for=offer.qualification)
     _keep_port(offer, at)
-    return Registration.objects.create(
+    row = Registration(
         channel=channel,
         user=user,
         clerk=clerk,
@@ -83,6 +84,9 @@ def begin(
         expires_at=min(offer.qualification.expires_at, at + settings.REGISTRATION_KEPT_FOR),
         remind_at=_remind_at(user, at),
     )
+    _take(row, answers)
+    row.save(force_insert=True)
+    return row
 
 
 @transaction.atomic
@@ -116,13 +120,8 @@ def answer(*, registration_id: UUID, at: datetime, **answers: Any) -> Registrati
         InvalidInput: an answer cannot be used; names the field.
         RegistrationEnded: it was given up, or ordered.
     """
-    unknown = answers.keys() - ANSWERS
-    if unknown:
-        raise ValueError(f"a registration has no {', '.join(sorted(unknown))}")
     row = _lock_draft(registration_id)
-    for name, value in answers.items():
-        setattr(row, name, value.strip() if isinstance(value, str) else value)
-    db.check_fields(row, *(name for name in answers if name != "extras"))
+    _take(row, answers)
     row.idempotency_key, row.changed_at = _new_key(), at
     row.remind_at = _remind_at(row.user, at)
     row.save()
@@ -214,6 +213,15 @@ def account_of(registration: Registration) -> Subscriber | None:
     return registration.user.subscribers.order_by("created_at", "pk").first()
 
 
+def _take(row: Registration, answers: dict[str, Any]) -> None:
+    unknown = answers.keys() - ANSWERS
+    if unknown:
+        raise ValueError(f"a registration has no {', '.join(sorted(unknown))}")
+    for name, value in answers.items():
+        setattr(row, name, value.strip() if isinstance(value, str) else value)
+    db.check_fields(row, *(name for name in answers if name != "extras"))
+
+
 def _lock_draft(registration_id: UUID) -> Registration:
     rows = Registration.objects.select_for_update(of=("self",), no_key=True)
     row = rows.select_related("qualification__premises", "offering", "user").get(pk=registration_id)
@@ -255,6 +263,16 @@ def _require_free_premises(row: Registration, subscriber: Subscriber | None) -> 
 def _open_account(
     row: Registration, terms_version: str, acceptance: Acceptance, at: datetime
 ) -> Subscriber:
+    if row.clerk_id is not None:
+        return accounts.register_on_behalf(
+            name=row.name,
+            email=row.email,
+            kind=row.qualification.subscriber_kind,
+            phone=row.phone,
+            terms_version=terms_version,
+            acceptance=acceptance,
+            at=at,
+        )
     if row.user is None:
         raise RegistrationEnded("Sign in before you order.")
     return accounts.register_subscriber(

@@ -33,6 +33,7 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
         "subscriber": subscriber,
         "logins": list(subscriber.users.order_by("email")),
         "lines": _lines(lines, services, at),
+        **_invitation(subscriber, at),
         "acceptances": list(
             subscriber.terms_acceptances.select_related("version", "user").order_by("-accepted_at")
         ),
@@ -70,6 +71,12 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
     )
     page["waiting"] = _waiting(page)
     return page
+
+
+def _invitation(subscriber: Subscriber, at: datetime) -> dict[str, Any]:
+    """The newest invitation to make the login, and what has become of it."""
+    row = subscriber.invitations.order_by("-created_at").first()
+    return {"invitation": row, "invitation_state": row.state_at(at) if row else ""}
 
 
 def _services(subscriber: Subscriber) -> list[Service]:

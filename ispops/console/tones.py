@@ -4,13 +4,13 @@
 SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
 _TONES = {
     "good": {
-        "accepted", "active", "answered", "applied", "completed", "delivered", "eligible", "good",
-        "granted", "online", "qualified", "rated", "sent",
+        "accepted", "active", "answered", "applied", "completed", "delivered", "eligible",
+        "good", "granted", "online", "placed", "qualified", "rated", "sent",
     },
     "busy": {
-        "acknowledged", "applying", "awaiting", "checking", "confirm_with_provider", "in_progress",
-        "pending", "qualified_with_construction", "queued", "ready", "received", "reserved",
-        "rolling_back", "running", "waiting",
+        "acknowledged", "applying", "awaiting", "checking", "confirm_with_provider", "draft",
+        "in_progress", "open", "pending", "qualified_with_construction", "queued", "ready",
+        "received", "reserved", "rolling_back", "running", "waiting",
     },
     "warn": {
         "choose", "expired", "given_up", "held", "lost", "partial", "previewed", "quarantined",

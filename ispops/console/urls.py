@@ -15,6 +15,7 @@ from ispops.console.views import (
     overallocation,
     promises,
     qualify,
+    register,
     subscribers,
     waitlist,
 )
@@ -37,6 +38,7 @@ SEE_DEMAND = "qualification.view_waitlistentry"
 JOIN_WAITLIST = "qualification.add_waitlistentry"
 SEE_INQUIRIES = "qualification.view_providerinquiry"
 WORK_INQUIRIES = "qualification.change_providerinquiry"
+REGISTER = "parties.register_on_behalf"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
 REPLAY = "parties.replay_webhookdelivery"
 FILE_COVERAGE = "qualification.change_coveragearea"
@@ -91,6 +93,12 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("qualify/<str:ref>/hold/", promises.hold, "console_hold_port", HOLD_PORT),
     ("qualify/<str:ref>/release/", promises.release, "console_release_hold", HOLD_PORT),
     ("qualify/<str:ref>/override/", promises.override, "console_override", OVERRIDE),
+    ("qualify/<str:ref>/register/", register.new, "console_register", REGISTER),
+    ("registrations/<str:ref>/", register.review, "console_registration", REGISTER),
+    ("registrations/<str:ref>/change/", register.change, "console_change_registration", REGISTER),
+    ("registrations/<str:ref>/place/", register.place, "console_place_registration", REGISTER),
+    ("registrations/<str:ref>/give-up/", register.give_up, "console_drop_registration", REGISTER),
+    ("subscribers/<str:ref>/invite/", register.invite, "console_invite", REGISTER),
     ("inquiries/<str:ref>/", inquiries.page, "console_inquiry", SEE_INQUIRIES),
     ("inquiries/<str:ref>/ask/", inquiries.ask_again, "console_ask_again", WORK_INQUIRIES),
     ("inquiries/<str:ref>/give-up/", inquiries.give_up, "console_give_up", WORK_INQUIRIES),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from allauth.account.models import EmailAddress
@@ -15,8 +16,8 @@ from django.db import IntegrityError, transaction
 
 from ispops import db, events
 from ispops.errors import InvalidInput, Refusal
-from ispops.parties import audit, roles, terms
-from ispops.parties.models import Subscriber, User
+from ispops.parties import audit, invitations, roles, terms
+from ispops.parties.models import Invitation, Subscriber, User
 from ispops.parties.terms import Acceptance
 
 
@@ -71,6 +72,56 @@ def register_subscriber(
     return subscriber
 
 
+@transaction.atomic
+def register_on_behalf(
+    *,
+    name: str,
+    email: str,
+    kind: str,
+    phone: str,
+    terms_version: str,
+    acceptance: Acceptance,
+    at: datetime,
+) -> Subscriber:
+    """Open an account for somebody who has told a CSR, and invite them to make its login.
+
+    The CSR is `acceptance.by`, who heard or read that the terms are accepted.
+
+    Raises:
+        InvalidInput: a value cannot be used; names the field.
+        TermsChanged: another version of the terms was accepted than the one in force.
+    """
+    subscriber = _open_account(
+        name=name,
+        kind=kind,
+        email=email.strip().lower(),
+        phone=phone,
+        terms_version=terms_version,
+        acceptance=acceptance,
+        at=at,
+    )
+    invitations.invite(subscriber=subscriber, actor=acceptance.by, at=at)
+    return subscriber
+
+
+@transaction.atomic
+def link_login(*, subscriber: Subscriber, user: User, at: datetime) -> None:
+    """Let a login act for an account. Linking what is linked changes nothing.
+
+    The caller has made sure that it is the account holder's.
+    """
+    subscriber.users.add(user)
+    user.groups.add(_group(roles.SUBSCRIBER))
+    audit.record(
+        actor=user,
+        action="login.linked",
+        subject=subscriber.public_id,
+        subscriber=subscriber,
+        at=at,
+        email=user.email,
+    )
+
+
 def _open_account(
     *,
     name: str,
@@ -107,6 +158,41 @@ def _open_account(
     )
     events.publish("subscriber.registered", subject=subscriber.public_id, at=at)
     return subscriber
+
+
+@transaction.atomic
+def accept_invitation(
+    *, invitation_id: UUID, password: str | None = None, user: User | None = None, at: datetime
+) -> User:
+    """Make the login of an invitation with a password, or link the login that there is.
+
+    Whoever holds the link reads the mail of that address, so a new login's address is verified. A
+    login of the address that exists is linked only when it is signed in itself.
+
+    Raises:
+        InvitationOver: it was used, withdrawn, or has expired.
+        AnotherLogin: `user` has another e-mail address.
+        EmailTaken: there is a login with this address, which has to sign in.
+    """
+    row = db.lock(Invitation, invitation_id)
+    if row.state_at(at) != "open":
+        raise invitations.InvitationOver("This invitation is no longer open. Ask us for a new one.")
+    if user is None:
+        user = create_login(
+            email=row.email,
+            password=password,
+            name=row.subscriber.name,
+            email_is_verified=True,
+            at=at,
+        )
+    elif user.email.lower() != row.email.lower():
+        raise invitations.AnotherLogin(
+            f"This invitation is for {row.email}. Sign in with that login."
+        )
+    link_login(subscriber=row.subscriber, user=user, at=at)
+    row.accepted_at, row.accepted_by, row.next_attempt_at = at, user, None
+    row.save(update_fields=["accepted_at", "accepted_by", "next_attempt_at"])
+    return user
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
 from ispops.parties import terms
-from ispops.parties.models import PaymentMethod, TermsAcceptance, TermsVersion, User
+from ispops.parties.models import Invitation, PaymentMethod, TermsAcceptance, TermsVersion, User
 
 
 class TermsForm(VerbForm):
@@ -62,6 +62,18 @@ class TermsAcceptanceAdmin(ReadOnlyAdmin):
     list_select_related = ("subscriber", "version", "user")
     search_fields = ("subscriber__name", "subscriber__email")
     ordering = ("-accepted_at",)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = ("email", "subscriber", "invited_by", "sent_at", "accepted_at", "expires_at")
+    list_filter = (
+        ("accepted_at", admin.EmptyFieldListFilter),
+        ("sent_at", admin.EmptyFieldListFilter),
+    )
+    list_select_related = ("subscriber", "invited_by")
+    search_fields = ("email", "subscriber__name")
+    ordering = ("-created_at",)
 
 
 @admin.register(PaymentMethod)

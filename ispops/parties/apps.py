@@ -19,7 +19,7 @@ class PartiesConfig(AppConfig):
             "view_termsversion",
             "view_termsacceptance",
             "view_paymentmethod",
-            "add_paymentmethod",
+            "view_invitation",
         ),
         # Terms are a contract with every subscriber.
         roles.CSR_LEAD: ("publish_termsversion",),

@@ -1,5 +1,6 @@
 """The people and companies the ISP deals with, and what they were told and did."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -205,6 +206,66 @@ class PaymentMethod(PublicIdModel):
 
     def __str__(self) -> str:
         return self.label
+
+
+class Invitation(PublicIdModel, LeasedRow):
+    """A letter with which somebody makes the login of an account that was opened for them.
+
+    One is open for an account at a time; a new one ends the one before.
+    """
+
+    PREFIX = "inv"
+
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="invitations")
+    email = models.EmailField()
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=300, blank=True, default="")
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscriber"],
+                condition=Q(accepted_at__isnull=True, withdrawn_at__isnull=True),
+                name="one_open_invitation_an_account",
+            ),
+            models.CheckConstraint(
+                condition=Q(accepted_at__isnull=True, accepted_by__isnull=True)
+                | Q(accepted_at__isnull=False, accepted_by__isnull=False),
+                name="accepted_invitation_says_by_whom",
+            ),
+            models.CheckConstraint(
+                condition=Q(accepted_at__isnull=True) | Q(withdrawn_at__isnull=True),
+                name="withdrawn_invitation_is_not_accepted",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="invitation_due",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.subscriber}"
+
+    def state_at(self, at: datetime) -> str:
+        """Say in a word what has become of it: open, accepted, withdrawn or expired."""
+        if self.accepted_at is not None:
+            return "accepted"
+        if self.withdrawn_at is not None:
+            return "withdrawn"
+        return "expired" if self.expires_at <= at else "open"
 
 
 class Partner(models.Model):

@@ -6,11 +6,15 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth.password_validation import (
+    password_validators_help_text_html,
+    validate_password,
+)
 from django.utils import timezone
 
 from ispops.errors import Refusal
 from ispops.parties.gateways import registry
-from ispops.parties.models import PaymentMethod
+from ispops.parties.models import PaymentMethod, User
 from ispops.periods import moment_on
 from provisioning.models import Registration
 from qualification import waitlist
@@ -235,6 +239,27 @@ class ReviewForm(PortalForm):
         super().__init__(*args, **kwargs)
         if not must_accept:
             del self.fields["terms"]
+
+
+class PasswordForm(PortalForm):
+    """The password of a new login."""
+
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        help_text=password_validators_help_text_html,
+        error_messages={"required": "Choose a password."},
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_password(self) -> str:
+        password: str = self.cleaned_data["password"]
+        validate_password(password, self.user)
+        return password
 
 
 class KeyForm(PortalForm):

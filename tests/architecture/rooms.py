@@ -38,7 +38,7 @@ ROOMS = {
     "ispops.parties": Room(
         stage=1,
         pure=_names("scopes"),
-        verbs=_names("accounts audit outbox partners payments roles terms webhooks"),
+        verbs=_names("accounts audit invitations outbox partners payments roles terms webhooks"),
         reads=_names("people"),
         web=_names("adapter admin_accounts destinations docs limits problems rest schema"),
     ),
