@@ -132,7 +132,8 @@ def of_token(token: str) -> Invitation:
         key = Invitation.key_of(str(signing.loads(token, salt=_SALT)))
     except signing.BadSignature as strange:
         raise NotFound("There is no such invitation.") from strange
-    row = Invitation.objects.select_related("subscriber").filter(pk=key).first()
+    rows = Invitation.objects.select_related("subscriber")
+    row = rows.filter(pk=key).first() if key else None
     if row is None:
         raise NotFound("There is no such invitation.")
     return row
