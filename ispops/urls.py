@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from ispops import health
 from ispops.demo import mail
+from ispops.notices import reports
 from ispops.parties import docs, problems
 
 api: list[URLPattern | URLResolver] = [
@@ -24,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("aaa/", include("provisioning.aaa_urls")),
+    path("sms/reports", reports.receive, name="sms_reports"),
     path("api/", include(api)),
     path("problems/<slug:code>", docs.problem, name="problem"),
     path("console/", admin.site.urls),

@@ -86,7 +86,7 @@ def line_suspended(*, line: Service, cause: str, reason: str, at: datetime) -> N
 
 def line_activated(*, line: Service, cause: str, at: datetime) -> None:
     """Say that a line is on again, if it was suspended before; a new one is welcomed instead."""
-    if line.periods.filter(state=Service.State.SUSPENDED).exists():
+    if line.periods.filter(state=Service.State.SUSPENDED, started_at__lt=at).exists():
         _of_line(notice_kinds.LINE_RESUMED.code, line, cause, at)
 
 

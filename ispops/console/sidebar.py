@@ -249,6 +249,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:parties_termsversion_changelist",
                 "parties.view_termsversion",
             ),
+            Entry(
+                "Notice texts",
+                "edit_note",
+                "admin:console_notices",
+                "notices.view_noticetemplate",
+            ),
             Entry("Logins", "badge", "admin:parties_user_changelist", "parties.view_user"),
             Entry(
                 "Audit trail",

@@ -66,8 +66,13 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
         names |= {bill.public_id: f"Bill {bill.number}" for bill in page["bills"]}
     if user.has_perm("parties.view_webhookdelivery"):
         page["webhooks"] = _webhooks(names)
+    if user.has_perm("notices.view_notice"):
+        page["notices"] = list(subscriber.notices.order_by("-created_at")[:MOST])
     page["timeline"] = timeline.of(
-        names, subscriber, may_see_audit=user.has_perm("parties.view_auditentry")
+        names,
+        subscriber,
+        may_see_audit=user.has_perm("parties.view_auditentry"),
+        notices=page.get("notices", ()),
     )
     page["waiting"] = _waiting(page)
     return page
@@ -196,4 +201,5 @@ def _waiting(page: dict[str, Any]) -> dict[str, Any]:
             if step.task.state == "fallout"
         ],
         "webhooks": [row for row in page.get("webhooks", []) if row.state == "parked"],
+        "notices": [row for row in page.get("notices", []) if row.state == "parked"],
     }

@@ -1,7 +1,9 @@
-"""The mail that a demonstration sends, on a page: there is no mail server to send it by."""
+"""The mail and the SMS that a demonstration sends, on a page: there is nobody to send them by."""
 
 import email
 import email.policy
+import heapq
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ _END = re.compile(rb"\n-{79}\n(?=Content-Type: |\Z)")
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One message as its reader sees it."""
+    """One message as its reader sees it; an SMS has no subject."""
 
     to: str
     sender: str
@@ -35,9 +37,15 @@ class Mail:
 @require_safe
 @never_cache
 def inbox(request: HttpRequest) -> HttpResponse:
-    """Show the newest mails, or with `?to=` those to one address; an address is matched whole."""
+    """Show the newest, or with `?to=` those to one address or number, which is matched whole."""
     to = request.GET.get("to", "").strip().lower()
-    mails = [mail for mail in newest(Path(settings.EMAIL_FILE_PATH)) if to in {"", mail.to.lower()}]
+    both = heapq.merge(
+        newest(Path(settings.EMAIL_FILE_PATH)),
+        newest_sms(Path(settings.SMS_FILE_PATH)),
+        key=_sent_at,
+        reverse=True,
+    )
+    mails = [mail for mail in both if to in {"", mail.to.lower()}]
     return render(request, "demo/mail.html", {"mails": mails[:NEWEST], "to": to})
 
 
@@ -46,6 +54,24 @@ def newest(folder: Path) -> Iterator[Mail]:
     files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for path in files:
         yield from reversed(list(_read(path)))
+
+
+def newest_sms(folder: Path) -> Iterator[Mail]:
+    """Yield the messages of a folder, the newest first, as its gateway wrote them."""
+    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in files:
+        said = json.loads(path.read_text())
+        yield Mail(
+            to=said["to"],
+            sender=settings.SMS_SENDER or settings.ISP_NAME,
+            subject="",
+            text=said["text"].strip(),
+            sent_at=datetime.fromisoformat(said["sent_at"]),
+        )
+
+
+def _sent_at(mail: Mail) -> float:
+    return mail.sent_at.timestamp() if mail.sent_at else 0.0
 
 
 def _read(path: Path) -> Iterator[Mail]:

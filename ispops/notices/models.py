@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
+from django.utils.text import Truncator
 
 from ispops.db import EncryptedTextField, PublicIdModel
 from ispops.jobs import LeasedRow
@@ -134,6 +135,11 @@ class Notice(PublicIdModel, LeasedRow):
 
     def __str__(self) -> str:
         return f"{self.kind} to {self.address}"
+
+    @property
+    def opening(self) -> str:
+        """The first words, for what has no subject."""
+        return Truncator(" ".join(self.body.split())).chars(60)
 
 
 class ContactChoice(models.Model):

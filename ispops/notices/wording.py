@@ -117,7 +117,7 @@ def reveal(text: str, secrets: Mapping[str, str]) -> str:
 
 def conceal(text: str) -> str:
     """Show where secrets were, to anybody who may read the message but is not its recipient."""
-    return re.sub(f"{_OPEN}([a-z0-9_]+){_CLOSE}", r"[\1]", text)
+    return re.sub(f"{_OPEN}[a-z0-9_]+{_CLOSE}", "[only in the message itself]", text)
 
 
 def html_of(body: str, links: Iterable[str]) -> str:

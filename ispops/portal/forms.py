@@ -262,6 +262,22 @@ class PasswordForm(PortalForm):
         return password
 
 
+class SmsForm(PortalForm):
+    """Whether we may send SMS, and to what number."""
+
+    wants_sms = forms.BooleanField(
+        label="Send me SMS when a line is ready, suspended or on again", required=False
+    )
+    number = forms.CharField(
+        label="Mobile number",
+        required=False,
+        max_length=40,
+        help_text="With the area code. Your operator may charge you for receiving SMS.",
+        error_messages={"max_length": "That is too long for a telephone number."},
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel"}),
+    )
+
+
 class KeyForm(PortalForm):
     """The key of a write, so that a form sent twice is done once."""
 

@@ -60,6 +60,10 @@ _LOOKS: Final[dict[str, dict[str, Look]]] = {
         "reversed": Look("Reversed", "warn", "warn"),
         "cancelled": Look("Cancelled", "off", ""),
     },
+    "Notice": {
+        "pending": Look("On its way", "busy", "busy"),
+        "sent": Look("Sent", "done", "good"),
+    },
     "OverallocationRequest": {
         "pending": Look("Waiting for your answer", "warn", "warn"),
         "granted": Look("Accepted", "done", "good"),

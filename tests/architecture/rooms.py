@@ -45,8 +45,9 @@ ROOMS = {
     "ispops.notices": Room(
         stage=2,
         pure=_names("catalogue kinds sms"),
-        verbs=_names("delivery notify"),
+        verbs=_names("contacts delivery editing notify"),
         reads=_names("wording"),
+        web=_names("reports"),
     ),
     "ispops.catalog": Room(
         stage=2,

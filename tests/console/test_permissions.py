@@ -62,6 +62,12 @@ MAY_OPEN = {
     "console_import_file": {roles.OPERATIONS},
     "console_import_rejects": {roles.OPERATIONS},
     "console_replay": {roles.OPERATIONS},
+    "console_notices": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_notice": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
+    "console_save_notice": {roles.OPERATIONS, roles.CATALOGUE_MANAGER},
+    "console_preview_notice": {roles.OPERATIONS, roles.CATALOGUE_MANAGER},
+    "console_test_notice": {roles.OPERATIONS, roles.CATALOGUE_MANAGER},
+    "console_reset_notice": {roles.OPERATIONS, roles.CATALOGUE_MANAGER},
     "console_filing": {roles.OPERATIONS},
     "console_filing_download": {roles.OPERATIONS},
 }
@@ -88,6 +94,10 @@ POSTS = {
     "console_roll_back_import",
     "console_replay",
     "console_filing_download",
+    "console_save_notice",
+    "console_preview_notice",
+    "console_test_notice",
+    "console_reset_notice",
 }
 
 
@@ -124,6 +134,7 @@ def address_of(name: str, world: World) -> str:
             if "import" in name and name != "console_imports"
         },
         "console_replay": [f"msg_{'0' * 32}"],
+        **{name: ["welcome"] for name in MAY_OPEN if name.endswith("_notice")},
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))
 

@@ -13,6 +13,8 @@ from django.urls import NoReverseMatch, reverse
 from pytest_django import Settings
 
 from ispops.demo import mail
+from ispops.notices.gateways.base import Message
+from ispops.notices.gateways.files import FileGateway
 
 pytestmark = pytest.mark.django_db
 
@@ -102,3 +104,15 @@ def test_outside_a_demonstration_there_is_no_such_page(client: Client) -> None:
 def test_a_code_can_be_read_off_the_page() -> None:
     send(body="Your code is\n\nAB12-CD34\n\nIt is good for 15 minutes.")
     assert re.search(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}\b", page())
+
+
+def test_messages_stand_among_the_mails(settings: Settings, tmp_path: Path) -> None:
+    settings.SMS_FILE_PATH, settings.SMS_SENDER = tmp_path / "sms", ""
+    send(subject="A mail")
+    FileGateway().send(Message("ntc_1", "+18025550117", "", "It is <b>on</b> again.\n"))
+    html = page()
+    assert "A mail" in html
+    assert "It is &lt;b&gt;on&lt;/b&gt; again." in html
+    only = page(to="+18025550117")
+    assert "<h2>SMS</h2>" in only
+    assert "A mail" not in only

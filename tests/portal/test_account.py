@@ -32,6 +32,7 @@ PAGES = (
     "/account/purchases/",
     "/account/bill/",
     "/account/devices/",
+    "/account/messages/",
 )
 
 

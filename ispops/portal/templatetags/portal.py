@@ -142,6 +142,9 @@ _SECTIONS = {
     "purchases": "shop",
     "purchase": "shop",
     "devices": "devices",
+    "letters": "letters",
+    "letter": "letters",
+    "choose_contact": "letters",
 }
 _STEPS = {
     "plan": "Plan",
