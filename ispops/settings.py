@@ -3,17 +3,28 @@
 `.env.example` lists the variables. Nothing here opens a connection.
 """
 
-import json
 import os
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from ispops.console.unfold import UNFOLD  # noqa: F401
+from ispops.settings_sms import (  # noqa: F401
+    PHONE_REGION,
+    SMS_GATEWAY_BODY,
+    SMS_GATEWAY_HEADERS,
+    SMS_GATEWAY_ID_FIELD,
+    SMS_GATEWAY_URL,
+    SMS_REPORT_DELIVERED,
+    SMS_REPORT_ID_FIELD,
+    SMS_REPORT_STATE_FIELD,
+    SMS_REPORT_TOKEN,
+    SMS_REPORT_UNDELIVERED,
+    SMS_SENDER,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -266,40 +277,9 @@ if EMAIL_HOST := os.environ.get("EMAIL_HOST", ""):
     # Less than TASK_LEASE: a mail server that hangs must not outlive the lease of its task.
     EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "service@harbor.example")
-
-
-def _json(name: str, default: str) -> Any:
-    """Read a JSON object, whose texts a gateway's adapter fills in."""
-    try:
-        value = json.loads(os.environ.get(name) or default)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ImproperlyConfigured(f"{name} is no JSON object.")
-    return value
-
-
 # Without a gateway, a demonstration writes SMS to files; elsewhere none are sent.
-SMS_GATEWAY_URL = os.environ.get("SMS_GATEWAY_URL", "")
 SMS_GATEWAY = "http" if SMS_GATEWAY_URL else "files" if DEMO else ""
 SMS_FILE_PATH = DATA_DIR / "sms"
-SMS_SENDER = os.environ.get("SMS_SENDER", "")
-SMS_GATEWAY_HEADERS = _json("SMS_GATEWAY_HEADERS", "{}")
-SMS_GATEWAY_BODY = _json(
-    "SMS_GATEWAY_BODY",
-    '{"to": "{to}", "from": "{sender}", "text": "{text}", "reference": "{reference}"}',
-)
-SMS_GATEWAY_ID_FIELD = os.environ.get("SMS_GATEWAY_ID_FIELD", "id")
-# The gateway shows this token when it reports what became of a message; without one, none may.
-SMS_REPORT_TOKEN = os.environ.get("SMS_REPORT_TOKEN", "")
-SMS_REPORT_ID_FIELD = os.environ.get("SMS_REPORT_ID_FIELD", "id")
-SMS_REPORT_STATE_FIELD = os.environ.get("SMS_REPORT_STATE_FIELD", "status")
-SMS_REPORT_DELIVERED = _list("SMS_REPORT_DELIVERED", "delivered")
-SMS_REPORT_UNDELIVERED = _list(
-    "SMS_REPORT_UNDELIVERED", "undelivered,failed,rejected,expired,undeliverable"
-)
-# The country of telephone numbers that are written without one.
-PHONE_REGION = os.environ.get("PHONE_REGION", "US")
 
 # --- The web ----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ class TextWasChanged(Refusal):
     title = "The text was changed meanwhile"
 
 
-def save(
+def reword(
     *, kind: Kind, channel: str, words: Wording, based_on: int, actor: User, at: datetime
 ) -> NoticeTemplate:
     """Let new words hold from now on; what is written already stays as it is.
@@ -45,7 +45,7 @@ def reset(*, kind: Kind, channel: str, based_on: int, actor: User, at: datetime)
 
     Raises:
         InvalidInput: nobody has edited this text.
-        TextWasChanged: see `save`.
+        TextWasChanged: see `reword`.
     """
     if queries.latest(kind.code, channel) is None:
         raise InvalidInput("This text is the one of the product already.", field="channel")

@@ -121,7 +121,7 @@ def test_eight_editors_make_one_version() -> None:
 
     def save(number: int) -> bool:
         try:
-            editing.save(
+            editing.reword(
                 kind=catalogue.get("welcome"), channel="email", based_on=0, actor=otto,
                 words=Wording("Mine", f"Mine {number}"), at=timezone.now(),
             )  # fmt: skip

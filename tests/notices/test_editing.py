@@ -30,7 +30,7 @@ def otto(db: None, at: datetime) -> User:
 @pytest.fixture
 def save(otto: User, at: datetime) -> Any:
     def save(words: Wording = OURS, *, based_on: int = 0, channel: str = EMAIL) -> NoticeTemplate:
-        return editing.save(
+        return editing.reword(
             kind=KIND, channel=channel, words=words, based_on=based_on, actor=otto, at=at
         )
 
@@ -88,7 +88,7 @@ def test_the_channels_are_apart_and_must_be_the_kinds_own(save: Any, otto: User)
     assert save(Wording("ignored", "On: {{ plan }}"), channel=SMS).subject == ""
     assert save().version == 1
     with pytest.raises(InvalidInput) as refused:
-        editing.save(
+        editing.reword(
             kind=catalogue.get("invitation"), channel=SMS, words=OURS, based_on=0,
             actor=otto, at=otto.date_joined,
         )  # fmt: skip

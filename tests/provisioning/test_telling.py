@@ -139,6 +139,8 @@ def test_later_orders(
     order = ProductOrder.objects.create(
         subscriber=ada, intent=intent, line=line, qualification=rests_on, channel="portal",
         idempotency_key=intent, placed_at=at, expected_at=at,
+        suspension="requested" if intent in {"suspend", "resume"} else "",
+        treatment="block" if intent == "suspend" else "",
     )  # fmt: skip
     expected = words.format(plan=line.offering, place=isp.oak_1, other=isp.elm_1)
     assert telling.in_words(order) == expected

@@ -40,7 +40,7 @@ def save(request: HttpRequest, code: str) -> HttpResponse:
     kind, channel = _asked(code, request.POST.get("channel", ""))
     words = _words(request)
     try:
-        editing.save(
+        editing.reword(
             kind=kind,
             channel=channel,
             words=words,
