@@ -279,22 +279,26 @@ def _create_items(
     action = Action.MODIFY if modified else Action.NO_CHANGE
     old = main.offering if modified else None
     items = [placing.add_item(order, lines[0], main, action=action, old_offering=old)]
-    for line in lines[1:]:
-        service = wanted.now.get(line.offering)
-        if service is None:
-            service = services.create_carried_service(
-                line=main, offering=line.offering, bundle=line.bundle, at=order.placed_at
-            )
-            items.append(placing.add_item(order, line, service))
-        elif line.offering in differ.regrouped:
-            old = service.offering
-            items.append(
-                placing.add_item(order, line, service, action=Action.MODIFY, old_offering=old)
-            )
-        else:
-            items.append(placing.add_item(order, line, service, action=Action.NO_CHANGE))
+    items += [add_product(order, main, line, wanted) for line in lines[1:]]
     for held in differ.removed:
         gone = Line(held.product, None, held.bundle)
         service = wanted.now[held.product]
         items.append(placing.add_item(order, gone, service, action=Action.DELETE))
     return items
+
+
+def add_product(
+    order: ProductOrder, main: Service, line: Line, wanted: Composition
+) -> ProductOrderItem:
+    """Write the item of a product that comes to a line or stays; make the service of a new one."""
+    service = wanted.now.get(line.offering)
+    if service is None:
+        service = services.create_carried_service(
+            line=main, offering=line.offering, bundle=line.bundle, at=order.placed_at
+        )
+        return placing.add_item(order, line, service)
+    if line.offering in wanted.products.regrouped:
+        return placing.add_item(
+            order, line, service, action=Action.MODIFY, old_offering=service.offering
+        )
+    return placing.add_item(order, line, service, action=Action.NO_CHANGE)

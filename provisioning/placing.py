@@ -201,7 +201,7 @@ def open_order(
 
 
 def _first_state(wish: Wish) -> str:
-    if wish.starts_at > wish.at:
+    if wish.starts_at > wish.at and wish.intent not in plan.NEW_LINES:
         return ProductOrder.State.PENDING
     return ProductOrder.State.ACKNOWLEDGED
 
@@ -310,7 +310,7 @@ def new_task(
     old_line_until: datetime | None = None,
 ) -> OrderTask:
     """Return the row of a planned step, not saved."""
-    begins_at = old_line_until if step.of_old_line else order.wanted_from
+    begins_at = old_line_until if step.of_old_line else _day_of(order, step)
     starts_at = max(at, begins_at or at)
     expected_at = max(order.expected_at, starts_at) if step.of_old_line else order.expected_at
     return OrderTask(
@@ -323,6 +323,12 @@ def new_task(
         begins_at=begins_at,
         due_at=plan.due_at(step.kind, starts_at=starts_at, expected_at=expected_at),
     )
+
+
+def _day_of(order: ProductOrder, step: plan.Step) -> datetime | None:
+    """Return the day that a step waits for. A new line is made ready before its day comes."""
+    is_prepared = order.intent in plan.NEW_LINES and step.kind != plan.GO_LIVE
+    return None if is_prepared else order.wanted_from
 
 
 def link(tasks: Sequence[OrderTask], planned: Sequence[plan.Step]) -> None:

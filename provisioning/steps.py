@@ -14,6 +14,7 @@ from django.conf import settings
 
 from ipam import allocation
 from ispops import db
+from ispops.catalog.models import ProductOffering
 from provisioning import partner_orders, plan, profiles, services, steering, telling
 from provisioning.models import (
     AaaCredential,
@@ -133,7 +134,7 @@ def go_live(task: OrderTask, at: datetime) -> Outcome:
     line = _service(task)
     services.activate(service=line, at=at)
     granted, ended = _activate_added(task, at)
-    moved = _carry_over(task, line, at)
+    moved = _carry_over(task, line, at) if task.order.line_id else 0
     _match_addons(line, at)
     brought = f" {moved} were brought along." if moved else ""
     return Outcome(
@@ -254,14 +255,19 @@ def _match_addons(line: Service, at: datetime) -> None:
 
 
 def _carry_over(task: OrderTask, line: Service, at: datetime) -> int:
-    """Bring the products that are kept from the old line of an order to the new one, once."""
+    """Bring the partners' products of the old line of an order to the new one, once.
+
+    What was bought since the order was placed comes too; what the order ends does not.
+    """
+    ends = {item.service_id for item in _items(task, Action.DELETE)}
+    regrouped = {item.service_id: item for item in _items(task, Action.MODIFY)}
+    old_line = task.order.line_id
+    living = Service.objects.filter(line=old_line, offering__kind=ProductOffering.Kind.BSP)
     moved = 0
-    for item in _items(task, Action.NO_CHANGE, Action.MODIFY):
-        product = item.service
-        if product is None or product.line_id in {None, line.pk}:
-            continue
+    for product in living.exclude(state=Service.State.CEASED).exclude(pk__in=ends).order_by("pk"):
         services.transfer(service=product, line=line, at=at)
-        services.change(service=product, offering=item.offering, bundle=item.bundle, at=at)
+        if item := regrouped.get(product.pk):
+            services.change(service=product, offering=item.offering, bundle=item.bundle, at=at)
         moved += 1
     return moved
 

@@ -78,9 +78,9 @@ ROOMS = {
         stage=4,
         pure=_names("following in_force notice_kinds plan radius transitions"),
         verbs=_names(
-            "accounting changing execution inbox orders partner_orders placing profiles "
-            "radius_setup registrations reminders services sessions steering steps suspending "
-            "telling"
+            "accounting changing execution inbox moving orders partner_orders placing "
+            "profiles radius_setup registrations reminders services sessions steering steps "
+            "suspending telling"
         ),
         reads=_names("admission composing duplicates"),
         web=_names("aaa aaa_urls"),

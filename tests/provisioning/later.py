@@ -8,8 +8,9 @@ from typing import Any
 
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering, Technology
-from provisioning import changing, suspending
+from provisioning import changing, moving, suspending
 from provisioning.models import AaaCredential, ProductOrder, Service
+from qualification.models import Premises
 from tests import factories
 from tests.small_isp import LAUNCH, SmallIsp, priced
 
@@ -49,6 +50,19 @@ def change(line: Service, at: datetime, **wanted: object) -> ProductOrder:
     if "qualification" not in wanted:
         wanted["qualification"] = factories.qualified(line.premises, at=at)
     return changing.change_line(**asked(line, at, **wanted))
+
+
+def move(line: Service, to: Premises, at: datetime, **wanted: object) -> ProductOrder:
+    """Order that a line moves, with a fresh answer for the new premises."""
+    answer = factories.qualified(to, at=at)
+    return moving.move_line(**asked(line, at, qualification=answer, **wanted))
+
+
+def change_provider(line: Service, plan_code: str, at: datetime, **wanted: object) -> ProductOrder:
+    answer = factories.qualified(line.premises, at=at)
+    return moving.change_provider(
+        **asked(line, at, qualification=answer, plan_code=plan_code, **wanted)
+    )
 
 
 def suspend(line: Service, at: datetime, reason: str = "requested", **wanted: object) -> Any:
