@@ -16,6 +16,7 @@ from ispops.errors import InvalidInput, NotFound
 from ispops.parties.models import Subscriber, User
 from ispops.parties.rest import calling_partner, idempotent
 from provisioning import orders, partner_orders, queries
+from provisioning.later_api import LineOut, ProductOrderIn, place_later
 from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceOrder
 from qualification.models import ServiceQualification
 
@@ -48,6 +49,7 @@ class ProductOrderOut(serializers.ModelSerializer[ProductOrder]):
     id = serializers.CharField(source="public_id")
     href = serializers.SerializerMethodField()
     subscriber = serializers.CharField(source="subscriber.public_id")
+    line = serializers.CharField(source="line.public_id", default=None, allow_null=True)
     qualification = serializers.CharField(
         source="qualification.public_id", default=None, allow_null=True
     )
@@ -57,8 +59,8 @@ class ProductOrderOut(serializers.ModelSerializer[ProductOrder]):
     class Meta:
         model = ProductOrder
         fields = [
-            "id", "href", "state", "subscriber", "qualification", "channel",
-            "placed_at", "expected_at", "completed_at", "items", "steps",
+            "id", "href", "intent", "state", "subscriber", "line", "qualification", "channel",
+            "placed_at", "wanted_from", "expected_at", "completed_at", "items", "steps",
         ]  # fmt: skip
 
     def get_href(self, order: ProductOrder) -> str:
@@ -69,18 +71,9 @@ class ProductOrderOut(serializers.ModelSerializer[ProductOrder]):
         return StepOut(queries.order_progress(order), many=True).data
 
 
-class ProductOrderIn(serializers.Serializer[Any]):
-    qualification = serializers.CharField(
-        help_text="The id of an answer to *can this place be served?*, such as `qlf_...`."
-    )
-    offering_codes = serializers.ListField(
-        child=serializers.SlugField(max_length=50),
-        min_length=1,
-        max_length=20,
-        help_text="One internet plan or one aggregated plan, and partner products for its line.",
-    )
-    subscriber = serializers.CharField(
-        required=False, help_text="Needed only by a login that belongs to several accounts."
+class CancellationIn(serializers.Serializer[Any]):
+    reason = serializers.CharField(
+        max_length=300, required=False, default="", allow_blank=True, help_text="Why, if you like."
     )
 
 
@@ -168,15 +161,13 @@ class ProductOrders(generics.ListAPIView[ProductOrder]):
         asked = ProductOrderIn(data=request.data)
         asked.is_valid(raise_exception=True)
         user = _user(request)
-        order = orders.place_order(
-            subscriber=_account(user, asked.validated_data.get("subscriber")),
-            qualification=_qualification(asked.validated_data["qualification"]),
-            offering_codes=asked.validated_data["offering_codes"],
-            channel=ProductOrder.Channel.CLIENT,
-            placed_by=user,
-            idempotency_key=request.headers["Idempotency-Key"].strip(),
-            at=timezone.now(),
-        )
+        wanted = asked.validated_data
+        named = wanted.get("qualification")
+        qualification = _qualification(named) if named else None
+        if wanted["intent"] == ProductOrder.Intent.NEW:
+            order = _place_new(request, user, wanted, qualification)
+        else:
+            order = place_later(request, user, wanted, qualification)
         placed = queries.orders_of_user(user).get(pk=order.pk)
         headers = {"Location": reverse("product-order", args=[order.public_id])}
         return Response(ProductOrderOut(placed).data, status=201, headers=headers)
@@ -191,12 +182,83 @@ class OneProductOrder(APIView):
 
     @extend_schema(summary="See an order and how far it is", responses={200: ProductOrderOut})
     def get(self, request: Request, public_id: str) -> Response:
-        own = queries.orders_of_user(_user(request))
-        key = ProductOrder.key_of(public_id)
-        order = own.filter(pk=key).first() if key else None
-        if order is None:
-            raise NotFound("There is no such order.")
-        return Response(ProductOrderOut(order).data)
+        return Response(ProductOrderOut(_own_order(_user(request), public_id)).data)
+
+
+class Cancellation(APIView):
+    scope_area = "orders"
+
+    @extend_schema(
+        summary="Cancel an order",
+        description="Possible until it takes effect; what was done is undone. A cancelled order "
+        "stays as it is.",
+        request=CancellationIn,
+        responses={200: ProductOrderOut},
+    )
+    @idempotent
+    def post(self, request: Request, public_id: str) -> Response:
+        said = CancellationIn(data=request.data)
+        said.is_valid(raise_exception=True)
+        user = _user(request)
+        order = _own_order(user, public_id)
+        orders.cancel_order(
+            order_id=order.pk,
+            actor=user,
+            reason=said.validated_data["reason"].strip() or "Cancelled by the subscriber.",
+            at=timezone.now(),
+        )
+        return Response(ProductOrderOut(_own_order(user, public_id)).data)
+
+
+class Services(generics.ListAPIView[Service]):
+    """The lines of the accounts that the login belongs to, without those that have ended."""
+
+    scope_area = "orders"
+    serializer_class = LineOut
+
+    def get_queryset(self) -> QuerySet[Service]:
+        if getattr(self, "swagger_fake_view", False):
+            return Service.objects.none()
+        return queries.lines_of_user(_user(self.request))
+
+    @extend_schema(
+        summary="List lines, with what they carry and why they are suspended",
+        responses={200: LineOut(many=True)},
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+def _own_order(user: User, public_id: str) -> ProductOrder:
+    key = ProductOrder.key_of(public_id)
+    order = queries.orders_of_user(user).filter(pk=key).first() if key else None
+    if order is None:
+        raise NotFound("There is no such order.")
+    return order
+
+
+def _place_new(
+    request: Request,
+    user: User,
+    wanted: dict[str, Any],
+    qualification: ServiceQualification | None,
+) -> ProductOrder:
+    missing = {
+        name: ["This field is required."]
+        for name in ("qualification", "offering_codes")
+        if not wanted.get(name)
+    }
+    if missing or qualification is None:
+        raise exceptions.ValidationError(missing)
+    return orders.place_order(
+        subscriber=_account(user, wanted.get("subscriber")),
+        qualification=qualification,
+        offering_codes=wanted["offering_codes"],
+        channel=ProductOrder.Channel.CLIENT,
+        placed_by=user,
+        idempotency_key=request.headers["Idempotency-Key"].strip(),
+        at=timezone.now(),
+    )
 
 
 def _account(user: User, public_id: str | None) -> Subscriber:

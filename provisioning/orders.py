@@ -14,7 +14,7 @@ from ispops.parties.models import Subscriber, User
 from provisioning import composing, execution, partner_orders, placing, plan, services
 from provisioning.composing import OfferingWithdrawn
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem
-from provisioning.placing import OrderKeyReused, SubscriberNotInGoodStanding
+from provisioning.placing import OnlyForStaff, OrderKeyReused, SubscriberNotInGoodStanding
 from provisioning.transitions import ORDER
 from qualification.models import ServiceQualification
 
@@ -89,14 +89,15 @@ def place_order(
 
 @transaction.atomic
 def cancel_order(*, order_id: UUID, actor: User | None, reason: str, at: datetime) -> ProductOrder:
-    """Take an order back before its line is live, and undo in reverse what was done.
+    """Take an order back before it takes effect, and undo in reverse what was done.
 
     Partners are asked to end what they were asked for; login, addresses and port are free again.
     A cancelled order stays as it is. Publishes `order.cancelled`.
 
     Raises:
         InvalidInput: there is no reason.
-        TooLateToCancel: the line is live, so it has to be ceased instead.
+        TooLateToCancel: it has taken effect, so another order has to be placed instead.
+        OnlyForStaff: a subscriber would take back what we did, such as a suspension for abuse.
     """
     return _take_back(
         order_id, ProductOrder.State.CANCELLED, actor=actor, reason=reason.strip(), at=at
@@ -162,6 +163,8 @@ def _take_back(
     order = db.lock(ProductOrder, order_id)
     if order.state == state:
         return order
+    if order.suspension not in {"", "requested"} and actor and not actor.is_staff:
+        raise OnlyForStaff("Please call us: we placed this order, and only we can take it back.")
     _refuse_when_too_late(order, state)
     ORDER.require(order.state, state)
     execution.cancel_tasks(order=order, reason=reason, at=at)

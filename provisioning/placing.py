@@ -53,6 +53,11 @@ class ChangeUnderWay(Refusal):
     title = "The line is being changed already"
 
 
+class OnlyForStaff(Refusal):
+    code = "only_for_staff"
+    title = "Only we can do this"
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """Who wants what of a line, when and by which key: what every later verb is told.

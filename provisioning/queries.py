@@ -23,6 +23,8 @@ from provisioning.models import (
     ServiceSuspension,
     SessionCommand,
 )
+from provisioning.placing import CHANGES
+from provisioning.transitions import CLOSED_ORDER
 
 State = OrderTask.State
 
@@ -35,6 +37,34 @@ def lines_of(subscriber: Subscriber, *, with_ceased: bool = False) -> QuerySet[S
     with_names = lines.select_related("offering__provider", "bundle", "premises", "credential")
     carried = Service.objects.select_related("offering__provider", "bundle").order_by("pk")
     return with_names.prefetch_related(Prefetch("carried", carried)).order_by("created_at", "pk")
+
+
+def lines_of_user(user: User) -> QuerySet[Service]:
+    """Return the lines of the accounts that a login belongs to, as its programs are told of them:
+    what they carry and keep, their open suspensions and the order that changes them."""
+    own = Service.objects.filter(subscriber__in=user.subscribers.all(), line__isnull=True)
+    carried = Service.objects.select_related("offering", "bundle").order_by("pk")
+    changes = ProductOrder.objects.filter(intent__in=CHANGES).exclude(state__in=CLOSED_ORDER)
+    living = own.exclude(state=Service.State.CEASED)
+    with_names = living.select_related("offering", "bundle", "premises", "credential", "subscriber")
+    return with_names.prefetch_related(
+        Prefetch("carried", carried.exclude(state=Service.State.CEASED)),
+        Prefetch(
+            "suspensions",
+            ServiceSuspension.objects.filter(ended_at__isnull=True).order_by("pk"),
+            to_attr="open_suspensions",
+        ),
+        Prefetch("change_orders", changes, to_attr="open_changes"),
+    )
+
+
+def speed_of(line: Service) -> tuple[int | None, int | None]:
+    """Return the most that a line carries at the moment, down and up; its plan's before it is
+    live. Costs no query for a line that was read with its login."""
+    login = getattr(line, "credential", None)
+    if login is None or login.download_kbps is None:
+        return line.offering.download_kbps, line.offering.upload_kbps
+    return login.download_kbps, login.upload_kbps
 
 
 def orders_of_user(user: User) -> QuerySet[ProductOrder]:

@@ -13,7 +13,7 @@ from ispops.parties.models import User
 from provisioning import placing, plan
 from provisioning.composing import Line
 from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceSuspension
-from provisioning.placing import Wish
+from provisioning.placing import OnlyForStaff, Wish
 from provisioning.transitions import CLOSED_ORDER
 
 Intent = ProductOrder.Intent
@@ -30,11 +30,6 @@ class AlreadySuspended(Refusal):
 class NotSuspended(Refusal):
     code = "not_suspended"
     title = "The line is not suspended for this"
-
-
-class OnlyForStaff(Refusal):
-    code = "only_for_staff"
-    title = "Only we can do this"
 
 
 @transaction.atomic

@@ -83,7 +83,7 @@ ROOMS = {
             "suspending telling"
         ),
         reads=_names("admission composing duplicates"),
-        web=_names("aaa aaa_urls"),
+        web=_names("aaa aaa_urls later_api"),
     ),
     "rating": Room(
         stage=5,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from ipam.models import AddressServer
-    from ispops.parties.models import Subscriber, User
+    from ispops.parties.models import Partner, Subscriber, User
     from tests.small_isp import SmallIsp
 
+ALL = ["orders:read", "orders:write", "service_orders:read", "service_orders:write"]
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
@@ -60,3 +61,53 @@ def radius_server(isp: SmallIsp, at: datetime) -> AddressServer:
     from tests import factories
 
     return factories.address_server(at=at)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The API takes the time from the clock."""
+    from django.utils import timezone
+
+    return timezone.now()
+
+
+@pytest.fixture
+def asker(isp: SmallIsp, now: datetime) -> Subscriber:
+    from tests import factories
+
+    return factories.subscriber(at=now, email="ada@example.com")
+
+
+@pytest.fixture
+def token(isp: SmallIsp, now: datetime) -> Callable[..., dict[str, str]]:
+    """Make an access token of a user or of a partner's program."""
+    from allauth.idp.oidc.adapter import get_adapter
+    from allauth.idp.oidc.models import Client as ApiClient
+    from allauth.idp.oidc.models import Token
+
+    from ispops.parties import partners
+    from ispops.parties.models import Partner
+
+    program = ApiClient.objects.create(name="Tests", created_at=now)
+
+    def made(owner: User | Partner, *scopes: str) -> dict[str, str]:
+        value = f"token-{Token.objects.count()}"
+        client, user = program, owner
+        if isinstance(owner, Partner):
+            client, _ = partners.create_api_client(
+                partner=owner, name=owner.name, scopes=scopes or ALL, at=now
+            )
+            user = None
+        row = Token(
+            type=Token.Type.ACCESS_TOKEN,
+            client=client,
+            user=user,
+            hash=get_adapter().hash_token(value),
+            created_at=now,
+            expires_at=now + timedelta(hours=1),
+        )
+        row.set_scopes(scopes or ALL)
+        row.save()
+        return {"Authorization": f"Bearer {value}"}
+
+    return made
