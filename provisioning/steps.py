@@ -259,7 +259,7 @@ def _carry_over(task: OrderTask, line: Service, at: datetime) -> int:
 
     What was bought since the order was placed comes too; what the order ends does not.
     """
-    ends = {item.service_id for item in _items(task, Action.DELETE)}
+    ends = {item.service_id for item in _items(task, Action.DELETE) if item.service_id}
     regrouped = {item.service_id: item for item in _items(task, Action.MODIFY)}
     old_line = task.order.line_id
     living = Service.objects.filter(line=old_line, offering__kind=ProductOffering.Kind.BSP)
