@@ -206,6 +206,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
     },
     "import-lists": {"task": "qualification.tasks.import_due_lists", "schedule": 5.0},
+    "deliver-by-api": {"task": "provisioning.tasks.deliver_due", "schedule": 2.0},
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
     "tend-registrations": {"task": "provisioning.tasks.tend_registrations", "schedule": 30.0},
     "follow-sessions": {"task": "provisioning.tasks.follow_sessions", "schedule": 2.0},

@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("aaa/", include("provisioning.aaa_urls")),
     path("sms/reports", reports.receive, name="sms_reports"),
     path("api/", include(api)),
+    path("tmf-api/", include("provisioning.listener_urls")),
     path("problems/<slug:code>", docs.problem, name="problem"),
     path("console/", admin.site.urls),
     path("accounts/", include("allauth.urls")),

@@ -17,7 +17,9 @@ from unfold.widgets import (
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
-from provisioning import accounting, execution, inbox, models
+from provisioning import accounting, delivery_admin, execution, inbox, models
+
+__all__ = ["delivery_admin"]
 
 
 def _actor(request: HttpRequest) -> User:

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import exceptions, generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -89,8 +89,9 @@ class ServiceOrderOut(serializers.ModelSerializer[ServiceOrder]):
     class Meta:
         model = ServiceOrder
         fields = [
-            "id", "href", "kind", "state", "subscriber_ref", "service_ref", "offering", "premises",
-            "requested_at", "answer_by", "answered_at", "partner_reference", "reason",
+            "id", "href", "kind", "action", "state", "subscriber_ref", "service_ref", "offering",
+            "premises", "requested_at", "answer_by", "answered_at", "partner_reference", "reason",
+            "progress", "message", "expected_at",
         ]  # fmt: skip
 
     def get_href(self, order: ServiceOrder) -> str:
@@ -126,6 +127,34 @@ class CompletionIn(serializers.Serializer[Any]):
 
 class RefusalIn(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=300, help_text="Why it cannot be delivered.")
+
+
+class ProgressIn(serializers.Serializer[Any]):
+    progress = serializers.ChoiceField(
+        ["in_progress", "held"], help_text="Whether you work on it, or it has to wait."
+    )
+    message = serializers.CharField(
+        max_length=300, required=False, allow_blank=True, default="",
+        help_text="For the subscriber's eyes: what it waits for, for example.",
+    )  # fmt: skip
+    expected_at = serializers.DateTimeField(
+        required=False, help_text="When you will have delivered, where that has changed."
+    )
+
+
+class ServiceOrderFilter(serializers.Serializer[Any]):
+    """What a list of service orders may be narrowed down by."""
+
+    state = serializers.ChoiceField(ServiceOrder.State.choices, required=False)
+    kind = serializers.ChoiceField(ServiceOrder.Kind.choices, required=False)
+    action = serializers.ChoiceField(ServiceOrder.Action.choices, required=False)
+    overdue = serializers.BooleanField(
+        required=False, default=False, help_text="Only what should have been answered by now."
+    )
+    subscriber_ref = serializers.CharField(required=False, max_length=40)
+    service_ref = serializers.CharField(required=False, max_length=40)
+    requested_from = serializers.DateTimeField(required=False)
+    requested_to = serializers.DateTimeField(required=False, help_text="Before this moment.")
 
 
 # --- Product orders -----------------------------------------------------------------------------
@@ -296,20 +325,14 @@ class ServiceOrders(generics.ListAPIView[ServiceOrder]):
     def get_queryset(self) -> QuerySet[ServiceOrder]:
         if getattr(self, "swagger_fake_view", False):
             return ServiceOrder.objects.none()
+        asked = ServiceOrderFilter(data=self.request.query_params.dict())
+        asked.is_valid(raise_exception=True)
         own = queries.partner_service_orders(calling_partner(self.request))
-        for name, choices in (("state", ServiceOrder.State), ("kind", ServiceOrder.Kind)):
-            if (wanted := self.request.query_params.get(name)) is not None:
-                if wanted not in choices.values:
-                    raise InvalidInput(f"Use one of {', '.join(choices.values)}.", field=name)
-                own = own.filter(**{name: wanted})
-        return own
+        return queries.narrowed(own, asked.validated_data, at=timezone.now())
 
     @extend_schema(
         summary="List service orders",
-        parameters=[
-            OpenApiParameter("state", enum=ServiceOrder.State.values),
-            OpenApiParameter("kind", enum=ServiceOrder.Kind.values),
-        ],
+        parameters=[ServiceOrderFilter],
         responses={200: ServiceOrderOut(many=True)},
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -374,6 +397,33 @@ class Refusal(APIView):
             service_order_id=_key(public_id),
             partner=calling_partner(request),
             reason=said.validated_data["reason"],
+            at=timezone.now(),
+        )
+        return Response(ServiceOrderOut(order).data)
+
+
+class Progress(APIView):
+    scope_area = "service_orders"
+
+    @extend_schema(
+        summary="Say how far it is",
+        description="The subscriber sees it. With a later date you have longer to answer. A closed "
+        "order is refused with 409.",
+        request=ProgressIn,
+        responses={200: ServiceOrderOut},
+    )
+    @idempotent
+    def post(self, request: Request, public_id: str) -> Response:
+        said = ProgressIn(data=request.data)
+        said.is_valid(raise_exception=True)
+        order = partner_orders.report_progress(
+            service_order_id=_key(public_id),
+            partner=calling_partner(request),
+            progress=partner_orders.Progress(
+                state=said.validated_data["progress"],
+                message=said.validated_data["message"],
+                expected_at=said.validated_data.get("expected_at"),
+            ),
             at=timezone.now(),
         )
         return Response(ServiceOrderOut(order).data)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ispops import events
-from provisioning import execution, telling
+from provisioning import execution, expectations, telling
 from provisioning.models import ProductOrder, Service, ServiceOrder
 
 
@@ -112,3 +112,11 @@ def write_line_ceased(event: Any) -> None:
     """Whose line has ended hears from when on."""
     if line := _line(event):
         telling.line_ceased(line=line, cause=f"event:{event.pk}", at=event.occurred_at)
+
+
+@events.on("service_order.progressed", name="provisioning.partner_progressed")
+def partner_progressed(event: Any) -> None:
+    """The order may take as long as the partner says."""
+    key = ServiceOrder.key_of(event.subject)
+    if key is not None:
+        expectations.follow_partner(service_order_id=key, at=event.occurred_at)

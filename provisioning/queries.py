@@ -1,10 +1,11 @@
 """Reading orders, services and partners' orders; who may see what is decided here."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
+from typing import Any
 
 from django.db.models import Count, Prefetch, Q, QuerySet, prefetch_related_objects
 
@@ -14,6 +15,7 @@ from provisioning.following import SILENT_AFTER
 from provisioning.models import (
     AccessServer,
     AccessSession,
+    DeliveryConnection,
     OrderTask,
     PartnerSubscriber,
     ProductOrder,
@@ -101,6 +103,41 @@ def partner_service_orders(partner: Partner) -> QuerySet[ServiceOrder]:
     )
 
 
+def narrowed(
+    rows: QuerySet[ServiceOrder], asked: Mapping[str, Any], *, at: datetime
+) -> QuerySet[ServiceOrder]:
+    """Keep the service orders that fit: `asked` has what it may be narrowed down by, by name."""
+    plain = ("state", "kind", "action", "subscriber_ref")
+    rows = rows.filter(**{name: asked[name] for name in plain if asked.get(name)})
+    if asked.get("overdue"):
+        rows = overdue(rows, at)
+    if ref := asked.get("service_ref"):
+        key = Service.key_of(ref)
+        rows = rows.filter(service=key) if key else rows.none()
+    if since := asked.get("requested_from"):
+        rows = rows.filter(requested_at__gte=since)
+    if until := asked.get("requested_to"):
+        rows = rows.filter(requested_at__lt=until)
+    return rows
+
+
+def overdue(rows: QuerySet[ServiceOrder], at: datetime) -> QuerySet[ServiceOrder]:
+    """Keep what a partner should have delivered by now: by its own word, or by our time-out."""
+    is_late = Q(expected_at__lt=at) | Q(answer_by__lt=at)
+    return rows.filter(is_late, state=ServiceOrder.State.ACKNOWLEDGED)
+
+
+def delivery_connection_calling(token: str) -> DeliveryConnection | None:
+    """Return the provider that calls with a token; none that we have stopped to deal with.
+
+    The token is as random as a key, so the time that looking for its digest takes tells nothing.
+    """
+    if not token:
+        return None
+    rows = DeliveryConnection.objects.filter(active=True, partner__active=True)
+    return rows.filter(callback_digest=DeliveryConnection.digest_of(token)).first()
+
+
 def resolve_partner_reference(partner: Partner, subscriber_ref: str) -> Subscriber | None:
     """Return the subscriber whom a partner knows by this name; another partner's name is none."""
     known = PartnerSubscriber.objects.filter(partner=partner, reference=subscriber_ref)
@@ -156,8 +193,8 @@ def _progress(order: ProductOrder, task: OrderTask, item: ProductOrderItem) -> S
         expected_at = None
     elif task.kind in plan.AT_ONE_MOMENT and task.begins_at:
         expected_at = task.begins_at
-    elif task.state == State.AWAITING and task.kind == plan.GRANT_ENTITLEMENT:
-        expected_at = task.service_order.answer_by if task.service_order else expected_at
+    elif task.state == State.AWAITING and task.service_order:
+        expected_at = _promised(task.service_order) or expected_at
     return StepProgress(
         kind=task.kind,
         words=_WORDS[task.kind](item),
@@ -166,6 +203,13 @@ def _progress(order: ProductOrder, task: OrderTask, item: ProductOrderItem) -> S
         expected_at=expected_at,
         finished_at=task.finished_at,
     )
+
+
+def _promised(asked: ServiceOrder) -> datetime | None:
+    """Return when a partner should have done its part: by its own word, or by ours for a grant."""
+    if asked.expected_at is None and asked.kind == ServiceOrder.Kind.ENTITLEMENT:
+        return asked.answer_by
+    return asked.expected_at
 
 
 _WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
@@ -202,8 +246,17 @@ def _status(task: OrderTask) -> str:
     if task.state == State.READY and not task.attempts and task.begins_at == task.next_attempt_at:
         return "Waits for its day" if task.begins_at else _STATUS[State.READY]
     if task.state == State.AWAITING and task.service_order:
-        return f"Waiting for {task.service_order.partner}"
+        return _waiting(task.service_order)
     return _STATUS[State(task.state)]
+
+
+def _waiting(asked: ServiceOrder) -> str:
+    said = f": “{asked.message}”" if asked.message else ""
+    if asked.progress == ServiceOrder.Progress.HELD:
+        return f"Paused by {asked.partner}{said}"
+    if asked.progress == ServiceOrder.Progress.IN_PROGRESS:
+        return f"{asked.partner} works on it{said}"
+    return f"Waiting for {asked.partner}"
 
 
 @dataclass(frozen=True, slots=True)

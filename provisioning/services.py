@@ -210,7 +210,9 @@ def _cease_one(service: Service, at: datetime) -> Service:
 def _asked_of_partners(service: Service) -> list[ServiceOrder]:
     """What partners still have to end: all but a one-off product that was delivered and used."""
     used_up = Q(kind="entitlement", state="completed", offering__is_subscription=False)
-    return list(service.service_orders.exclude(used_up).order_by("pk"))
+    # An order that ends a line is not taken back when the line ends.
+    asked = service.service_orders.exclude(used_up).exclude(action=ServiceOrder.Action.DELETE)
+    return list(asked.order_by("pk"))
 
 
 def _move(service: Service, state: str, event: str, *, at: datetime, reason: str = "") -> Service:

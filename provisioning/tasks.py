@@ -1,9 +1,19 @@
 """Celery's way in to orders. The rows are the queue; see `ispops.jobs`."""
 
+import time
+
 from celery import shared_task
 from django.utils import timezone
 
-from provisioning import execution, inbox, partner_orders, reminders, sessions, steering
+from provisioning import (
+    delivering,
+    execution,
+    inbox,
+    partner_orders,
+    reminders,
+    sessions,
+    steering,
+)
 
 STEPS_PER_SWEEP = 200
 LETTERS_PER_SWEEP = 100
@@ -11,6 +21,9 @@ MESSAGES_A_BATCH = 2_000
 # A sweep gives way after so much, so that no kind of work keeps a worker for itself.
 BATCHES = 20
 SESSIONS_PER_SWEEP = 100
+DELIVERING_SECONDS = 10.0
+# A provider whose answer drips in must not hold a worker for ever; its lease runs out before.
+LONGEST_VISIT_SECONDS = 180
 
 
 @shared_task
@@ -66,3 +79,18 @@ def steer_sessions() -> None:
 def close_stale_sessions() -> None:
     """Close the sessions from which nothing was heard for too long."""
     sessions.close_stale(at=timezone.now())
+
+
+@shared_task(time_limit=LONGEST_VISIT_SECONDS)
+def deliver(*, delivery_id: int) -> None:
+    """Call a provider about one order, soon after there is something to say."""
+    delivering.deliver(delivery_id=delivery_id, at=timezone.now())
+
+
+@shared_task(time_limit=LONGEST_VISIT_SECONDS)
+def deliver_due() -> None:
+    """Look after orders of which nothing was heard, and do what lost its message or its worker."""
+    started = time.monotonic()
+    while delivering.deliver_next(at=timezone.now()):
+        if time.monotonic() - started > DELIVERING_SECONDS:
+            return

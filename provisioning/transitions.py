@@ -105,7 +105,35 @@ SERVICE_ORDER = _table(
     cancelled=[],
 )
 
+# What becomes of an order at a provider that has an API of its own.
+DELIVERY = _table(
+    "delivery",
+    to_place=["placed", "to_cancel", "closed"],
+    # The provider has lost it, so it is placed once more.
+    placed=["to_place", "to_cancel", "closed"],
+    to_cancel=["cancelling", "closed", "parked"],
+    cancelling=["to_cancel", "closed", "parked"],
+    # A provider that answers after we had given up on it is told again not to deliver.
+    closed=["to_cancel"],
+    parked=["to_cancel", "closed"],
+)
+
+# How far a provider's own state of an order is: what is less far than what is known, it said late.
+_FAR = {"acknowledged": 0, "in_progress": 1, "held": 1}
+_OVER = 2
+
 # A task in one of these lets the tasks that depend on it begin.
 FINISHED_TASK = frozenset({"completed", "skipped"})
 # An order in one of these has nothing left to do.
 CLOSED_ORDER = ORDER.final
+
+
+def goes_back(known: str, told: str) -> bool:
+    """Say whether a provider that has said `known` of an order would go back by saying `told`.
+
+    What is over stays as it is. Work may be paused and taken up again.
+    """
+    if not known:
+        return False
+    far = _FAR.get(known, _OVER)
+    return _FAR.get(told, _OVER) < far or (far == _OVER and told != known)

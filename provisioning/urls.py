@@ -23,4 +23,9 @@ urlpatterns = [
         api.Refusal.as_view(),
         name="service-order-refusal",
     ),
+    path(
+        "service_orders/<str:public_id>/progress",
+        api.Progress.as_view(),
+        name="service-order-progress",
+    ),
 ]

@@ -22,6 +22,7 @@ import requests
 from ispops import embedded, processes
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering, Technology
+from ispops.demo import bsp_orders
 from ispops.parties.models import Partner
 from qualification import connections, coverage, qualify
 from qualification.models import Premises, ProviderConnection, ServiceQualification
@@ -29,6 +30,7 @@ from tests import databases
 from tests.small_isp import SmallIsp, cell_of, make_partner, place, priced
 
 TOKEN = "a-token-of-the-cable-network"
+CALLBACK_TOKEN = "the-cable-network-calls-with-this"
 API = "tmf-api/serviceQualificationManagement/v4"
 # What the survey of `ispops.demo.survey` says of this cell: 1.2 Gbit/s down, 35 Mbit/s up.
 KNOX_POINT = (41.774166, -72.527697)
@@ -46,22 +48,41 @@ class DemoNetwork:
     def base_url(self) -> str:
         return f"{self.url}/tidewater-cable/{API}"
 
+    @property
+    def order_url(self) -> str:
+        return f"{self.url}/tidewater-cable/{bsp_orders.API}"
+
     def misbehave(self, fault: str, *, seconds: float = 5) -> None:
         body = {"partner": "tidewater-cable", "fault": fault, "seconds": seconds}
         requests.post(f"{self.url}/demo/faults", json=body, timeout=5).raise_for_status()
 
     def questions(self) -> list[dict[str, Any]]:
+        return list(self._state()["questions"])
+
+    def placed(self) -> list[dict[str, Any]]:
+        """The orders that came in by its API."""
+        return list(self._state()["placed"])
+
+    def told(self) -> list[tuple[str, int]]:
+        """What the ISP answered to its callbacks: the ids of the events, and the statuses."""
+        return [(event, status) for event, status in self._state()["told"]]
+
+    def _state(self) -> dict[str, Any]:
         state = requests.get(f"{self.url}/demo/state", timeout=5).json()
-        return list(state["tidewater-cable"]["questions"])
+        return dict(state["tidewater-cable"])
 
 
 @contextlib.contextmanager
-def demo_network(folder: Path) -> Iterator[DemoNetwork]:
-    """Run the demo partner server, in a process of its own that sees no database."""
+def demo_network(folder: Path, isp_url: str = "http://127.0.0.1:9") -> Iterator[DemoNetwork]:
+    """Run the demo partner server, in a process of its own that sees no database.
+
+    It calls the ISP back at `isp_url`; by default nobody is there.
+    """
     port = embedded.free_port()
     known = {
         "name": "Tidewater Cable", "kind": "network_provider", "client_id": "tidewater-cable",
         "client_secret": "x", "webhook_secret": "whsec_eA==", "inquiry_token": TOKEN,
+        "order_token": TOKEN, "callback_token": CALLBACK_TOKEN,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "demo_partners.json").write_text(json.dumps({"tidewater-cable": known}))
@@ -73,7 +94,7 @@ def demo_network(folder: Path) -> Iterator[DemoNetwork]:
                 "PATH": os.environ["PATH"],
                 "ISPOPS_DATA_DIR": str(folder),
                 "DEMO_PARTNER_PORT": str(port),
-                "ISPOPS_BASE_URL": "http://127.0.0.1:9",
+                "ISPOPS_BASE_URL": isp_url,
             },
             folder=databases.REPOSITORY,
         )

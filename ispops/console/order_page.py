@@ -106,6 +106,7 @@ def partner_requests(order: ProductOrder) -> list[ServiceOrder]:
     services = [item.service_id for item in order.items.all() if item.service_id]
     return list(
         ServiceOrder.objects.filter(service__in=services)
-        .select_related("partner", "offering")
+        .select_related("partner", "offering", "delivery")
+        .prefetch_related("delivery__tries", "delivery__notices")
         .order_by("requested_at")
     )

@@ -7,12 +7,21 @@ from typing import Any
 from django.db.models import Count, IntegerField, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 
 from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
 from ispops.notices.models import Notice
 from ispops.parties.models import User, WebhookDelivery
-from provisioning.models import AccountingInbox, OrderTask, ProductOrder
+from provisioning import queries as provisioning_queries
+from provisioning.models import (
+    AccountingInbox,
+    Delivery,
+    DeliveryConnection,
+    OrderTask,
+    ProductOrder,
+    ServiceOrder,
+)
 from qualification.models import CoverageImport, ProviderConnection
 from rating.models import Usage
 
@@ -58,6 +67,22 @@ QUEUES: tuple[Queue, ...] = (
         lambda: OrderTask.objects.filter(state=OrderTask.State.FALLOUT),
     ),
     Queue(
+        "late_partners",
+        "Partners that are late",
+        "provisioning.view_productorder",
+        "admin:console_partner_orders",
+        "show=overdue",
+        lambda: provisioning_queries.overdue(ServiceOrder.objects.all(), timezone.now()),
+    ),
+    Queue(
+        "not_taken_back",
+        "Not taken back by a partner",
+        "provisioning.view_productorder",
+        "admin:console_partner_orders",
+        "show=stuck",
+        lambda: Delivery.objects.filter(state=Delivery.State.PARKED),
+    ),
+    Queue(
         "requests",
         "Address requests",
         "ipam.view_overallocationrequest",
@@ -90,6 +115,14 @@ QUEUES: tuple[Queue, ...] = (
         "admin:provisioning_accountinginbox_changelist",
         "fault__isempty=0",
         lambda: AccountingInbox.objects.exclude(fault=""),
+    ),
+    Queue(
+        "ordering",
+        "Networks that take no orders",
+        "provisioning.view_deliveryconnection",
+        "admin:provisioning_deliveryconnection_changelist",
+        "open_until__isempty=0",
+        lambda: DeliveryConnection.objects.filter(open_until__isnull=False, active=True),
     ),
     Queue(
         "usage",

@@ -55,6 +55,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "fallout",
             ),
             Entry(
+                "Partners at work",
+                "engineering",
+                "admin:console_partner_orders",
+                "provisioning.view_productorder",
+                "late_partners",
+            ),
+            Entry(
                 "Address requests",
                 "lan",
                 "admin:console_overallocation",
@@ -225,6 +232,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:qualification_providerconnection_changelist",
                 "qualification.view_providerconnection",
                 "networks",
+            ),
+            Entry(
+                "Networks we order from",
+                "cable",
+                "admin:provisioning_deliveryconnection_changelist",
+                "provisioning.view_deliveryconnection",
+                "ordering",
             ),
             Entry(
                 "Waitlist",

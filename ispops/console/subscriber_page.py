@@ -122,7 +122,8 @@ def _orders(subscriber: Subscriber) -> list[order_page.OrderView]:
 def _service_orders(subscriber: Subscriber) -> list[ServiceOrder]:
     return list(
         ServiceOrder.objects.filter(service__subscriber=subscriber)
-        .select_related("partner", "offering")
+        .select_related("partner", "offering", "delivery")
+        .prefetch_related("delivery__tries", "delivery__notices")
         .order_by("-requested_at")[:MOST]
     )
 

@@ -35,7 +35,8 @@ def render(partners: list[Partner]) -> str:
         "<h1>Partners of the demo ISP</h1>"
         "<p>This page is the partners' side: a program of its own that knows only the ISP's API. "
         "It confirms each order as soon as the signed webhook arrives, and a network answers which "
-        "addresses it reaches.</p>"
+        "addresses it reaches. A network with an order desk of its own is ordered from there, and "
+        "calls the ISP back.</p>"
         f"{sections}</html>"
     )
 
@@ -59,7 +60,8 @@ def _section(partner: Partner) -> str:
     )
     latest = f"<details><summary>Latest messages</summary><ul>{heard}</ul></details>"
     return (
-        f"<h2>{escape(partner.name)}{fault}</h2>{_faults(partner)}{questions}{table}"
+        f"<h2>{escape(partner.name)}{fault}</h2>{_faults(partner)}{questions}{_placed(partner)}"
+        f"{table if rows or partner.desk is None else ''}"
         f"{latest if heard else ''}"
     )
 
@@ -94,6 +96,31 @@ def _questions(partner: Partner) -> str:
     if not rows:
         return '<p class="muted">No addresses were asked about yet.</p>'
     return f"<table><tr><th>Asked about<th>State<th>Answer</tr>{rows}</table>"
+
+
+def _placed(partner: Partner) -> str:
+    """Return the orders that came in by the network's own API."""
+    if partner.desk is None:
+        return ""
+    with partner.desk.lock:
+        orders = list(partner.desk.orders.values())[::-1]
+    rows = "".join(_placed_row(order) for order in orders)
+    if not rows:
+        return '<p class="muted">No orders yet.</p>'
+    return f"<table><tr><th>Ordered<th>Place<th>State</tr>{rows}</table>"
+
+
+def _placed_row(order: dict[str, Any]) -> str:
+    [item] = order["serviceOrderItem"]
+    place = item["service"]["place"][0]
+    where = " ".join(str(place.get(name) or "") for name in ("streetNr", "streetName", "city"))
+    note = "".join(str(entry["text"]) for entry in order["note"])
+    return (
+        f"<tr><td>{escape(item['action'])} {escape(str(item['service'].get('name', '')))}"
+        f'<br><span class="muted">{escape(str(order["externalId"]))}</span>'
+        f"<td>{escape(where)}<td>{escape(order['state'])}"
+        f"{f'<br>{escape(note)}' if note else ''}</tr>"
+    )
 
 
 def _address(question: dict[str, Any]) -> str:

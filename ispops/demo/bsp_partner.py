@@ -16,8 +16,9 @@ from typing import Any
 import requests
 from standardwebhooks import Webhook
 
-from ispops.demo import bsp_network
+from ispops.demo import bsp_network, bsp_orders
 from ispops.demo.bsp_network import Network
+from ispops.demo.bsp_orders import OrderDesk
 
 log = logging.getLogger("partners")
 FAULTS = frozenset({"slow", "error", "silent", "refuse"})
@@ -89,14 +90,22 @@ class Partner:
     slow_seconds: float = 5.0
     # Answers questions about addresses, where the partner has a network.
     network: Network | None = None
+    # Takes orders by an API, where the partner has one.
+    desk: OrderDesk | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     orders: dict[str, dict[str, Any]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        if self.desk is not None:
+            self.desk.mood = lambda: (self.fault, self.slow_seconds)
+
     @property
     def faults(self) -> list[str]:
         """How this partner can misbehave."""
-        return sorted(FAULTS | bsp_network.FAULTS if self.network else FAULTS)
+        asked = bsp_network.FAULTS if self.network else frozenset()
+        ordered = bsp_orders.FAULTS if self.desk else frozenset()
+        return sorted(FAULTS | asked | ordered)
 
     def receive(self, body: bytes, headers: dict[str, str]) -> None:
         """Take a webhook in: verify, note, and begin the work in the background.

@@ -3,8 +3,9 @@
 A process of its own that knows nothing of the product but its published API, as a partner's
 program would: it verifies the signed webhooks, answers at once, and then confirms each service
 order with a token of its own. A network answers questions about addresses at
-`/<code>/tmf-api/serviceQualificationManagement/v4`. Faults can be switched on at run time, on the
-page or by `POST /demo/faults`.
+`/<code>/tmf-api/serviceQualificationManagement/v4`, and takes orders at
+`/<code>/tmf-api/serviceOrdering/v4`, of which it tells the ISP's listener. Faults can be switched
+on at run time, on the page or by `POST /demo/faults`.
 
 It listens on 127.0.0.1, port DEMO_PARTNER_PORT (8099), or on a socket that its parent has opened,
 whose number is its one argument. The product is at ISPOPS_BASE_URL; the credentials are in
@@ -30,8 +31,9 @@ from urllib.parse import parse_qsl, urlsplit
 import requests
 from standardwebhooks import WebhookVerificationError
 
-from ispops.demo import bsp_network, bsp_page
+from ispops.demo import bsp_network, bsp_orders, bsp_page
 from ispops.demo.bsp_network import Network, NoQuestion
+from ispops.demo.bsp_orders import NoOrder, OrderDesk
 from ispops.demo.bsp_partner import Isp, Partner
 
 log = logging.getLogger("partners")
@@ -54,6 +56,8 @@ class Handler(BaseHTTPRequestHandler):
             self._say(200, "ok\n", "text/plain")
         elif partner := self._asked_network(path):
             self._qualification(partner, path, None)
+        elif ordered := self._ordered_from(path):
+            self._order(ordered, path, None)
         else:
             self._say_json(404, {"detail": "There is nothing here."})
 
@@ -72,6 +76,8 @@ class Handler(BaseHTTPRequestHandler):
             self._demo(path, self._fields(body))
         elif asked := self._asked_network(path):
             self._qualification(asked, path, body)
+        elif ordered := self._ordered_from(path):
+            self._order(ordered, path, body)
         else:
             self._say_json(404, {"detail": "There is nothing here."})
 
@@ -116,6 +122,40 @@ class Handler(BaseHTTPRequestHandler):
             except (NoQuestion, ValueError) as error:
                 status, answer = 400, {"code": "400", "reason": str(error)}
             self._say_json(status, answer)
+
+    def _ordered_from(self, path: str) -> Partner | None:
+        """Return the partner from whose network something is ordered, if that is what is asked."""
+        code, _, rest = path.removeprefix("/").partition("/")
+        partner = self.partners.get(code)
+        return partner if partner and partner.desk and rest.startswith(bsp_orders.API) else None
+
+    def _order(self, partner: Partner, path: str, body: bytes | None) -> None:
+        """Take an order, show one, or cancel one; misbehave as was asked."""
+        desk = partner.desk or OrderDesk("")
+        if self.headers.get("Authorization") != f"Bearer {desk.token}":
+            self._say_json(401, {"code": "401", "reason": "This token opens nothing here."})
+            return
+        if partner.fault == "slow":
+            time.sleep(partner.slow_seconds)
+        if partner.fault == "error":
+            self._say_json(500, {"code": "500", "reason": "The fault that was asked for."})
+            return
+        if partner.fault == "garbage":
+            self._say(200, bsp_orders.GARBAGE, "application/json")
+            return
+        rest = path.partition(bsp_orders.API)[2].strip("/")
+        query = dict(parse_qsl(urlsplit(self.path).query))
+        try:
+            told = None if body is None else json.loads(body)
+            status, answer = desk.answer(self.command, rest, query, told)
+        except (NoOrder, ValueError) as error:
+            status, answer = 400, {"code": "400", "reason": str(error)}
+        if partner.fault == "drop" and self.command == "POST":
+            # It has the order, and the line breaks before anybody hears of it.
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self._say_json(status, answer)
 
     def _demo(self, path: str, fields: dict[str, str]) -> None:
         code = fields.pop("partner", "cinebox")
@@ -199,6 +239,8 @@ def _state(partner: Partner) -> dict[str, Any]:
             "fault": partner.fault,
             "questions": list(partner.network.questions.values()) if partner.network else [],
             "orders": list(partner.orders.values()),
+            "placed": list(partner.desk.orders.values()) if partner.desk else [],
+            "told": list(partner.desk.told) if partner.desk else [],
             "messages": list(partner.messages),
         }
 
@@ -212,10 +254,22 @@ def read_partners(path: Path, base_url: str) -> dict[str, Partner]:
             kind=known["kind"],
             webhook_secret=known["webhook_secret"],
             network=Network(known["inquiry_token"]) if known.get("inquiry_token") else None,
+            desk=_desk(known, base_url),
             isp=Isp(base_url, known["client_id"], known["client_secret"]),
         )
         for code, known in json.loads(path.read_text()).items()
     }
+
+
+def _desk(known: dict[str, Any], base_url: str) -> OrderDesk | None:
+    """Return the order desk of a network that has an API, with the ISP's listener."""
+    if not known.get("order_token"):
+        return None
+    return OrderDesk(
+        token=known["order_token"],
+        callback_url=f"{base_url}/{bsp_orders.API}/listener/serviceOrderStateChangeEvent",
+        callback_token=known.get("callback_token", ""),
+    )
 
 
 def make_server(

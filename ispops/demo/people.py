@@ -34,8 +34,10 @@ class DemoPartner:
     scopes: tuple[str, ...] = ANSWER_ORDERS
     is_on_net: bool = False
     fcc_provider_id: str = ""
-    # With it we ask the partner about addresses.
+    # With it we ask the partner about addresses; with the next we order, and it calls us back.
     inquiry_token: str = ""
+    order_token: str = ""
+    callback_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ PARTNERS = (
         NETWORK,
         "tc-7Qv2mXw9Lr4K",
         fcc_provider_id="990002",
-        inquiry_token="tide-2Yb8kNw5Gd1S",  # noqa: S106 - for a demonstration on one's own machine
+        # For a demonstration on one's own machine.
+        inquiry_token="tide-2Yb8kNw5Gd1S",  # noqa: S106
+        order_token="tide-6Vr3mQx9Kc7L",  # noqa: S106
+        callback_token="tide-calls-4Hp8wZs2Tj6B",  # noqa: S106
     ),
     DemoPartner(
         "copperline", "Copperline DSL", NETWORK, "cl-5Hn8sBt3Zp6D", fcc_provider_id="990003"
@@ -114,6 +119,8 @@ def write_credentials() -> Path:
             "client_secret": planned.api_secret,
             "webhook_secret": known[planned.code].webhook_secret,
             "inquiry_token": planned.inquiry_token,
+            "order_token": planned.order_token,
+            "callback_token": planned.callback_token,
         }
         for planned in PARTNERS
         if planned.api_secret and planned.code in known

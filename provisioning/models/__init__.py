@@ -1,5 +1,11 @@
 """Orders, the work they cause, the services that come of it, and the lines' network facts."""
 
+from provisioning.models.delivery import (
+    Delivery,
+    DeliveryAttempt,
+    DeliveryConnection,
+    DeliveryNotice,
+)
 from provisioning.models.inbox import AccountingInbox
 from provisioning.models.network import (
     AaaCredential,
@@ -25,6 +31,10 @@ __all__ = [
     "AccessSession",
     "AccountingInbox",
     "AccountingRecord",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryConnection",
+    "DeliveryNotice",
     "OrderTask",
     "PartnerSubscriber",
     "ProductOrder",

@@ -134,8 +134,9 @@ class PartnerSubscriber(models.Model):
 class ServiceOrder(PublicIdModel):
     """What a partner is asked to deliver: a network provider's line, or a BSP's entitlement.
 
-    The partner hears of it by webhook and answers through the API; it knows the subscriber only
-    by `subscriber_ref`, which is different for each partner. TM Forum: ServiceOrder (TMF641).
+    The partner hears of it by webhook and answers through the API, or has an API of its own (see
+    `Delivery`); it knows the subscriber only by `subscriber_ref`, which is different for each
+    partner. TM Forum: ServiceOrder (TMF641).
     """
 
     PREFIX = "sor"
@@ -156,6 +157,13 @@ class ServiceOrder(PublicIdModel):
         TIMED_OUT = "timed_out", "No answer in time"
         CANCELLED = "cancelled", "Cancelled"
 
+    class Progress(models.TextChoices):
+        """How far the partner says that it is with an order that it has not closed."""
+
+        UNKNOWN = "", "Nothing said yet"
+        IN_PROGRESS = "in_progress", "Works on it"
+        HELD = "held", "Paused it"
+
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="service_orders")
     kind = models.CharField(max_length=12, choices=Kind)
     action = models.CharField(max_length=6, choices=Action, default=Action.ADD)
@@ -171,6 +179,10 @@ class ServiceOrder(PublicIdModel):
     answered_at = models.DateTimeField(null=True, blank=True)
     partner_reference = models.CharField(max_length=100, blank=True, default="")
     reason = models.CharField(max_length=300, blank=True, default="")
+    # What the partner said meanwhile: how far it is, in its own words, and by when it delivers.
+    progress = models.CharField(max_length=12, choices=Progress, blank=True, default="")
+    message = models.CharField(max_length=300, blank=True, default="")
+    expected_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

@@ -79,7 +79,7 @@ def request_body(question: Question) -> dict[str, Any]:
                 "id": "1",
                 "service": {
                     "serviceType": "broadbandAccess",
-                    "place": [_place_out(question.place)],
+                    "place": [place_out(question.place)],
                     "serviceCharacteristic": [
                         {"name": "subscriberKind", "value": question.subscriber_kind}
                     ],
@@ -210,7 +210,7 @@ def _unit_of(told: dict[str, Any]) -> Any:
     return parts[0].get("name") if parts else ""
 
 
-def _place_out(place: Place) -> dict[str, Any]:
+def place_out(place: Place) -> dict[str, Any]:
     """Write a place as TM Forum's GeographicAddress (TMF673)."""
     number = addresses.leading_part(place.street)
     written: dict[str, Any] = {

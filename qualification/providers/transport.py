@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
@@ -18,16 +20,46 @@ _CHUNK = 16_384
 _PASSING = frozenset({408, 425, 429})
 
 
-def call(method: str, url: str, *, token: str, seconds: float, body: Any = None) -> Any:
-    """Make one call and return the JSON of its answer.
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: the status of HTTP, and the body as it came."""
 
-    The whole of it takes `seconds` at most, give or take one silence while the head of the answer
-    arrives. Redirects are not followed, because they would take the token elsewhere.
+    status: int
+    text: bytes
+
+
+def call(method: str, url: str, *, token: str, seconds: float, body: Any = None) -> Any:
+    """Make one call and return the JSON of its answer; see `exchange`.
 
     Raises:
         QuestionLost: what is looked after is not known there (any more).
         PermanentFault: it refuses; asking the same again changes nothing.
         TransientFault: it cannot be reached, took too long, is in trouble, or answers garbage.
+    """
+    reply = exchange(
+        method, url, token=token, seconds=seconds, body=body, look_at_status=_check_status
+    )
+    return parse(reply.text)
+
+
+def exchange(
+    method: str,
+    url: str,
+    *,
+    token: str,
+    seconds: float,
+    body: Any = None,
+    look_at_status: Callable[[str, int], None] | None = None,
+) -> Reply:
+    """Make one call and return what came back, whatever its status.
+
+    The whole of it takes `seconds` at most, give or take one silence while the head of the answer
+    arrives. Redirects are not followed, because they would take the token elsewhere.
+    `look_at_status` may raise before the body is read.
+
+    Raises:
+        PermanentFault: nothing may be sent to this address.
+        TransientFault: it cannot be reached, or the answer took too long or is too large.
     """
     deadline = time.monotonic() + seconds
     headers = {"accept": "application/json", "accept-encoding": "identity"}
@@ -47,15 +79,15 @@ def call(method: str, url: str, *, token: str, seconds: float, body: Any = None)
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                _check_status(method, response.status_code)
-                text = _read(response, deadline)
+                if look_at_status is not None:
+                    look_at_status(method, response.status_code)
+                return Reply(response.status_code, _read(response, deadline))
     except Refusal as refused:
         raise PermanentFault(refused.detail) from refused
     except requests.Timeout as late:
         raise TransientFault(f"It did not answer within {seconds:g} s.") from late
     except (requests.RequestException, OSError) as away:
         raise TransientFault(f"It cannot be reached ({type(away).__name__}).") from away
-    return _parse(text)
 
 
 def _check_status(method: str, status: int) -> None:
@@ -84,7 +116,8 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     return b"".join(parts)
 
 
-def _parse(text: bytes) -> Any:
+def parse(text: bytes) -> Any:
+    """Read JSON, amounts as decimals. Raises Unusable where it is none."""
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_no_number)
     except (ValueError, RecursionError, InvalidOperation) as error:

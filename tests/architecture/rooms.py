@@ -80,10 +80,10 @@ ROOMS = {
         verbs=_names(
             "accounting changing execution inbox moving orders partner_orders placing "
             "profiles radius_setup registrations reminders services sessions steering steps "
-            "suspending telling"
+            "suspending telling deliveries delivering delivery_connections expectations hearing"
         ),
         reads=_names("admission composing duplicates"),
-        web=_names("aaa aaa_urls later_api"),
+        web=_names("aaa aaa_urls delivery_admin later_api listener listener_urls"),
     ),
     "rating": Room(
         stage=5,
@@ -108,6 +108,7 @@ ADAPTERS = {
 } | {f"ispops.parties.gateways.{name}" for name in ("base", "offline", "registry")}
 ADAPTERS |= {"provisioning.network.coa"}
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
+ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
 SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}

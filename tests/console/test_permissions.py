@@ -28,6 +28,8 @@ MAY_OPEN = {
     "console_retry_task": NETWORK_DESK,
     "console_skip_task": NETWORK_DESK,
     "console_fallout": WHOLE_STAFF,
+    "console_partner_orders": WHOLE_STAFF,
+    "console_call_provider": NETWORK_DESK,
     "console_overallocation": NETWORK_DESK,
     "console_accept_request": NETWORK_DESK,
     "console_decline_request": NETWORK_DESK,
@@ -93,6 +95,7 @@ POSTS = {
     "console_discard_import",
     "console_roll_back_import",
     "console_replay",
+    "console_call_provider",
     "console_filing_download",
     "console_save_notice",
     "console_preview_notice",
@@ -135,6 +138,7 @@ def address_of(name: str, world: World) -> str:
         },
         "console_replay": [f"msg_{'0' * 32}"],
         **{name: ["welcome"] for name in MAY_OPEN if name.endswith("_notice")},
+        "console_call_provider": [f"sor_{'0' * 32}"],
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))
 

@@ -253,7 +253,18 @@ class TestServiceOrders:
 
         assert (count("state=acknowledged"), count("state=completed")) == (1, 0)
         assert (count("kind=entitlement"), count("kind=line")) == (1, 0)
-        for query, field in (("state=open", "state"), ("kind=", "kind")):
+        assert (count("action=add"), count("action=delete")) == (1, 0)
+        assert (count("overdue=true"), count("overdue=false")) == (0, 1)
+        assert (count(f"subscriber_ref={asked.subscriber_ref}"), count("subscriber_ref=x")) == (
+            1,
+            0,
+        )
+        assert (count(f"service_ref={asked.service.public_id}"), count("service_ref=x")) == (1, 0)
+        assert count("requested_from=2020-01-01T00:00:00Z&requested_to=2021-01-01T00:00:00Z") == 0
+        ServiceOrder.objects.update(expected_at=timezone.now() - timedelta(minutes=1))
+        assert count("overdue=true") == 1
+        wrong = (("state=open", "state"), ("kind=", "kind"), ("overdue=x", "overdue"))
+        for query, field in wrong:
             response = client.get(f"{API}/service_orders?{query}", headers=films)
             problem(response, 422, "invalid_input", field)
 
@@ -276,6 +287,21 @@ class TestServiceOrders:
         refusal = f"/service_orders/{asked.public_id}/refusal"
         refused = post(client, refusal, {"reason": "No"}, films, key="k3")
         problem(refused, 409, "service_order_closed")
+
+    def test_saying_how_far_it_is(
+        self, client: Client, asked: ServiceOrder, films: dict[str, str], copper: dict[str, str]
+    ) -> None:
+        path = f"/service_orders/{asked.public_id}/progress"
+        later = timezone.now() + timedelta(days=3)
+        said = {"progress": "held", "message": "No key.", "expected_at": later.isoformat()}
+        found = post(client, path, said, films).json()
+        assert (found["progress"], found["message"], found["state"]) == (
+            "held", "No key.", "acknowledged",
+        )  # fmt: skip
+        problem(post(client, path, {}, films, key="b"), 422, "invalid_input", "progress")
+        far = said | {"expected_at": "2099-01-01T00:00:00Z"}
+        problem(post(client, path, far, films, key="c"), 422, "invalid_input", "expected_at")
+        problem(post(client, path, said, copper, key="d"), 404, "not_found")
 
     def test_refusing(self, client: Client, asked: ServiceOrder, films: dict[str, str]) -> None:
         path = f"/service_orders/{asked.public_id}/refusal"
@@ -359,4 +385,5 @@ def test_the_contract_describes_the_calls() -> None:
         f"{API}/service_orders/{{public_id}}": {"get"},
         f"{API}/service_orders/{{public_id}}/completion": {"post"},
         f"{API}/service_orders/{{public_id}}/refusal": {"post"},
+        f"{API}/service_orders/{{public_id}}/progress": {"post"},
     }

@@ -6,9 +6,17 @@ import pytest
 from django.db import connection
 
 from ispops.errors import IllegalTransition
-from provisioning.models import OrderTask, ProductOrder, Registration, Service, ServiceOrder
+from provisioning.models import (
+    Delivery,
+    OrderTask,
+    ProductOrder,
+    Registration,
+    Service,
+    ServiceOrder,
+)
 from provisioning.transitions import (
     CLOSED_ORDER,
+    DELIVERY,
     FINISHED_TASK,
     ORDER,
     REGISTRATION,
@@ -16,6 +24,7 @@ from provisioning.transitions import (
     SERVICE_ORDER,
     TASK,
     StateTable,
+    goes_back,
 )
 
 TABLES = [
@@ -24,6 +33,7 @@ TABLES = [
     (SERVICE, Service),
     (SERVICE_ORDER, ServiceOrder),
     (REGISTRATION, Registration),
+    (DELIVERY, Delivery),
 ]
 by_noun = pytest.mark.parametrize(
     ("table", "model"), TABLES, ids=[table.noun for table, _ in TABLES]
@@ -88,3 +98,24 @@ def test_the_database_has_the_same_table(table: StateTable, model: type) -> None
         (definition,) = cursor.fetchone()
     in_database = set(re.findall(r"'(\w+)>(\w+)'", definition))
     assert in_database == set(table.pairs())
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "is_back"),
+    [
+        ("", "acknowledged", False),
+        ("acknowledged", "acknowledged", False),
+        ("acknowledged", "held", False),
+        ("in_progress", "held", False),
+        ("held", "in_progress", False),
+        ("held", "acknowledged", True),
+        ("in_progress", "completed", False),
+        ("completed", "completed", False),
+        ("completed", "in_progress", True),
+        ("completed", "failed", True),
+        ("failed", "completed", True),
+        ("cancelled", "acknowledged", True),
+    ],
+)
+def test_a_provider_that_goes_back(known: str, told: str, is_back: bool) -> None:
+    assert goes_back(known, told) is is_back

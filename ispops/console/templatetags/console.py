@@ -1,5 +1,6 @@
 """How the console writes states, times, amounts, sizes and ids: the same on every page."""
 
+import json as standard_json
 import re
 from datetime import datetime
 from decimal import Decimal
@@ -206,6 +207,12 @@ def facts(value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
         return []
     return [(words(str(key)), item) for key, item in value.items() if item not in ("", None, [])]
+
+
+@register.filter
+def json(value: Any) -> str:
+    """Write what was said between machines for a person to read."""
+    return standard_json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 @register.simple_tag
