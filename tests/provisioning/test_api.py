@@ -1,7 +1,7 @@
 """The API: subscribers' product orders and partners' service orders; owners, others, strangers."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
