@@ -48,11 +48,20 @@ class IllegalTransition(Refusal):
     title = "Not possible in this state"
 
 
-class TransientFault(Exception):
+class OutsideFault(Exception):
+    """An outside system was called in vain; keeps what was said to it and what came back."""
+
+    def __init__(self, words: str = "", *, request: Any = None, reply: Any = None) -> None:
+        super().__init__(words)
+        self.request = request
+        self.reply = reply
+
+
+class TransientFault(OutsideFault):
     """An outside system did not answer as it should; trying again later may help."""
 
 
-class PermanentFault(Exception):
+class PermanentFault(OutsideFault):
     """An outside system refused; a person has to look before it is tried again.
 
     `cause` is what the queue of such things calls it.

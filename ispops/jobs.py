@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -63,11 +63,19 @@ def claim(rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: 
             .select_for_update(skip_locked=True, of=("self",))
             .order_by("next_attempt_at", "pk")[:limit]
         )
-        for row in taken:
-            row.leased_until = at + lease
-            row.attempts += 1
-            row.save(update_fields=["leased_until", "attempts"])
+        hold(taken, until=at + lease)
     return taken
+
+
+def hold(rows: Sequence[LeasedRow], *, until: datetime) -> None:
+    """Write the lease of locked rows of one kind, and that they are tried once more."""
+    if not rows:
+        return
+    for row in rows:
+        row.leased_until = until
+        row.attempts += 1
+    held = type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows])
+    held.update(leased_until=until, attempts=models.F("attempts") + 1)
 
 
 class Pulse:

@@ -208,6 +208,7 @@ CELERY_BEAT_SCHEDULE = {
     "import-lists": {"task": "qualification.tasks.import_due_lists", "schedule": 5.0},
     "deliver-by-api": {"task": "provisioning.tasks.deliver_due", "schedule": 2.0},
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
+    "mark-late-tasks": {"task": "provisioning.tasks.mark_late_tasks", "schedule": 30.0},
     "tend-registrations": {"task": "provisioning.tasks.tend_registrations", "schedule": 30.0},
     "follow-sessions": {"task": "provisioning.tasks.follow_sessions", "schedule": 2.0},
     "steer-sessions": {"task": "provisioning.tasks.steer_sessions", "schedule": 2.0},

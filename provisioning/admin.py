@@ -17,7 +17,7 @@ from unfold.widgets import (
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
-from provisioning import accounting, delivery_admin, execution, inbox, models
+from provisioning import accounting, delivery_admin, fallout, inbox, models
 
 __all__ = ["delivery_admin"]
 
@@ -99,7 +99,7 @@ class OrderTaskAdmin(VerbAdmin):
         self.call_each(
             request,
             rows.select_related("order"),
-            lambda task, at: execution.retry_task(task_id=task.pk, actor=_actor(request), at=at),
+            lambda task, at: fallout.retry_task(task_id=task.pk, actor=_actor(request), at=at),
             done="Steps that will be tried again: {n}.",
         )
 
@@ -119,7 +119,7 @@ class OrderTaskAdmin(VerbAdmin):
         self.call_each(
             request,
             task,
-            lambda row, at: execution.skip_task(
+            lambda row, at: fallout.skip_task(
                 task_id=row.pk, actor=_actor(request), reason=form.cleaned_data["reason"], at=at
             ),
             done="The step is skipped.",

@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ispops import db, jobs
+from ispops.breaker import HALF_OPEN, OPEN, Breaker
 from ispops.errors import PermanentFault, TransientFault
 from provisioning import deliveries, hearing, partner_orders
 from provisioning.delivery.base import (
@@ -28,7 +29,6 @@ from provisioning.delivery.base import (
 )
 from provisioning.delivery.tmf641 import Tmf641Deliverer
 from provisioning.models import Delivery, DeliveryAttempt, DeliveryConnection, ServiceOrder
-from qualification.breaker import HALF_OPEN, OPEN, Breaker
 from qualification.providers.registry import place_of
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
+from ispops.breaker import CLOSED, HALF_OPEN, OPEN
 from ispops.parties.models import Partner, User
 from provisioning import delivering, delivery_connections, models
-from qualification.breaker import CLOSED, HALF_OPEN, OPEN
 
 
 class DeliveryForm(VerbForm):

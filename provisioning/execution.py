@@ -1,40 +1,40 @@
 """How the steps of orders are run: the rows are the queue, a worker is only passing through.
 
-A worker takes a lease on a step and opens an attempt, does the step, and records the outcome. All
-of it is guarded by the attempt: when the lease ran out and another worker opened a newer one, or
-the order was cancelled meanwhile, the outcome of the older attempt is thrown away with everything
-that it wrote. Locks are taken in the order: product order, task.
+A worker takes a lease on steps and opens an attempt for each, does them, and records the outcome.
+All of it is guarded by the attempt: when the lease ran out and another worker opened a newer one,
+or the order was cancelled meanwhile, the outcome of the older attempt is thrown away with
+everything that it wrote. Locks are taken in the order: product order, task, outside system.
+
+Steps of one order that only write rows are taken together and done in one transaction; when one
+of them fails, or has failed before, each is done by itself. A step that calls the outside is
+taken alone, its lease is renewed while the call lasts, and `outside` says whether it may be made.
 """
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.db import OperationalError, transaction
-from django.db.models import QuerySet
+from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
 
-from ispops import db, events, jobs
-from ispops.errors import (
-    IllegalTransition,
-    InvalidInput,
-    NotFound,
-    PermanentFault,
-    Refusal,
-    TransientFault,
-)
-from ispops.parties import audit
-from ispops.parties.models import User
-from provisioning import plan, steps
+from ispops import jobs
+from ispops.errors import PermanentFault, Refusal, TransientFault
+from ispops.masking import mask, mask_text
+from provisioning import outside, plan, progress, steps
 from provisioning.models import OrderTask, ProductOrder, ServiceOrder, TaskAttempt
-from provisioning.transitions import FINISHED_TASK, ORDER, TASK
+from provisioning.progress import State
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE = timedelta(seconds=2)
 LONGEST_PAUSE = timedelta(minutes=10)
 MOST_ATTEMPTS = 8
+# How many steps of one order are done in one transaction: it holds what it locks until its end.
+MOST_TOGETHER = 20
 # A connection that breaks, a lock that is not got, a mail server that is away: all of these pass.
 TRANSIENT = (TransientFault, OperationalError, OSError)
 
@@ -45,104 +45,224 @@ _CAUSES: dict[str, str] = {
     ServiceOrder.State.CANCELLED: "partner_order_withdrawn",
 }
 
-State = OrderTask.State
 Outcome = TaskAttempt.Outcome
-
-
-class TaskCannotBeSkipped(Refusal):
-    code = "task_cannot_be_skipped"
-    title = "This step cannot be skipped"
 
 
 class _NotMine(Exception):
     """The attempt was ended by somebody else: what it found is of no use any more."""
 
 
-def run_task(*, task_id: int, at: datetime) -> bool:
-    """Run one step of an order and record what came of it.
+def run_task(*, task_id: int, at: datetime) -> int:
+    """Run a step of an order, and with it and after it what else of the order is ready.
 
-    Returns False when the step is not due or another worker holds it. A transient fault is tried
-    again with growing pauses; anything else parks the step in the fallout queue with its cause.
+    Returns how many steps were run: none when the step is not due or another worker holds it. A
+    transient fault is tried again with growing pauses; anything else parks the step in the
+    fallout queue with its cause.
     """
-    return _run_next(OrderTask.objects.filter(pk=task_id), at=at)
+    return _run_order(OrderTask.objects.filter(pk=task_id), at=at, limit=10 * MOST_TOGETHER) or 0
 
 
 def run_due(*, at: datetime, limit: int) -> int:
-    """Run up to `limit` steps that are due, oldest first: those whose message or worker was lost.
+    """Run up to `limit` steps that are due: those whose message or worker was lost.
 
-    Steps that become ready by it are run too. Returns how many were run.
+    Whatever became due last and what has waited longest take turns, so that after an outage new
+    orders do not stand behind all old ones, nor the old ones behind new. Steps that become ready
+    by it are run too. Returns how many were run.
     """
-    done = 0
-    while done < limit and _run_next(OrderTask.objects.all(), at=at):
-        done += 1
+    done, turn = 0, 0
+    while done < limit:
+        order = ("-next_attempt_at", "-pk") if turn % 2 else ("next_attempt_at", "pk")
+        ran = _run_order(OrderTask.objects.order_by(*order), at=at, limit=limit - done)
+        if ran is None:
+            break
+        done, turn = done + ran, turn + 1
     return done
 
 
-def _run_next(rows: QuerySet[OrderTask], *, at: datetime) -> bool:
-    attempt = _open_attempt(rows, at=at)
-    if attempt is None:
-        return False
-    started = time.monotonic()
-    try:
-        _perform(attempt, at=at)
-    except _NotMine:
-        log.warning("attempt %s of task %s came too late", attempt.number, attempt.task_id)
-    except Exception as fault:
-        ended_at = at + timedelta(seconds=time.monotonic() - started)
-        _record_fault(attempt, fault, at=ended_at)
-    return True
+def _run_order(rows: QuerySet[OrderTask], *, at: datetime, limit: int) -> int | None:
+    """Run the first due step of `rows`, and go on with its order; None when nothing is due.
+
+    The message for what became ready is spared while the same worker goes on. After a call of the
+    outside, which may have taken long, it does not.
+    """
+    taken = _take(rows, at=at, limit=limit)
+    if taken is None:
+        return None
+    done = 0
+    while taken:
+        done += len(taken)
+        order_id = taken[0].task.order_id
+        if taken[0].task.kind in steps.OUTSIDE:
+            _run_outside(taken[0], at=at)
+            break
+        _run_inside(taken, at=at)
+        if done >= limit:
+            break
+        taken = _take(_next_of(order_id), at=at, limit=limit - done) or []
+    return done
+
+
+def _next_of(order_id: UUID) -> QuerySet[OrderTask]:
+    """The steps of an order in the order of running them: those that only write rows first."""
+    rows = OrderTask.objects.filter(order=order_id)
+    if not steps.OUTSIDE:
+        return rows.order_by("position")
+    is_outside = Case(When(kind__in=list(steps.OUTSIDE), then=1), default=0)
+    return rows.order_by(is_outside, "position")
 
 
 @transaction.atomic
-def _open_attempt(rows: QuerySet[OrderTask], *, at: datetime) -> TaskAttempt | None:
-    """Take the next due step, if there is one; an attempt that was never ended is lost."""
-    taken = jobs.claim(rows.filter(state=State.READY), at=at, lease=settings.TASK_LEASE)
-    if not taken:
+def _take(rows: QuerySet[OrderTask], *, at: datetime, limit: int) -> list[TaskAttempt] | None:
+    """Take a due step, and with it others of its order that can be done together with it.
+
+    None when nothing is due. Empty when the step calls a system that is not to be called now.
+    """
+    first = _due(rows, at).first()
+    if first is None:
         return None
-    task = taken[0]
-    if task.attempts > 1:
-        _end_attempts(task, Outcome.LOST, "The worker did not come back.", at)
-    return TaskAttempt.objects.create(task=task, number=task.tries.count() + 1, started_at=at)
+    group = [first]
+    if first.kind in steps.OUTSIDE:
+        if not outside.admit(first, at=at):
+            return []
+    elif not first.attempts and limit > 1:
+        others = OrderTask.objects.filter(
+            order=first.order_id, kind__in=list(steps.INSIDE), attempts=0
+        )
+        together = others.exclude(pk=first.pk).exclude(kind__in=list(steps.OUTSIDE))
+        group += _due(together.order_by("position"), at)[: min(limit, MOST_TOGETHER) - 1]
+    return _open_attempts(group, at)
 
 
-def _perform(attempt: TaskAttempt, *, at: datetime) -> None:
+def _due(rows: QuerySet[OrderTask], at: datetime) -> QuerySet[OrderTask]:
+    """Keep the steps that can be taken; others do not wait for them, nor see them taken twice."""
+    tried = TaskAttempt.objects.filter(task=OuterRef("pk")).order_by().values("task")
+    due = jobs.due(rows.filter(state=State.READY), at=at)
+    numbered = due.annotate(tried=Coalesce(Subquery(tried.values(n=Count("pk"))), 0))
+    return numbered.select_for_update(skip_locked=True, of=("self",))
+
+
+def _open_attempts(group: Sequence[OrderTask], at: datetime) -> list[TaskAttempt]:
+    """Lease steps and open an attempt for each; an attempt that was never ended is lost."""
+    jobs.hold(group, until=at + settings.TASK_LEASE)
+    for task in group:
+        if task.attempts > 1:
+            progress.end_attempts(task, Outcome.LOST, "The worker did not come back.", at)
+    return TaskAttempt.objects.bulk_create(
+        TaskAttempt(task=task, number=task.tried + 1, started_at=at)  # type: ignore[attr-defined]
+        for task in group
+    )
+
+
+def _run_inside(attempts: Sequence[TaskAttempt], *, at: datetime) -> None:
+    """Do steps that only write rows, together if they all work, else each by itself."""
+    started = time.monotonic()
+    try:
+        _perform(attempts, at=at)
+    except Exception as fault:
+        if len(attempts) > 1:
+            for attempt in attempts:
+                _run_inside([attempt], at=at)
+        elif isinstance(fault, _NotMine):
+            _log_late(attempts[0])
+        else:
+            _record_fault(attempts[0], fault, at=at + _since(started))
+
+
+def _run_outside(attempt: TaskAttempt, *, at: datetime) -> None:
+    """Call the outside for a step, and record what came of it."""
+    started = time.monotonic()
     task = attempt.task
+    try:
+        _require_not_lost_too_often(task)
+        with jobs.pulse(task, lease=settings.TASK_LEASE):
+            result = steps.OUTSIDE[task.kind](task, at)
+        _record(attempt, result, at=at, ended_at=at + _since(started))
+    except _NotMine:
+        _log_late(attempt)
+    except Exception as fault:
+        _record_fault(attempt, fault, at=at + _since(started))
+
+
+def _since(started: float) -> timedelta:
+    return timedelta(seconds=time.monotonic() - started)
+
+
+def _log_late(attempt: TaskAttempt) -> None:
+    log.warning("attempt %s of task %s came too late", attempt.number, attempt.task_id)
+
+
+def _require_not_lost_too_often(task: OrderTask) -> None:
     if task.attempts > MOST_ATTEMPTS:
         raise PermanentFault("Every worker that took this step was lost.")
-    result = None
-    if outside := steps.OUTSIDE.get(task.kind):
-        result = outside(task, at)
-    with transaction.atomic():
-        task = _lock_task(task.pk, task.order_id)
-        if result is None:
-            result = steps.INSIDE[task.kind](task, at)
+
+
+@transaction.atomic
+def _perform(attempts: Sequence[TaskAttempt], *, at: datetime) -> None:
+    """Do steps of one order and record their outcome, all or none."""
+    tasks = _lock(attempts)
+    done = []
+    for attempt, task in zip(attempts, tasks, strict=True):
+        _require_not_lost_too_often(task)
+        result = steps.INSIDE[task.kind](task, at)
+        _end(attempt, task, result, at)
         if result.awaits is None:
-            _end(attempt, Outcome.DONE, result.detail, at)
-            _finish(task, State.COMPLETED, at)
-        else:
-            _end(attempt, Outcome.AWAITING, result.detail, at)
-            task.service_order = result.awaits
-            _move(task, State.AWAITING)
-        _settle(task.order, at)
+            done.append(task)
+    _write_ends(attempts)
+    if done:
+        progress.finish(done, State.COMPLETED, at)
+    _call_for_outside(progress.settle(tasks[0].order, at))
 
 
-def _lock_task(task_id: int, order_id: UUID) -> OrderTask:
-    """Lock an order, then one of its steps."""
-    order = db.lock(ProductOrder, order_id)
-    with_service = OrderTask.objects.select_related(
-        "item__service__offering__provider", "item__service__premises", "item__service__line"
+@transaction.atomic
+def _record(
+    attempt: TaskAttempt, result: steps.Outcome, *, at: datetime, ended_at: datetime
+) -> None:
+    """Record what came of a call of the outside that got through."""
+    (task,) = _lock([attempt])
+    _end(attempt, task, result, ended_at)
+    _write_ends([attempt])
+    if result.awaits is None:
+        progress.finish([task], State.COMPLETED, at)
+    outside.report(task, None, at=ended_at)
+    progress.send_tasks(progress.settle(task.order, at))
+
+
+def _call_for_outside(ready: Sequence[int]) -> None:
+    """Call workers for steps that may take long; the one that is here goes on with the rest."""
+    kinds = OrderTask.objects.filter(pk__in=ready, kind__in=list(steps.OUTSIDE)) if ready else ()
+    for task in kinds:
+        progress.send_task(task.pk)
+
+
+def _lock(attempts: Sequence[TaskAttempt]) -> list[OrderTask]:
+    """Lock the order and the steps of attempts, in the order of the attempts.
+
+    Raises:
+        _NotMine: somebody else ended one of them; the caller's transaction must then roll back.
+    """
+    ids = [attempt.task_id for attempt in attempts]
+    locked = {task.pk: task for task in progress.lock_tasks(attempts[0].task.order_id, ids)}
+    mine = TaskAttempt.objects.filter(
+        pk__in=[attempt.pk for attempt in attempts], outcome=Outcome.RUNNING
     )
-    task = with_service.select_for_update(of=("self",)).get(pk=task_id)
-    task.order = order
-    return task
+    if mine.count() < len(attempts):
+        raise _NotMine
+    return [locked[task_id] for task_id in ids]
 
 
-def _find_and_lock(task_id: int) -> OrderTask:
-    """Lock the order of a step, then the step. Raises NotFound when there is none."""
-    order_id = OrderTask.objects.filter(pk=task_id).values_list("order_id", flat=True).first()
-    if order_id is None:
-        raise NotFound("There is no such step.")
-    return _lock_task(task_id, order_id)
+def _end(attempt: TaskAttempt, task: OrderTask, result: steps.Outcome, at: datetime) -> None:
+    """Note the outcome of a step that was done, and let it wait when a partner is to answer."""
+    attempt.detail, attempt.ended_at = mask_text(result.detail), at
+    attempt.request, attempt.reply = mask(result.request), mask(result.reply)
+    attempt.outcome = Outcome.DONE
+    if result.awaits is not None:
+        attempt.outcome = Outcome.AWAITING
+        task.service_order = result.awaits
+        progress.move(task, State.AWAITING)
+
+
+def _write_ends(attempts: Sequence[TaskAttempt]) -> None:
+    TaskAttempt.objects.bulk_update(attempts, ["outcome", "detail", "ended_at", "request", "reply"])
 
 
 def _record_fault(attempt: TaskAttempt, fault: Exception, *, at: datetime) -> None:
@@ -150,21 +270,33 @@ def _record_fault(attempt: TaskAttempt, fault: Exception, *, at: datetime) -> No
     cause = _cause_of(fault)
     if cause == "internal_error":
         log.error("task %s failed", attempt.task_id, exc_info=fault)
-    detail = f"{type(fault).__name__}: {fault}"[:2000]
+    attempt.detail = mask_text(f"{type(fault).__name__}: {fault}")[:2000]
+    attempt.request = mask(getattr(fault, "request", None))
+    attempt.reply = mask(getattr(fault, "reply", None))
     try:
-        with transaction.atomic():
-            task = _lock_task(attempt.task_id, attempt.task.order_id)
-            if isinstance(fault, TRANSIENT) and task.attempts < MOST_ATTEMPTS:
-                _end(attempt, Outcome.RETRY, detail, at)
-                pause = jobs.backoff(task.attempts - 1, base=FIRST_PAUSE, most=LONGEST_PAUSE)
-                task.next_attempt_at, task.leased_until = at + pause, None
-                task.save(update_fields=["next_attempt_at", "leased_until"])
-            else:
-                _end(attempt, Outcome.FALLOUT, detail, at)
-                _park(task, cause, at)
-            _settle(task.order, at)
+        _write_fault(attempt, fault, cause, at)
     except _NotMine:
-        log.warning("attempt %s of task %s failed too late", attempt.number, attempt.task_id)
+        _log_late(attempt)
+
+
+@transaction.atomic
+def _write_fault(attempt: TaskAttempt, fault: Exception, cause: str, at: datetime) -> None:
+    (task,) = _lock([attempt])
+    parked_until = outside.report(task, fault, at=at) if task.system else None
+    is_transient, attempt.ended_at = isinstance(fault, TRANSIENT), at
+    if is_transient and (parked_until is not None or task.attempts < MOST_ATTEMPTS):
+        attempt.outcome = Outcome.RETRY
+        pause = jobs.backoff(task.attempts - 1, base=FIRST_PAUSE, most=LONGEST_PAUSE)
+        task.next_attempt_at, task.leased_until = at + pause, None
+        if parked_until is not None:
+            # Not the step is ill but what it calls: that it was tried counts for nothing.
+            task.next_attempt_at, task.attempts = parked_until, task.attempts - 1
+        task.save(update_fields=["next_attempt_at", "leased_until", "attempts"])
+    else:
+        attempt.outcome = Outcome.FALLOUT
+        progress.park(task, cause, at)
+    _write_ends([attempt])
+    progress.send_tasks(progress.settle(task.order, at))
 
 
 def _cause_of(fault: Exception) -> str:
@@ -186,64 +318,31 @@ def take_answer(*, service_order_id: UUID, at: datetime) -> OrderTask | None:
     found = waiting.first()
     if found is None:
         return None
-    task = _lock_task(found.pk, found.order_id)
+    (task,) = progress.lock_tasks(found.order_id, [found.pk])
     answer = ServiceOrder.objects.select_related("partner").get(pk=service_order_id)
     if task.state != State.AWAITING or task.service_order_id != answer.pk:
         return None
+    said = mask(_said(answer))
     if answer.state == ServiceOrder.State.COMPLETED:
         reference = f" as {answer.partner_reference}" if answer.partner_reference else ""
-        _note(task, Outcome.DONE, f"{answer.partner} confirmed{reference}.", at)
-        _finish(task, State.COMPLETED, at)
+        words = f"{answer.partner} confirmed{reference}."
+        progress.note(task, Outcome.DONE, words, at, reply=said)
+        progress.finish([task], State.COMPLETED, at)
     elif answer.state != ServiceOrder.State.ACKNOWLEDGED:
-        _note(task, Outcome.FALLOUT, f"{answer.partner}: {answer.reason}", at)
-        _park(task, _CAUSES[answer.state], at)
-    _settle(task.order, at)
+        words = mask_text(f"{answer.partner}: {answer.reason}")
+        progress.note(task, Outcome.FALLOUT, words, at, reply=said)
+        progress.park(task, _CAUSES[answer.state], at)
+    progress.send_tasks(progress.settle(task.order, at))
     return task
 
 
-@transaction.atomic
-def retry_task(*, task_id: int, actor: User, at: datetime) -> OrderTask:
-    """Try a step of the fallout queue again, with a fresh number of attempts.
-
-    A step that is ready stays as it is. Raises IllegalTransition when it is in another state.
-    """
-    task = _find_and_lock(task_id)
-    if task.state == State.READY:
-        return task
-    if task.state != State.FALLOUT:
-        # The table lets a waiting step become ready too, but only when what it waits for is done.
-        raise IllegalTransition("Only a step that needs a person can be tried again.")
-    _audit(task, "order_task.retried", actor, "", at)
-    task.attempts, task.cause = 0, ""
-    _make_ready(task, at)
-    _settle(task.order, at)
-    return task
-
-
-@transaction.atomic
-def skip_task(*, task_id: int, actor: User, reason: str, at: datetime) -> OrderTask:
-    """Pass over a step of the fallout queue because a person settled it by other means.
-
-    A skipped step stays as it is.
-
-    Raises:
-        InvalidInput: there is no reason.
-        TaskCannotBeSkipped: going live would not be possible without the step.
-        IllegalTransition: the step is not in the fallout queue.
-    """
-    if not reason.strip():
-        raise InvalidInput("Say why this step can be skipped.", field="reason")
-    task = _find_and_lock(task_id)
-    if task.state == State.SKIPPED:
-        return task
-    TASK.require(task.state, State.SKIPPED)
-    if task.kind not in plan.MAY_BE_SKIPPED:
-        raise TaskCannotBeSkipped("The line cannot go live without this step. Retry it instead.")
-    _audit(task, "order_task.skipped", actor, reason.strip(), at)
-    _note(task, Outcome.SKIPPED, f"{actor}: {reason.strip()}", at)
-    _finish(task, State.SKIPPED, at)
-    _settle(task.order, at)
-    return task
+def _said(answer: ServiceOrder) -> dict[str, str]:
+    """What the partner told, in the words of the API."""
+    said = {"id": answer.public_id, "state": answer.state}
+    if answer.answered_at is not None:
+        said["answered_at"] = answer.answered_at.isoformat()
+    optional = {"reference": answer.partner_reference, "reason": answer.reason}
+    return said | {name: value for name, value in optional.items() if value}
 
 
 def cancel_tasks(*, order: ProductOrder, reason: str, at: datetime) -> None:
@@ -258,109 +357,13 @@ def cancel_tasks(*, order: ProductOrder, reason: str, at: datetime) -> None:
         if task.state == State.COMPLETED and task.kind in plan.NO_RETURN:
             continue
         was_done = task.state in {State.COMPLETED, State.AWAITING}
-        _end_attempts(task, Outcome.CANCELLED, reason, at)
+        progress.end_attempts(task, Outcome.CANCELLED, reason, at)
         if was_done:
-            _note(task, Outcome.UNDONE, reason, at)
+            progress.note(task, Outcome.UNDONE, reason, at)
         task.finished_at, task.cause = at, ""
-        _move(task, State.CANCELLED)
-
-
-def _audit(task: OrderTask, action: str, actor: User, reason: str, at: datetime) -> None:
-    audit.record(
-        actor=actor,
-        action=action,
-        subject=task.order.public_id,
-        subscriber=task.order.subscriber,
-        reason=reason,
-        at=at,
-        task=task.kind,
-        cause=task.cause,
-    )
-
-
-def _end(attempt: TaskAttempt, outcome: str, detail: str, at: datetime) -> None:
-    """Write the outcome of the attempt that runs.
-
-    Raises:
-        _NotMine: somebody else ended it; the caller's transaction must then roll back.
-    """
-    running = TaskAttempt.objects.filter(pk=attempt.pk, outcome=Outcome.RUNNING)
-    if not running.update(outcome=outcome, detail=detail, ended_at=at):
-        raise _NotMine
-
-
-def _end_attempts(task: OrderTask, outcome: str, detail: str, at: datetime) -> None:
-    running = task.tries.filter(outcome=Outcome.RUNNING)
-    running.update(outcome=outcome, detail=detail, ended_at=at)
-
-
-def _note(task: OrderTask, outcome: str, detail: str, at: datetime) -> None:
-    """Add something that happened to a step outside a worker's attempt to its history."""
-    number = task.tries.count() + 1
-    task.tries.create(number=number, started_at=at, ended_at=at, outcome=outcome, detail=detail)
-
-
-def _park(task: OrderTask, cause: str, at: datetime) -> None:
-    task.cause = cause
-    _move(task, State.FALLOUT)
-    events.publish(
-        "order.task_fallout", subject=task.order.public_id, at=at, task=task.kind, cause=cause
-    )
-
-
-def _finish(task: OrderTask, state: str, at: datetime) -> None:
-    """Close a step and make those ready that waited only for it."""
-    task.finished_at, task.cause = at, ""
-    _move(task, state)
-    waiting = OrderTask.objects.filter(depends_on=task, state=State.PENDING).order_by("pk")
-    unfinished = OrderTask.objects.filter(order=task.order_id).exclude(state__in=FINISHED_TASK)
-    for dependent in waiting.exclude(depends_on__in=unfinished):
-        _make_ready(dependent, at)
-
-
-def _make_ready(task: OrderTask, at: datetime) -> None:
-    task.next_attempt_at = max(at, task.begins_at or at)
-    _move(task, State.READY)
-    if task.next_attempt_at <= at:
-        send_task(task.pk)
-
-
-def _move(task: OrderTask, state: str) -> None:
-    """Write the state of a locked step; a step that is not ready is not due and not leased."""
-    TASK.require(task.state, state)
-    task.state, task.leased_until = state, None
-    if state != State.READY:
-        task.next_attempt_at = None
-    task.save()
-
-
-def _settle(order: ProductOrder, at: datetime) -> None:
-    """Bring the state of a locked order in line with its steps."""
-    states = set(order.tasks.values_list("state", flat=True))
-    if State.FALLOUT in states:
-        state = ProductOrder.State.HELD
-    elif states <= FINISHED_TASK:
-        state = _how_complete(order)
-    else:
-        state = ProductOrder.State.IN_PROGRESS
-    if state == order.state:
-        return
-    ORDER.require(order.state, state)
-    order.state = state
-    if states <= FINISHED_TASK:
-        order.completed_at = at
-    order.save(update_fields=["state", "completed_at"])
-    events.publish(f"order.{state}", subject=order.public_id, at=at)
-
-
-def _how_complete(order: ProductOrder) -> ProductOrder.State:
-    """Say whether all that was ordered is there, or a product was passed over."""
-    left_out = order.tasks.filter(kind=plan.GRANT_ENTITLEMENT, state=State.SKIPPED)
-    return ProductOrder.State.PARTIAL if left_out.exists() else ProductOrder.State.COMPLETED
+        progress.move(task, State.CANCELLED)
 
 
 def send_task(task_id: int) -> None:
     """Ask a worker to run a step once this transaction is committed."""
-    from provisioning.tasks import run_task as task
-
-    jobs.send_on_commit(task, task_id=task_id)
+    progress.send_task(task_id)

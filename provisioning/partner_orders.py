@@ -362,7 +362,18 @@ def _text(value: str, field: str, *, most: int) -> str:
 
 def _tell(order: ServiceOrder, what: str, *, at: datetime) -> None:
     """Queue the signed webhook about an order; a partner without an address for it polls."""
-    data: dict[str, Any] = {
+    webhooks.queue_webhook(
+        partner=order.partner,
+        kind=f"service_order.{what}",
+        subject=order.public_id,
+        data=told_about(order),
+        at=at,
+    )
+
+
+def told_about(order: ServiceOrder) -> dict[str, Any]:
+    """Return what a partner learns of its order by webhook."""
+    told: dict[str, Any] = {
         "id": order.public_id,
         "kind": order.kind,
         "action": order.action,
@@ -374,14 +385,8 @@ def _tell(order: ServiceOrder, what: str, *, at: datetime) -> None:
         "href": f"{settings.BASE_URL}/api/v1/service_orders/{order.public_id}",
     }
     if order.kind == ServiceOrder.Kind.LINE:
-        data["premises"] = premises_for_partner(order.service)
-    webhooks.queue_webhook(
-        partner=order.partner,
-        kind=f"service_order.{what}",
-        subject=order.public_id,
-        data=data,
-        at=at,
-    )
+        told["premises"] = premises_for_partner(order.service)
+    return told
 
 
 def premises_for_partner(service: Service) -> dict[str, Any]:

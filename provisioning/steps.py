@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 
@@ -36,10 +37,16 @@ Action = ProductOrderItem.Action
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step did, in words; with a partner's order, the step now waits for its answer."""
+    """What a step did, in words; with a partner's order, the step now waits for its answer.
+
+    `request` and `reply` are what was said to the outside and what came back, as JSON; secrets in
+    them are masked before they are kept. A fault carries its own (`ispops.errors.OutsideFault`).
+    """
 
     detail: str
     awaits: ServiceOrder | None = None
+    request: Any = None
+    reply: Any = None
 
 
 def reserve_port(task: OrderTask, at: datetime) -> Outcome:
@@ -95,7 +102,11 @@ def order_line(task: OrderTask, at: datetime) -> Outcome:
     order = partner_orders.request_line(
         service=_service(task), cause=_cause(task), answer_by=answer_by, at=at
     )
-    return Outcome(f"{order.partner} was asked for the line: {order.public_id}.", awaits=order)
+    return Outcome(
+        f"{order.partner} was asked for the line: {order.public_id}.",
+        awaits=order,
+        request=partner_orders.told_about(order),
+    )
 
 
 def grant_entitlement(task: OrderTask, at: datetime) -> Outcome:
@@ -107,7 +118,11 @@ def grant_entitlement(task: OrderTask, at: datetime) -> Outcome:
     order = partner_orders.request_entitlement(
         line=line, service=service, offering=service.offering, cause=_cause(task), at=at
     )
-    return Outcome(f"{order.partner} was asked to grant it: {order.public_id}.", awaits=order)
+    return Outcome(
+        f"{order.partner} was asked to grant it: {order.public_id}.",
+        awaits=order,
+        request=partner_orders.told_about(order),
+    )
 
 
 def modify_line(task: OrderTask, at: datetime) -> Outcome:
@@ -122,7 +137,11 @@ def modify_line(task: OrderTask, at: datetime) -> Outcome:
         answer_by=answer_by,
         at=at,
     )
-    return Outcome(f"{order.partner} was asked to change it: {order.public_id}.", awaits=order)
+    return Outcome(
+        f"{order.partner} was asked to change it: {order.public_id}.",
+        awaits=order,
+        request=partner_orders.told_about(order),
+    )
 
 
 def go_live(task: OrderTask, at: datetime) -> Outcome:

@@ -9,13 +9,17 @@ from provisioning import (
     delivering,
     execution,
     inbox,
+    jeopardy,
     partner_orders,
     reminders,
     sessions,
     steering,
 )
 
-STEPS_PER_SWEEP = 200
+STEPS_AT_A_TIME = 20
+# A little less than the sweep's interval, so that sweeps do not pile up in front of the messages
+# of new orders, and one of them always works on what has waited.
+SWEEP_SECONDS = 4.5
 LETTERS_PER_SWEEP = 100
 MESSAGES_A_BATCH = 2_000
 # A sweep gives way after so much, so that no kind of work keeps a worker for itself.
@@ -28,7 +32,7 @@ LONGEST_VISIT_SECONDS = 180
 
 @shared_task
 def run_task(*, task_id: int) -> None:
-    """Run one step of an order, soon after it became ready."""
+    """Run one step of an order soon after it became ready, and what becomes ready by it."""
     execution.run_task(task_id=task_id, at=timezone.now())
 
 
@@ -36,7 +40,16 @@ def run_task(*, task_id: int) -> None:
 def run_due_tasks() -> None:
     """Run the steps whose message or worker was lost, and close what partners did not answer."""
     partner_orders.time_out_due(at=timezone.now())
-    execution.run_due(at=timezone.now(), limit=STEPS_PER_SWEEP)
+    until = time.monotonic() + SWEEP_SECONDS
+    while execution.run_due(at=timezone.now(), limit=STEPS_AT_A_TIME):
+        if time.monotonic() > until:
+            break
+
+
+@shared_task
+def mark_late_tasks() -> None:
+    """Show which steps are late."""
+    jeopardy.mark_late(at=timezone.now())
 
 
 @shared_task

@@ -10,9 +10,9 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin, VerbForm
+from ispops.breaker import CLOSED, HALF_OPEN, OPEN
 from ispops.parties.models import Partner, User
 from qualification import asking, cells, connections, countries, gazetteer, letters, waitlist
-from qualification.breaker import CLOSED, HALF_OPEN, OPEN
 from qualification.models import (
     AccessNode,
     AccessPort,

@@ -17,9 +17,9 @@ from django.db.models import QuerySet, Value
 from django.db.models.functions import Least
 
 from ispops import db, jobs
+from ispops.breaker import HALF_OPEN, OPEN, Breaker
 from ispops.errors import PermanentFault, TransientFault
 from qualification import inquiries
-from qualification.breaker import HALF_OPEN, OPEN, Breaker
 from qualification.models import (
     InquiryAttempt,
     ProviderAnswer,

@@ -16,6 +16,7 @@ from provisioning.models.network import (
     SessionCommand,
 )
 from provisioning.models.orders import OrderTask, ProductOrder, ProductOrderItem, TaskAttempt
+from provisioning.models.outside import OutsideSystem
 from provisioning.models.registrations import Registration
 from provisioning.models.services import (
     PartnerSubscriber,
@@ -36,6 +37,7 @@ __all__ = [
     "DeliveryConnection",
     "DeliveryNotice",
     "OrderTask",
+    "OutsideSystem",
     "PartnerSubscriber",
     "ProductOrder",
     "ProductOrderItem",

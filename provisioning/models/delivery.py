@@ -16,7 +16,7 @@ from provisioning.models.services import ServiceOrder
 class DeliveryConnection(models.Model):
     """How one network provider takes our orders: where, how fast, and whether it is answering.
 
-    Its circuit breaker is here, in the row that all workers share; see `qualification.breaker`.
+    Its circuit breaker is here, in the row that all workers share; see `ispops.breaker`.
     A partner without one is told by webhook and answers through our API.
     """
 

@@ -199,6 +199,8 @@ class OrderTask(LeasedRow):
     )
     # It is not begun before: the day that was asked for, or on which the old line ends.
     begins_at = models.DateTimeField(null=True, blank=True)
+    # The key of the OutsideSystem that its last try called, or that it waits for.
+    system = models.CharField(max_length=80, blank=True, default="")
     # When it should be done, for the order to keep its date; late ones are in jeopardy.
     due_at = models.DateTimeField(null=True, blank=True)
     in_jeopardy_at = models.DateTimeField(null=True, blank=True)
@@ -241,6 +243,16 @@ class OrderTask(LeasedRow):
                 name="order_task_due",
             ),
             models.Index(fields=["state"], name="order_task_state"),
+            models.Index(
+                fields=["system", "next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False) & ~Q(system=""),
+                name="order_task_of_system",
+            ),
+            models.Index(
+                fields=["due_at"],
+                condition=Q(in_jeopardy_at__isnull=True, finished_at__isnull=True),
+                name="order_task_may_be_late",
+            ),
         ]
 
     def __str__(self) -> str:

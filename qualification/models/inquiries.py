@@ -15,7 +15,7 @@ class ProviderConnection(models.Model):
 
     The circuit breaker is here, in the row that all workers share: after `failures` in a row
     reach `breaker_threshold`, the provider is left alone until `open_until`, and then asked one
-    question to see whether it is back; see `qualification.breaker`.
+    question to see whether it is back; see `ispops.breaker`.
     """
 
     class Adapter(models.TextChoices):

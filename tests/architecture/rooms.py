@@ -58,8 +58,7 @@ ROOMS = {
     "qualification": Room(
         stage=3,
         pure=_names(
-            "addresses availability breaker cells coverage_rows eligibility place_rows row_values "
-            "sheets"
+            "addresses availability cells coverage_rows eligibility place_rows row_values sheets"
         ),
         verbs=_names(
             "asking bulk_qualify collecting connections coverage coverage_lists filing import_work "
@@ -76,13 +75,14 @@ ROOMS = {
     ),
     "provisioning": Room(
         stage=4,
-        pure=_names("following in_force notice_kinds plan radius transitions"),
+        pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
-            "accounting changing execution inbox moving orders partner_orders placing "
-            "profiles radius_setup registrations reminders services sessions steering steps "
-            "suspending telling deliveries delivering delivery_connections expectations hearing"
+            "accounting changing deliveries delivering delivery_connections execution expectations "
+            "fallout hearing inbox jeopardy moving orders outside partner_orders placing profiles "
+            "progress radius_setup registrations reminders services sessions steering steps "
+            "suspending telling"
         ),
-        reads=_names("admission composing duplicates"),
+        reads=_names("admission composing duplicates worklist"),
         web=_names("aaa aaa_urls delivery_admin later_api listener listener_urls"),
     ),
     "rating": Room(
@@ -93,7 +93,9 @@ ROOMS = {
     ),
 }
 SHARED_PURE = {
+    "ispops.breaker",
     "ispops.errors",
+    "ispops.masking",
     "ispops.periods",
     "ispops.console.charts",
     "ispops.console.graph",

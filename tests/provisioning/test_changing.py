@@ -10,7 +10,7 @@ from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber, User
-from provisioning import execution, orders
+from provisioning import execution, fallout, orders
 from provisioning.changing import OtherNetwork
 from provisioning.composing import OfferingWithdrawn
 from provisioning.models import ProductOrder, Service, ServiceOrder
@@ -205,7 +205,7 @@ class TestProductsAndBoosts:
             service_order_id=asked.pk, partner=asked.partner, reason="Sold out", at=at
         )
         factories.work(at=at)
-        execution.skip_task(
+        fallout.skip_task(
             task_id=ground.step(order, "grant_entitlement").pk, actor=otto, reason="Gone", at=at
         )
         assert work(order, at) == "partial"

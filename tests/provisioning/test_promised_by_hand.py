@@ -6,7 +6,7 @@ import pytest
 
 from ispops.parties import roles
 from ispops.parties.models import Subscriber, User
-from provisioning import execution, orders
+from provisioning import fallout, orders
 from provisioning.models import OrderTask, ProductOrder, Service
 from qualification import overriding, ports
 from qualification.models import AccessPort, Premises, ServiceQualification
@@ -90,7 +90,7 @@ def test_full_node_waits_for_a_person_and_then_takes_the_port(
     assert (step.state, step.cause) == (OrderTask.State.FALLOUT, "no_free_port")
     ports.release_port(service_ref="svc_2", at=AT)
     lead = factories.staff(roles.OPERATIONS, at=AT)
-    execution.retry_task(task_id=step.pk, actor=lead, at=AT)
+    fallout.retry_task(task_id=step.pk, actor=lead, at=AT)
     factories.work(at=AT)
     order.refresh_from_db()
     assert order.state == ProductOrder.State.COMPLETED

@@ -27,11 +27,14 @@ def test_beat_knows_the_sweep() -> None:
     assert tasks.run_due_tasks.name in swept
 
 
-def test_a_message_runs_its_step(order: ProductOrder, at: datetime) -> None:
+def test_a_message_runs_its_step_and_what_follows(order: ProductOrder, at: datetime) -> None:
+    task = ground.step(order, "create_credentials")
     with time_machine.travel(at, tick=False):
-        tasks.run_task(task_id=ground.step(order, "create_credentials").pk)
-    assert ground.states(order)["create_credentials"] == "completed"
-    assert ground.states(order)["reserve_port"] == "ready"
+        tasks.run_task(task_id=task.pk)
+        tasks.run_task(task_id=task.pk)
+    order.refresh_from_db()
+    assert order.state == "completed"
+    assert ground.outcomes(task) == ["done"]
 
 
 def test_the_sweep_runs_what_is_due(order: ProductOrder, at: datetime) -> None:

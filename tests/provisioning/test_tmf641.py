@@ -19,7 +19,7 @@ from provisioning import (
     deliveries,
     delivering,
     delivery_connections,
-    execution,
+    fallout,
     listener,
     orders,
     partner_orders,
@@ -619,7 +619,7 @@ class TestCallback:
         task = line_step(order)
         assert task.cause == "partner_refused"
         later = asked().answered_at + HOUR
-        execution.retry_task(task_id=task.pk, actor=otto, at=later)
+        fallout.retry_task(task_id=task.pk, actor=otto, at=later)
         factories.work(at=later, answer_partners=False)
         deliver(at=later)
         assert len({o["externalId"] for o in desk.orders}) == 2

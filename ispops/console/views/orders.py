@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, order_page, pages, queues, timeline
-from provisioning import execution
+from provisioning import fallout as fallout_verbs
 from provisioning import orders as order_verbs
 from provisioning.models import OrderTask, ProductOrder, TaskAttempt
 from provisioning.plan import MAY_BE_SKIPPED
@@ -129,7 +129,7 @@ def retry(request: HttpRequest, ref: str, position: int) -> HttpResponse:
     task = _task(ref, position)
     actions.attempt(
         request,
-        execution.retry_task,
+        fallout_verbs.retry_task,
         done="The task will be tried again now.",
         task_id=task.pk,
         actor=request.user,
@@ -143,7 +143,7 @@ def skip(request: HttpRequest, ref: str, position: int) -> HttpResponse:
     task = _task(ref, position)
     actions.attempt_with_reason(
         request,
-        execution.skip_task,
+        fallout_verbs.skip_task,
         done="The task is skipped. The order goes on.",
         task_id=task.pk,
     )

@@ -1,4 +1,4 @@
-"""Whether a provider may be asked now, by how it has answered lately. Pure.
+"""Whether an outside system may be asked now, by how it has answered lately. Pure.
 
 Closed, it lets every question through. After `threshold` failures in a row it is open and lets
 none through until its pause is over; then one question is a probe, while the others still wait:
@@ -13,7 +13,7 @@ CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """What is known of a provider; `open_until` is None while it is closed."""
+    """What is known of a system; `open_until` is None while it is closed."""
 
     failures: int
     open_until: datetime | None

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qualification.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
+from ispops.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 PAUSE = timedelta(seconds=60)

@@ -1,0 +1,102 @@
+"""Why a step needs a person, in plain words, and what the person can do. Pure.
+
+A step in the fallout queue carries a cause: the code of the refusal that stopped it, or one of
+those that only execution gives. What is not listed here is shown with its code, and `OTHER` says
+what to do.
+"""
+
+from dataclasses import dataclass
+
+OURS, PARTNER, NETWORK = "Our records", "Partner", "Access network"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What happened, where, what to do, and whether trying again without more may help."""
+
+    where: str
+    words: str
+    to_do: str
+    again_may_help: bool = False
+
+
+CATALOGUE: dict[str, Cause] = {
+    "gave_up": Cause(
+        OURS,
+        "It failed each time it was tried",
+        "Read what was said last. When the system works again, retry all with this cause.",
+        True,
+    ),
+    "not_possible": Cause(
+        OURS,
+        "The system that was asked refused",
+        "Read its answer, correct what it names, then retry.",
+    ),
+    "internal_error": Cause(
+        OURS,
+        "A fault of this software",
+        "Give the order's number to whoever looks after it. Retry after it was mended.",
+    ),
+    "partner_refused": Cause(
+        PARTNER,
+        "The partner said that it cannot deliver",
+        "Read its reason and settle it with the partner; retry asks it anew. Skip what is to be "
+        "left out, or cancel the order.",
+    ),
+    "partner_timed_out": Cause(
+        PARTNER,
+        "The partner did not answer in time",
+        "See that the partner receives webhooks and works, then retry: it is asked anew.",
+        True,
+    ),
+    "partner_order_withdrawn": Cause(
+        PARTNER,
+        "What was asked of the partner was taken back",
+        "Retry when it is still wanted; skip it when not.",
+    ),
+    "partner_not_active": Cause(
+        PARTNER,
+        "The partner delivers nothing at the moment",
+        "Make the partner active again and retry, or skip what it would deliver.",
+    ),
+    "no_free_port": Cause(
+        NETWORK,
+        "The access node has no free port",
+        "Free or add a port at the node, then retry.",
+    ),
+    "address_pool_exhausted": Cause(
+        NETWORK,
+        "The address pool is used up",
+        "Add a block to the pool, then retry.",
+    ),
+    "service_ended": Cause(
+        OURS,
+        "The line has ended meanwhile",
+        "See what happened to the line; cancel the order when it no longer fits.",
+    ),
+    "invalid_input": Cause(
+        OURS,
+        "A value of the order cannot be used",
+        "Read which one, correct it, then retry.",
+    ),
+    "illegal_transition": Cause(
+        OURS,
+        "The service is in a state that does not allow it",
+        "See what happened to the service meanwhile; cancel the order when it no longer fits.",
+    ),
+}  # fmt: skip
+
+OTHER = Cause(OURS, "", "Read what was said, settle it, then retry.")
+
+
+def of(code: str) -> Cause:
+    """Return what is known of a cause; of an unknown one, its code in words."""
+    known = CATALOGUE.get(code)
+    if known is not None:
+        return known
+    return Cause(OTHER.where, code.replace("_", " ").capitalize(), OTHER.to_do)
+
+
+def retryable() -> list[str]:
+    """Name the causes that may be gone by themselves: after an outage these are tried again."""
+    return [code for code, cause in CATALOGUE.items() if cause.again_may_help]

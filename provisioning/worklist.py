@@ -1,0 +1,135 @@
+"""Reading the work of orders as operations sees it: what stopped, what waits, what nobody has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+
+from provisioning import causes, jeopardy
+from provisioning.models import OrderTask, OutsideSystem, ProductOrder, ServiceOrder, TaskAttempt
+from provisioning.transitions import FINISHED_TASK
+
+State = OrderTask.State
+# Sweeps run every few seconds: what they have not taken up by then, they will not.
+GRACE = timedelta(minutes=10)
+AGES = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
+
+
+def stuck(at: datetime, *, grace: timedelta = GRACE) -> QuerySet[OrderTask]:
+    """Return the steps that nobody will ever take up: there must be none, whatever has failed.
+
+    A step has an owner when it is due soon, is run, waits for a partner that has not answered,
+    waits for a person, or waits for an earlier step. What stopped owning it within `grace` is
+    given the time that the sweeps take.
+    """
+    since = at - grace
+    links = OrderTask.depends_on.through.objects.filter(from_ordertask=OuterRef("pk"))
+    waits_for_a_step = Exists(links.exclude(to_ordertask__state__in=FINISHED_TASK))
+    running = TaskAttempt.objects.filter(task=OuterRef("pk"), outcome="")
+    overdue = Q(state=State.READY, next_attempt_at__lte=since) & (
+        Q(leased_until__isnull=True) | Q(leased_until__lte=since)
+    )
+    answered = Q(state=State.AWAITING, service_order__answered_at__lte=since)
+    never_closed = Q(
+        state=State.AWAITING,
+        service_order__state=ServiceOrder.State.ACKNOWLEDGED,
+        service_order__answer_by__lte=since,
+    )
+    forgotten = Q(state=State.PENDING) & ~waits_for_a_step
+    left_running = ~Q(state=State.READY) & Exists(running)
+    order_is_open = Q(order__state__in=["in_progress", "held"])
+    return OrderTask.objects.filter(
+        overdue | answered | never_closed | (forgotten & order_is_open) | left_running
+    ).order_by("pk")
+
+
+def stopped_orders(at: datetime) -> QuerySet[ProductOrder]:
+    """Return the orders in progress that have no step left that could end them: also none."""
+    open_steps = OrderTask.objects.filter(order=OuterRef("pk"), state__in=jeopardy.OPEN)
+    return ProductOrder.objects.filter(
+        ~Exists(open_steps), state__in=["in_progress", "held"], placed_at__lte=at - GRACE
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which steps of the fallout queue are asked for; empty is all. `age` is a key of `AGES`."""
+
+    cause: str = ""
+    system: str = ""
+    partner: str = ""
+    kind: str = ""
+    assigned: str = ""
+    jeopardy: bool = False
+    age: str = ""
+
+    @classmethod
+    def read(cls, asked: Mapping[str, str]) -> "Filters":
+        """Read filters from an address; what is unknown is left out."""
+        age = asked.get("age", "")
+        return cls(
+            cause=asked.get("cause", "")[:40],
+            system=asked.get("system", "")[:80],
+            partner=asked.get("partner", "")[:80],
+            kind=asked.get("kind", "")[:40],
+            assigned=asked.get("assigned", "")[:10],
+            jeopardy=asked.get("jeopardy") == "1",
+            age=age if age in AGES else "",
+        )
+
+
+def fallout(filters: Filters, *, user_id: int | None, at: datetime) -> QuerySet[OrderTask]:
+    """Return the steps that need a person and fit, the oldest order first.
+
+    `assigned` is "me", "nobody" or "others"; `age` keeps what stopped longer ago than that.
+    """
+    rows = OrderTask.objects.filter(state=State.FALLOUT)
+    for name, value in (
+        ("cause", filters.cause),
+        ("system", filters.system),
+        ("kind", filters.kind),
+        ("item__offering__provider__code", filters.partner),
+    ):
+        if value:
+            rows = rows.filter(**{name: value})
+    if filters.assigned == "me":
+        rows = rows.filter(assigned_to=user_id)
+    elif filters.assigned == "nobody":
+        rows = rows.filter(assigned_to__isnull=True)
+    elif filters.assigned == "others":
+        rows = rows.filter(assigned_to__isnull=False).exclude(assigned_to=user_id)
+    if filters.jeopardy:
+        rows = rows.filter(in_jeopardy_at__isnull=False)
+    if filters.age:
+        fresh = TaskAttempt.objects.filter(task=OuterRef("pk"), ended_at__gt=at - AGES[filters.age])
+        rows = rows.filter(~Exists(fresh))
+    return rows.order_by("order__placed_at", "position")
+
+
+def counts(rows: QuerySet[OrderTask], field: str) -> list[tuple[str, int]]:
+    """Return how many steps there are of each value of a field, the most first."""
+    counted = rows.order_by().values_list(field).annotate(n=Count("pk")).order_by("-n", field)
+    return [(value, n) for value, n in counted if value]
+
+
+def systems() -> list[OutsideSystem]:
+    """Return the outside systems, the failing first, each with `waiting`: so many steps wait."""
+    waiting = (
+        OrderTask.objects.filter(
+            state=State.READY, next_attempt_at__isnull=False, leased_until__isnull=True
+        )
+        .exclude(system="")
+        .values_list("system")
+        .annotate(Count("pk"))
+        .order_by()
+    )
+    counted = dict(waiting)
+    rows = list(OutsideSystem.objects.order_by(F("open_until").asc(nulls_last=True), "name"))
+    for row in rows:
+        row.waiting = counted.get(row.key, 0)  # type: ignore[attr-defined]
+    return rows
+
+
+def cause_of(task: OrderTask) -> causes.Cause:
+    return causes.of(task.cause)

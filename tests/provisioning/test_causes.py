@@ -1,0 +1,42 @@
+"""Every cause that can park a step says what happened and what to do."""
+
+import ast
+from pathlib import Path
+
+import provisioning
+from ispops.errors import PermanentFault, Refusal
+from provisioning import causes
+
+FOLDER = Path(provisioning.__file__).parent
+
+
+def test_what_execution_gives_is_in_the_catalogue() -> None:
+    tree = ast.parse((FOLDER / "execution.py").read_text())
+    given = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    } & {"gave_up", "internal_error", "partner_refused", "partner_timed_out",
+         "partner_order_withdrawn"}  # fmt: skip
+    assert len(given) == 5
+    assert given | {PermanentFault.cause} <= set(causes.CATALOGUE)
+
+
+def test_every_other_cause_is_the_code_of_a_refusal() -> None:
+    codes = {kind.code for kind in _refusals(Refusal)}
+    others = set(causes.CATALOGUE) - codes
+    assert others == {
+        "gave_up", "internal_error", "not_possible", "partner_refused", "partner_timed_out",
+        "partner_order_withdrawn",
+    }  # fmt: skip
+
+
+def test_an_unknown_cause_is_told_by_its_code() -> None:
+    cause = causes.of("moon_is_full")
+    assert (cause.words, cause.again_may_help) == ("Moon is full", False)
+    assert cause.to_do
+
+
+def _refusals(kind: type[Refusal]) -> set[type[Refusal]]:
+    below = kind.__subclasses__()
+    return {kind, *below}.union(*(_refusals(each) for each in below))
