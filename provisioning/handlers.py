@@ -57,6 +57,13 @@ def write_order_received(event: Any) -> None:
         telling.order_received(order=order, at=event.occurred_at)
 
 
+@events.on("order.task_in_jeopardy", name="provisioning.write_order_delayed")
+def write_order_delayed(event: Any) -> None:
+    """Whoever ordered hears that it takes longer, when the promised day has come."""
+    if order := _order(event):
+        telling.order_delayed(order=order, at=event.occurred_at)
+
+
 def _write_done(event: Any) -> None:
     if order := _order(event):
         telling.order_done(order=order, at=event.occurred_at)

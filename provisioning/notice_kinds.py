@@ -43,6 +43,22 @@ What it came to is on its page:
 {{{{ order_url }}}}{_CLOSING}""",
 )
 
+ORDER_DELAYED = Kind(
+    code="order_delayed",
+    title="Order delayed",
+    sent_when="when the promised day of an order has come and it is not done, once an order",
+    variables=(*_ORDER, _EXPECTED),
+    subject="It takes longer: {{ what }}",
+    text=f"""\
+{_GREETING}we promised you {{{{ what }}}} by {{{{ expected_date }}}}, and it is not done yet. We are
+sorry. One of us is looking into it.
+
+See how far it is:
+{{{{ order_url }}}}{_CLOSING}""",
+    sms="{{ isp }}: your order is not done by {{ expected_date }} as promised. We are sorry, and "
+    "look into it: {{ order_url }}",
+)
+
 ORDER_CANCELLED = Kind(
     code="order_cancelled",
     title="Order cancelled",
@@ -134,6 +150,7 @@ What is still open comes with your last bill. Your account stays:
 
 register(
     ORDER_RECEIVED,
+    ORDER_DELAYED,
     ORDER_COMPLETED,
     ORDER_CANCELLED,
     WELCOME,

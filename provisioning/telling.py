@@ -12,6 +12,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.notices import notify
 from provisioning import notice_kinds
 from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceSuspension
+from provisioning.transitions import CLOSED_ORDER
 
 Action, Intent = ProductOrderItem.Action, ProductOrder.Intent
 _ACCESS = ProductOffering.Kind.ACCESS
@@ -41,6 +42,19 @@ def order_received(*, order: ProductOrder, at: datetime) -> None:
     """Say that an order has arrived, and until when it should be done."""
     if order.intent in _ACKNOWLEDGED:
         _of_order(notice_kinds.ORDER_RECEIVED.code, order, at, expected_date=day(order.expected_at))
+
+
+def order_delayed(*, order: ProductOrder, at: datetime) -> None:
+    """Say that the promised day has come without what was promised, once an order.
+
+    A step of ours that is late long before that day is no concern of the subscriber's.
+    """
+    if (
+        order.intent in _ACKNOWLEDGED
+        and order.state not in CLOSED_ORDER
+        and at >= order.expected_at
+    ):
+        _of_order(notice_kinds.ORDER_DELAYED.code, order, at, expected_date=day(order.expected_at))
 
 
 def order_done(*, order: ProductOrder, at: datetime) -> None:

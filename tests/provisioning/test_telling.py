@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.core import mail
 
+from ispops import events
 from ispops.models import EventDelivery
 from ispops.notices import catalogue
 from ispops.notices.models import Notice
@@ -14,7 +15,7 @@ from ispops.parties.models import Subscriber, User
 from provisioning import notice_kinds, orders, services, telling
 from provisioning.models import ProductOrder, ServiceSuspension
 from tests import factories
-from tests.small_isp import SmallIsp
+from tests.small_isp import SmallIsp, place
 
 
 def kinds() -> list[str]:
@@ -116,6 +117,27 @@ def test_each_suspension_is_told_of_and_each_event_once(
     factories.deliver_events(at=at + timedelta(days=3))
     assert Notice.objects.filter(kind="line_suspended").count() == 2
     assert Notice.objects.filter(kind="line_resumed").count() == 2
+
+
+def test_an_order_that_does_not_keep_its_day_says_so_once(
+    isp: SmallIsp, ada: Subscriber, otto: User, at: datetime
+) -> None:
+    order = factories.order(ada, isp.oak_1, "fibre-500", at=at)
+
+    def be_late(now: datetime) -> int:
+        for kind in ("reserve_port", "go_live"):
+            events.publish("order.task_in_jeopardy", subject=order.public_id, at=now, task=kind)
+        factories.deliver_events(at=now)
+        return Notice.objects.filter(kind="order_delayed").count()
+
+    assert be_late(order.expected_at - timedelta(seconds=1)) == 0
+    assert be_late(order.expected_at) == 1
+    assert be_late(order.expected_at + timedelta(days=1)) == 1
+    assert f"by {telling.day(order.expected_at)}, and it is not" in letter("order_delayed").body
+    other = factories.order(ada, place("3 OAK ST"), "fibre-500", at=at)
+    orders.cancel_order(order_id=other.pk, actor=otto, reason="Not wanted", at=at)
+    order = other
+    assert be_late(other.expected_at) == 1
 
 
 @pytest.mark.parametrize(
