@@ -346,6 +346,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "Channel": "qualification.models.ServiceQualification.Channel",
         "BulkQualificationState": "qualification.models.BulkQualification.State",
+        "PaymentKind": "ispops.parties.models.PaymentMethod.Kind",
+        "SubscriberKind": "ispops.parties.models.Subscriber.Kind",
         "QualificationState": "qualification.models.ServiceQualification.State",
     },
 }
@@ -358,11 +360,8 @@ BULK_MOST_ROWS = int(os.environ.get("BULK_MOST_ROWS", "500000"))
 BULK_MOST_OPEN = 3
 # How long a port is kept for whoever begins to register, and for how long staff may keep one.
 PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
-# Whoever was registered by a CSR makes the login within this time.
+REGISTRATION_KEPT_FOR, REGISTRATION_REMINDED_AFTER = timedelta(days=14), timedelta(hours=2)
 INVITATION_VALID_FOR = timedelta(days=7)
-# What was begun is kept for so long, and whoever left it is written to once after this time.
-REGISTRATION_KEPT_FOR = timedelta(days=14)
-REGISTRATION_REMINDED_AFTER = timedelta(hours=2)
 PORT_HELD_BY_STAFF_FOR = timedelta(days=7)
 # Of so many ports of a node visitors may hold one at once; of a smaller node one, too.
 PORTS_TO_ONE_HOLD = 10

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from ispops import db
-from ispops.errors import Refusal
+from ispops.errors import InvalidInput, Refusal
 from ispops.parties import accounts, payments, terms
 from ispops.parties.models import Subscriber, User
 from ispops.parties.terms import Acceptance
@@ -177,6 +177,36 @@ def place(
     row.state, row.changed_at, row.remind_at = State.PLACED, at, None
     row.save(update_fields=["order", "state", "changed_at", "remind_at"])
     return row.order
+
+
+@transaction.atomic
+def register(
+    *,
+    offer: QualifiedOffer,
+    user: User,
+    terms_version: str,
+    acceptance: Acceptance,
+    at: datetime,
+    **answers: Any,
+) -> Registration:
+    """Begin a registration and place it at once, for a program that has asked all before.
+
+    Raises what `begin` and `place` do.
+    """
+    if not user.subscribers.exists():
+        for name, what in (("name", "whom the service is for"), ("payment_kind", "how to pay")):
+            if not answers.get(name):
+                raise InvalidInput(f"Say {what}.", field=name)
+    row = begin(offer=offer, channel=ProductOrder.Channel.CLIENT, user=user, at=at, **answers)
+    place(
+        registration_id=row.pk,
+        placed_by=user,
+        key=row.idempotency_key,
+        terms_version=terms_version,
+        acceptance=acceptance,
+        at=at,
+    )
+    return Registration.objects.select_related("order__subscriber", "offering").get(pk=row.pk)
 
 
 @transaction.atomic

@@ -1,8 +1,17 @@
 from django.urls import path
 
-from provisioning import api
+from provisioning import api, registration_api
 
 urlpatterns = [
+    path("terms", registration_api.Terms.as_view(), name="terms"),
+    path("payment_kinds", registration_api.PaymentKinds.as_view(), name="payment-kinds"),
+    path("accounts", registration_api.Accounts.as_view(), name="accounts"),
+    path("registrations", registration_api.Registrations.as_view(), name="registrations"),
+    path(
+        "registrations/<str:public_id>",
+        registration_api.OneRegistration.as_view(),
+        name="registration",
+    ),
     path("product_orders", api.ProductOrders.as_view(), name="product-orders"),
     path("product_orders/<str:public_id>", api.OneProductOrder.as_view(), name="product-order"),
     path(

@@ -77,6 +77,13 @@ class OfferOut(serializers.ModelSerializer[QualifiedOffer]):
         choices=ServiceQualification.Confidence.choices,
         help_text="How sure it is, as MEF Sonata's serviceability confidence.",
     )
+    is_subscription = serializers.BooleanField(
+        source="offering.is_subscription",
+        help_text="Of a partner product: it can be ordered together with the line.",
+    )
+    includes = serializers.SerializerMethodField(
+        help_text="The `offering`s that an aggregated plan is made of."
+    )
     technology_name = serializers.CharField(source="get_technology_display", allow_null=True)
     one_off_amount = serializers.DecimalField(max_digits=18, decimal_places=6)
     recurring_amount = serializers.DecimalField(max_digits=18, decimal_places=6)
@@ -89,11 +96,14 @@ class OfferOut(serializers.ModelSerializer[QualifiedOffer]):
             "guaranteed_until", "reason_code", "reason", "alternative", "planned_date",
             "technology", "technology_name", "download_kbps", "upload_kbps", "low_latency",
             "install_days", "currency", "one_off_amount", "recurring_amount", "construction_fee",
-            "usage_terms",
+            "usage_terms", "is_subscription", "includes",
         ]  # fmt: skip
 
     def get_guaranteed_until(self, offer: QualifiedOffer) -> datetime | None:
         return offer.qualification.expires_at if offer.eligible else None
+
+    def get_includes(self, offer: QualifiedOffer) -> list[str]:
+        return [part["code"] for part in offer.parts]
 
     def get_alternative(self, offer: QualifiedOffer) -> str | None:
         return offer.closest.offering.code if offer.closest else None

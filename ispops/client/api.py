@@ -1,5 +1,6 @@
 """The calls that the client software makes, and what can go wrong with them, in words."""
 
+import time
 import uuid
 from typing import Any
 
@@ -7,11 +8,17 @@ import requests
 
 Json = dict[str, Any]
 CALLS = "/api/v1/service_qualifications"
+ORDERS = "/api/v1/product_orders"
+TRIES = 3
 LONGEST_ANSWER = 5_000_000
 
 
 class ServerAway(Exception):
     """The server could not be reached, or what answered is not this product."""
+
+
+class LoginEnded(Exception):
+    """The call needs a login, and there is none (any more)."""
 
 
 class Refused(Exception):
@@ -22,6 +29,7 @@ class Refused(Exception):
 
     def __init__(self, problem: Json, retry_after: float | None = None) -> None:
         super().__init__(str(problem.get("detail") or problem.get("title") or "Refused."))
+        self.code = str(problem.get("type") or "").rpartition("/")[2]
         errors = problem.get("errors")
         listed = errors if isinstance(errors, list) else []
         self.fields = [
@@ -55,21 +63,73 @@ class Isp:
         """Return an answer as it stands now, and after how many seconds to look again."""
         return self._call("GET", f"{CALLS}/{qualification_id}")
 
+    def terms(self) -> Json:
+        """Return the terms of service in force: version and text."""
+        return self._call("GET", "/api/v1/terms")[0]
+
+    def payment_kinds(self) -> list[Json]:
+        """Return the ways to pay."""
+        return self._list("/api/v1/payment_kinds")
+
+    def accounts(self) -> list[Json]:
+        """Return the accounts of the login."""
+        return self._list("/api/v1/accounts")
+
+    def register(self, wanted: Json, *, key: str) -> Json:
+        """Register and order. Sent again with the same `key`, it is still one order.
+
+        Raises:
+            Refused: it cannot be done; names the field.
+            ServerAway: there was no answer, however often it was asked.
+        """
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                return self._call("POST", "/api/v1/registrations", body=wanted, key=key)[0]
+            except ServerAway:
+                if not left:
+                    raise
+                time.sleep(1)
+        raise AssertionError("unreachable")
+
+    def order(self, order_id: str) -> Json:
+        """Return an order as it stands now."""
+        return self._call("GET", f"{ORDERS}/{order_id}")[0]
+
+    def orders(self) -> list[Json]:
+        """Return the newest orders of the login's accounts."""
+        return list(self._call("GET", ORDERS)[0].get("results") or [])
+
+    def order_page(self, order_id: str) -> str:
+        """The address at which a browser shows an order."""
+        return f"{self.server}/orders/{order_id}/"
+
     def page_of(self, qualification_id: str) -> str:
         """The address at which a browser shows the answer."""
         return f"{self.server}/check/{qualification_id}/"
 
-    def _call(self, method: str, path: str, body: Json | None = None) -> tuple[Json, float]:
+    def _list(self, path: str) -> list[Json]:
+        found = self._call("GET", path, listed=True)[0]
+        return list(found["items"])
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        key: str = "",
+        listed: bool = False,
+    ) -> tuple[Json, float]:
         headers = {"Accept": "application/json, application/problem+json"}
         if method == "POST":
-            headers["Idempotency-Key"] = uuid.uuid4().hex
+            headers["Idempotency-Key"] = key or uuid.uuid4().hex
         try:
             response = self._session.request(
                 method, self.server + path, json=body, headers=headers, timeout=self.timeout
             )
         except requests.RequestException as error:
             raise ServerAway(f"{self.server} does not answer: {_reason(error)}.") from error
-        found = _json(response)
+        found = _json(response, listed=listed)
         pause = _seconds(response.headers.get("Retry-After"))
         if response.ok and found is not None:
             return found, pause or 1.0
@@ -77,18 +137,22 @@ class Isp:
             raise ServerAway(
                 f"{self.server} answered {response.status_code}, and not as an ISP Ops server does."
             )
+        if response.status_code == 401:
+            raise LoginEnded("You are not signed in here, or your login has ended.")
         if response.status_code >= 500:
             raise ServerAway(f"{self.server} has a fault of its own. Try again in a minute.")
         raise Refused(found, pause)
 
 
-def _json(response: requests.Response) -> Json | None:
+def _json(response: requests.Response, *, listed: bool = False) -> Json | None:
     if len(response.content) > LONGEST_ANSWER:
         return None
     try:
         found = response.json()
     except ValueError:
         return None
+    if listed and isinstance(found, list):
+        return {"items": found}
     return found if isinstance(found, dict) else None
 
 

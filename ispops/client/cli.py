@@ -1,45 +1,44 @@
-"""The command `isp`: qualify a place from a terminal (figure 2), by the public REST API alone."""
+"""The command `isp`: qualify, register and order from a terminal, by the public REST API alone."""
 
 import argparse
-import json
 import os
-import sys
-import time
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
-from rich.prompt import IntPrompt, Prompt
 
-from ispops.client import screens
-from ispops.client.api import Isp, Json, Refused, ServerAway
+from ispops.client import asking, login, registering, screens
+from ispops.client.api import Isp, LoginEnded, Refused, ServerAway
+from ispops.client.asking import AWAY, NOT_SIGNED_IN, UNDECIDED, UNUSABLE
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
-LONGEST_PAUSE = 10.0
-
-# What a script learns from the exit code.
-QUALIFIED, NOT_QUALIFIED, UNUSABLE, UNDECIDED, AWAY = range(5)
-EXIT_CODES = {"qualified": QUALIFIED, "qualified_with_construction": QUALIFIED}
-EXIT_CODES |= {"choose": UNDECIDED, "pending": UNDECIDED, "failed": AWAY}
+ENVIRONMENT = """\
+environment:
+  ISP_SERVER      the ISP's address, instead of --server
+  ISP_TOKEN       an OAuth 2.0 access token, instead of `isp login`; visitors need none to qualify
+  ISP_CONFIG_DIR  where the login is kept, instead of your own folder for settings
+"""
 EPILOG = """\
 exit codes:
   0 it can be connected    1 it cannot    2 the question cannot be used
   3 undecided: several addresses match, or a network has not answered yet
   4 the server, or a network that was needed, does not answer
 
-environment:
-  ISP_SERVER   the ISP's address, instead of --server
-  ISP_TOKEN    an OAuth 2.0 access token, for partners; visitors need none
+"""
+ORDER_EPILOG = """\
+exit codes:
+  0 ordered, or done    1 not delivered, or not wanted    2 refused, with the reason
+  3 not finished yet    4 the server does not answer      5 sign in first: isp login
+
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     asked = _parser().parse_args(arguments)
+    asked.server = asked.server.rstrip("/")
     errors = Console(stderr=True)
-    isp = Isp(asked.server, token=os.environ.get("ISP_TOKEN", ""))
     try:
-        return _qualify(isp, asked)
+        return int(asked.run(asked))
     except Refused as refused:
         errors.print(f"[bold red]✗[/] {refused}", markup=True, highlight=False)
         for field, detail in refused.fields:
@@ -48,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if refused.retry_after:
             errors.print(f"  Try again in {refused.retry_after:.0f} seconds.")
         return UNUSABLE
+    except login.NotApproved as refused:
+        errors.print(f"✗ {refused}", style="red", markup=False, highlight=False)
+        return UNUSABLE
+    except LoginEnded as ended:
+        errors.print(f"! {ended} Run: isp login", style="red", markup=False, highlight=False)
+        return NOT_SIGNED_IN
     except ServerAway as away:
         errors.print(f"! {away}", style="red", markup=False, highlight=False)
         return AWAY
@@ -56,52 +61,189 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNDECIDED
 
 
+def _isp(asked: argparse.Namespace) -> Isp:
+    return Isp(asked.server, token=os.environ.get("ISP_TOKEN") or login.token_for(asked.server))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="isp",
         description="What an internet service provider can do for you, from a terminal.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    qualify = commands.add_parser(
-        "qualify",
-        help="ask what internet a place can have",
-        description="Ask what internet a place can have: from whom, how fast, for how much, "
-        "and how soon. Without a place, it asks you for one.",
-        epilog=EPILOG,
+    _add_qualify(commands)
+    _add_login(commands)
+    _add_register(commands)
+    _add_orders(commands)
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    about: str,
+    description: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=about,
+        description=description,
+        epilog=epilog + ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    place = qualify.add_mutually_exclusive_group()
+    command.add_argument(
+        "--server",
+        default=os.environ.get("ISP_SERVER", DEFAULT_SERVER),
+        help=f"the ISP's address (default: $ISP_SERVER or {DEFAULT_SERVER})",
+    )
+    return command
+
+
+def _add_qualify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    qualify = _command(
+        commands,
+        "qualify",
+        "ask what internet a place can have",
+        "Ask what internet a place can have: from whom, how fast, for how much, and how soon.\n"
+        "Without a place, it asks you for one.",
+        EPILOG,
+    )
+    _add_place(qualify)
+    qualify.add_argument(
+        "--json", action="store_true", help="print the API's answer, and ask nothing"
+    )
+    qualify.set_defaults(run=lambda asked: asking.qualify(_isp(asked), asked))
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    place = command.add_mutually_exclusive_group()
     place.add_argument("address", nargs="?", help="street number, street, unit, city, state, ZIP")
     place.add_argument("--location-id", metavar="ID", help="the FCC's or the ISP's location id")
     place.add_argument("--premises", metavar="ID", help="a place the ISP named, such as prm_...")
-    place.add_argument(
-        "--service", metavar="ID", help="where a service of yours is; needs ISP_TOKEN"
-    )
+    place.add_argument("--service", metavar="ID", help="where a service of yours is; needs a login")
     place.add_argument(
         "--at", metavar="LAT,LON", type=_coordinates, help="coordinates in degrees, WGS 84"
     )
-    qualify.add_argument(
+    command.add_argument(
         "--as-written",
         action="store_true",
         help="the address is right as it is: guess at no other",
     )
-    qualify.add_argument("--business", action="store_true", help="for a business")
-    qualify.add_argument(
-        "--json", action="store_true", help="print the API's answer, and ask nothing"
-    )
-    qualify.add_argument(
+    command.add_argument("--business", action="store_true", help="for a business")
+    command.add_argument(
         "--wait",
         metavar="SECONDS",
         type=float,
         default=60,
         help="how long to wait for a network that is asked (default: 60)",
     )
-    qualify.add_argument(
-        "--server",
-        default=os.environ.get("ISP_SERVER", DEFAULT_SERVER),
-        help=f"the ISP's address (default: $ISP_SERVER or {DEFAULT_SERVER})",
+
+
+def _add_login(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    enter = _command(
+        commands,
+        "login",
+        "sign in, in your browser",
+        "Sign in. You do it in a browser, on this machine or another: the program never sees your\n"
+        "password.",
+        ORDER_EPILOG,
     )
-    return parser
+    enter.set_defaults(run=_login)
+    leave = _command(
+        commands, "logout", "sign out", "Sign out, and delete what was kept.", ORDER_EPILOG
+    )
+    leave.set_defaults(run=_logout)
+
+
+def _add_register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    register = _command(
+        commands,
+        "register",
+        "choose a plan for a place, and order it",
+        "Choose a plan for a place and order it. In a terminal it asks for what is not given;\n"
+        "anywhere else everything has to be given.",
+        ORDER_EPILOG,
+    )
+    _add_place(register)
+    register.add_argument("--qualification", metavar="ID", help="an answer that you have already")
+    register.add_argument("--plan", metavar="CODE", help="the plan to order")
+    register.add_argument(
+        "--with", metavar="CODE", dest="extras", action="append", help="a product to go with it"
+    )
+    register.add_argument("--name", help="the name on the bill")
+    register.add_argument("--phone", help="for the installer")
+    register.add_argument("--pay", metavar="KIND", help="how to pay, such as invoice")
+    register.add_argument(
+        "--accept-terms", metavar="VERSION", help="you have read this version and accept it"
+    )
+    register.add_argument(
+        "--second-line",
+        dest="premises_answer",
+        action="store_const",
+        const="second_line",
+        help="there is a line at the place, and this is one more",
+    )
+    register.add_argument(
+        "--moving-in",
+        dest="premises_answer",
+        action="store_const",
+        const="moving_in",
+        help="there may be somebody else's line at the place, and you move in",
+    )
+    register.add_argument(
+        "--another-person", action="store_true", help="somebody else has the same details"
+    )
+    register.add_argument(
+        "--key", help="the key of an order that may have come through, to ask for it again"
+    )
+    _add_following(register)
+    register.set_defaults(run=lambda asked: registering.register(_isp(asked), asked))
+
+
+def _add_following(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print the API's answer")
+    command.add_argument(
+        "--no-wait", action="store_true", help="do not stay until the order is done"
+    )
+
+
+def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    order = _command(
+        commands,
+        "order",
+        "watch an order being done",
+        "Show an order, and stay until it is done.",
+        ORDER_EPILOG,
+    )
+    order.add_argument("order", help="the id of the order, such as ord_...")
+    _add_following(order)
+    order.set_defaults(run=lambda asked: registering.order(_isp(asked), asked))
+    status = _command(
+        commands,
+        "status",
+        "show your accounts and orders",
+        "Show the accounts of your login, and how far their orders are.",
+        ORDER_EPILOG,
+    )
+    status.add_argument("--json", action="store_true", help="print the API's answer")
+    status.set_defaults(run=lambda asked: registering.status(_isp(asked), asked))
+
+
+def _login(asked: argparse.Namespace) -> int:
+    console = Console()
+    device = login.begin(asked.server)
+    screens.show_code(console, device.user_code, device.page, device.direct_page)
+    with console.status("Waiting for you to say yes in the browser ..."):
+        login.wait(asked.server, device)
+    console.print("[green]✓[/] You are signed in.")
+    return 0
+
+
+def _logout(asked: argparse.Namespace) -> int:
+    was = login.end(asked.server)
+    Console().print("You are signed out." if was else "Nobody was signed in here.")
+    return 0
 
 
 def _coordinates(text: str) -> dict[str, float]:
@@ -113,79 +255,3 @@ def _coordinates(text: str) -> dict[str, float]:
             "write latitude and longitude like 41.7718,-72.5215"
         ) from error
     return {"latitude": latitude, "longitude": longitude}
-
-
-def _qualify(isp: Isp, asked: argparse.Namespace) -> int:
-    console = Console()
-    interactive = not asked.json and sys.stdin.isatty()
-    question = _question(asked, console, interactive=interactive)
-    answer = isp.qualify(question)
-    while answer["state"] == "choose" and interactive:
-        guessed = screens.is_guess(question, answer)
-        screens.show_candidates(console, answer, guessed=guessed)
-        chosen = _choice(console, answer["candidates"], guessed=guessed)
-        if chosen:
-            question = {"premises_id": chosen, "subscriber_kind": _kind(asked)}
-        else:
-            question = question | {"as_written": True}
-        answer = isp.qualify(question)
-    answer = _settled(isp, answer, asked.wait, console if interactive else None)
-    if asked.json:
-        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
-    elif answer["state"] == "choose":
-        screens.show_candidates(console, answer)
-        console.print("Ask again with the full address, or in a terminal to choose.")
-    else:
-        screens.show_answer(console, answer, isp.page_of(answer["id"]))
-    return EXIT_CODES.get(answer["state"], NOT_QUALIFIED)
-
-
-def _question(asked: argparse.Namespace, console: Console, *, interactive: bool) -> Json:
-    """The body of the call: the one place that was named, or that is asked for now."""
-    question: dict[str, Any] = {"subscriber_kind": _kind(asked)}
-    if asked.location_id:
-        return question | {"location_id": asked.location_id}
-    if asked.premises:
-        return question | {"premises_id": asked.premises}
-    if asked.service:
-        return question | {"service_id": asked.service}
-    if asked.at:
-        return question | {"coordinates": asked.at}
-    text = asked.address
-    if text is None and interactive:
-        console.print("[dim]Street number, street, unit, city, state and ZIP code[/]")
-        text = Prompt.ask("[bold]Address[/]", console=console)
-    insisting = {"as_written": True} if asked.as_written else {}
-    return question | {"address": text or ""} | insisting
-
-
-def _kind(asked: argparse.Namespace) -> str:
-    return "business" if asked.business else "consumer"
-
-
-def _choice(console: Console, candidates: list[Json], *, guessed: bool) -> str:
-    """Return the id of the one that is chosen; empty for none of them, where they are guesses."""
-    numbers = [str(number) for number in range(0 if guessed else 1, len(candidates) + 1)]
-    number = IntPrompt.ask(
-        "[bold]Which one is it?[/]", console=console, choices=numbers, show_choices=False
-    )
-    return str(candidates[number - 1]["id"]) if number else ""
-
-
-def _settled(isp: Isp, answer: Json, seconds: float, console: Console | None) -> Json:
-    """Look again while a network is being asked, for at most so many seconds."""
-    until = time.monotonic() + seconds
-    status = console.status(screens.waiting_for(answer)) if console else None
-    if status and answer["state"] == "pending":
-        status.start()
-    try:
-        pause = 0.5
-        while answer["state"] == "pending" and time.monotonic() < until:
-            time.sleep(max(0.0, min(pause, LONGEST_PAUSE, until - time.monotonic())))
-            answer, pause = isp.answer(answer["id"])
-            if status:
-                status.update(screens.waiting_for(answer))
-    finally:
-        if status:
-            status.stop()
-    return answer

@@ -49,6 +49,83 @@ def show_answer(console: Console, answer: Json, page: str) -> None:
 
 PLANS = ("access", "bundle")
 
+# A step's or an order's state as a shape, and only then a colour.
+STEP_LOOKS = {
+    "completed": ("✓", "green"),
+    "skipped": ("✓", "green"),
+    "ready": ("◔", "cyan"),
+    "awaiting": ("◔", "cyan"),
+    "fallout": ("!", "yellow"),
+    "cancelled": ("✗", "red"),
+}
+ORDER_WORDS = {
+    "acknowledged": "We have your order and are about to start",
+    "pending": "It waits for the day that was asked for",
+    "in_progress": "We are at work",
+    "held": "It takes longer: one of us is looking into it",
+    "completed": "Everything is set up",
+    "partial": "What could be delivered is set up",
+    "failed": "We could not deliver this. Nothing is charged for it",
+    "cancelled": "This order was cancelled. Nothing is charged for it",
+}
+
+
+def show_code(console: Console, code: str, page: str, direct_page: str) -> None:
+    """Tell somebody where to go, and what to compare or type there."""
+    lines: list[RenderableType] = [
+        Text("Open this page in a browser, on any device:"),
+        Text(direct_page, style="bold cyan"),
+        Text(""),
+        Text.assemble("The code there must be ", (code, "bold")),
+    ]
+    if direct_page != page:
+        lines.append(Text(f"(without the code: {page})", style="dim"))
+    console.print(Panel(Group(*lines), expand=False), soft_wrap=True)
+
+
+def order_view(order: Json, page: str) -> Group:
+    """Draw an order and its steps as they stand now."""
+    done = sum(step["state"] in {"completed", "skipped"} for step in order["steps"])
+    state = str(order["state"])
+    names = ", ".join(str(item["name"]) for item in order["items"])
+    table = Table.grid(padding=(0, 1))
+    for step in order["steps"]:
+        shape, color = STEP_LOOKS.get(step["state"], ("○", "dim"))
+        table.add_row(
+            Text(shape, style=color), Text(str(step["words"])), Text(step["status"], style="dim")
+        )
+    lines: list[RenderableType] = [
+        Text.assemble((ORDER_WORDS.get(state, state), "bold")),
+        Text(f"{names}  ({done} of {len(order['steps'])} steps done)", style="dim"),
+        table,
+    ]
+    if state in OPEN_ORDERS:
+        lines.append(Text(f"Expected by {_day(order['expected_at'])}", style="dim"))
+    lines += [Text(f"Order {order['id']}", style="dim"), Text(page, style="dim")]
+    return Group(*lines)
+
+
+OPEN_ORDERS = ("acknowledged", "pending", "in_progress", "held")
+
+
+def show_price(console: Console, chosen: list[Json]) -> None:
+    """Print what is about to be ordered, with the sums."""
+    currency = chosen[0]["currency"]
+    monthly = sum(Decimal(offer["recurring_amount"]) for offer in chosen)
+    once = sum(
+        Decimal(offer["one_off_amount"]) + Decimal(offer["construction_fee"]) for offer in chosen
+    )
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("You order")
+    table.add_column("Price", justify="right")
+    for offer in chosen:
+        table.add_row(escape(offer["name"]), _price(offer))
+    table.add_row("[bold]Every month[/]", f"[bold]{money(currency, str(monthly))}[/]")
+    if once:
+        table.add_row("[bold]Once[/]", f"[bold]{money(currency, str(once))}[/]")
+    console.print(table)
+    console.print("[dim]Before tax. Charging starts on the day your line goes live.[/]")
+
 
 def is_guess(question: Json, answer: Json) -> bool:
     """Whether the candidates are what the address may mean, and not what it says."""

@@ -46,8 +46,11 @@ class PartiesConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        from ispops.parties import schema, terms  # noqa: F401  (schema registers how the API looks)
+        from ispops.parties import programs, schema, terms  # noqa: F401  (schema: how the API looks)
 
         checks.register(roles.check_declarations)
         post_migrate.connect(roles.grant, dispatch_uid="ispops.parties.roles")
+        post_migrate.connect(
+            programs.make_client_software, sender=self, dispatch_uid="ispops.parties.programs"
+        )
         post_migrate.connect(terms.publish_first, sender=self, dispatch_uid="ispops.parties.terms")

@@ -2,6 +2,7 @@
 
 AREAS = {
     "qualification": "service qualifications",
+    "registration": "registrations and accounts",
     "orders": "product orders",
     "service_orders": "service orders",
     "purchases": "purchases",

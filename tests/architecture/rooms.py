@@ -38,7 +38,9 @@ ROOMS = {
     "ispops.parties": Room(
         stage=1,
         pure=_names("scopes"),
-        verbs=_names("accounts audit invitations outbox partners payments roles terms webhooks"),
+        verbs=_names(
+            "accounts audit invitations outbox partners payments programs roles terms webhooks"
+        ),
         reads=_names("people"),
         web=_names("adapter admin_accounts destinations docs limits problems rest schema"),
     ),
@@ -83,7 +85,7 @@ ROOMS = {
             "suspending telling"
         ),
         reads=_names("admission composing duplicates worklist"),
-        web=_names("aaa aaa_urls delivery_admin later_api listener listener_urls"),
+        web=_names("aaa aaa_urls delivery_admin later_api listener listener_urls registration_api"),
     ),
     "rating": Room(
         stage=5,

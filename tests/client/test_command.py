@@ -10,61 +10,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ispops import processes
+from tests.client.conftest import Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ISP = [str(Path(sys.executable).with_name("isp"))]
-Reply = tuple[int, Any, dict[str, str]]
-
-
-@dataclass
-class Server:
-    """Answers each call with the next of `replies`, and keeps what was asked."""
-
-    url: str
-    replies: list[Reply] = field(default_factory=list)
-    asked: list[tuple[str, str, Any]] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-
-    def reply(self, status: int, body: Any, **headers: str) -> None:
-        self.replies.append((status, body, headers))
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            told.asked.append((self.command, self.path, json.loads(body) if body else None))
-            told.keys.append(self.headers.get("Idempotency-Key", ""))
-            status, answer, headers = told.replies.pop(0)
-            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST
-
-        def log_message(self, *args: object) -> None:
-            """Be quiet."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told = Server(f"http://127.0.0.1:{http.server_address[1]}")
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    yield told
-    http.shutdown()
-    http.server_close()
 
 
 def offer(code: str, **facts: Any) -> dict[str, Any]:
@@ -300,6 +255,6 @@ def test_it_needs_nothing_of_the_server_product() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
-    own = ["ispops", "ispops.client", "ispops.client.api", "ispops.client.cli",
-           "ispops.client.screens"]  # fmt: skip
+    names = ("api", "asking", "cli", "login", "registering", "screens")
+    own = ["ispops", "ispops.client", *(f"ispops.client.{name}" for name in names)]
     assert loaded.stdout.strip() == f"[] {own}"

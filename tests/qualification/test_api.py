@@ -73,6 +73,8 @@ def test_partner_gets_the_whole_answer(client: Client, isp: SmallIsp) -> None:
         "install_days": 5, "currency": "USD", "one_off_amount": "49.000000",
         "recurring_amount": "60.000000", "construction_fee": "0.000000",
         "usage_terms": "1 TB included, then USD 10.00 for each started 50 GB",
+        "is_subscription": False,
+        "includes": [],
     }  # fmt: skip
     office = offers["fibre-office"]
     assert office["reason"] == "It is for businesses only."
