@@ -97,7 +97,7 @@ class Isp:
 
     def orders(self) -> list[Json]:
         """Return the newest orders of the login's accounts."""
-        return list(self._call("GET", ORDERS)[0].get("results") or [])
+        return list(self._call("GET", ORDERS)[0].get("items") or [])
 
     def order_page(self, order_id: str) -> str:
         """The address at which a browser shows an order."""

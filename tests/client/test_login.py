@@ -92,7 +92,7 @@ class TestLogin:
         file = keep(tmp_path, server.url, expires_at=time.time() - 5)
         server.reply(200, TOKEN | {"access_token": "tok-2", "refresh_token": "ref-2"})
         server.reply(200, [])
-        server.reply(200, {"results": []})
+        server.reply(200, {"items": []})
         assert isp(tmp_path, "status", "--server", server.url).returncode == 0
         assert json.loads(file.read_text())[server.url]["refresh_token"] == "ref-2"
 
