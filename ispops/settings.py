@@ -198,7 +198,6 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
     "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
     "send-notices": {"task": "ispops.notices.tasks.send_due_notices", "schedule": 5.0},
-    "send-invitations": {"task": "ispops.parties.tasks.send_invitations", "schedule": 10.0},
     "qualify-files": {"task": "qualification.tasks.qualify_due_files", "schedule": 5.0},
     "ask-providers": {"task": "qualification.tasks.ask_due_providers", "schedule": 2.0},
     "collect-provider-files": {

@@ -20,4 +20,4 @@ class NoticesConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        from ispops.notices import kinds  # noqa: F401  (registers the account's own notices)
+        from ispops.notices import handlers, kinds  # noqa: F401  (both register themselves)

@@ -16,15 +16,18 @@ INVITATION = Kind(
         ),
         Variable("valid_until", "until when the link works", "May 11, 2026"),
     ),
-    subject="Set up your login at {{ isp }}",
+    subject="Make your login at {{ isp }}",
     text="""\
 Hello {{ name }},
 
-as we agreed, we have opened your account. Choose a password to use it:
+we have opened an account for you at {{ isp }}, as you asked us to. Make your login here, to follow
+your order and to see your usage and your bills:
+
 {{ invitation_url }}
 
-The link works until {{ valid_until }}, and once. If you did not talk to us, leave it alone and
-call us at {{ phone }}.
+The link works once, until {{ valid_until }}. Nobody at {{ isp }} will ask you for your password.
+
+You know nothing of this? Then do nothing, or tell us: {{ phone }}.
 
 {{ isp }}
 """,

@@ -190,8 +190,8 @@ def accept_invitation(
             f"This invitation is for {row.email}. Sign in with that login."
         )
     link_login(subscriber=row.subscriber, user=user, at=at)
-    row.accepted_at, row.accepted_by, row.next_attempt_at = at, user, None
-    row.save(update_fields=["accepted_at", "accepted_by", "next_attempt_at"])
+    row.accepted_at, row.accepted_by = at, user
+    row.save(update_fields=["accepted_at", "accepted_by"])
     return user
 
 

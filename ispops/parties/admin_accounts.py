@@ -66,11 +66,8 @@ class TermsAcceptanceAdmin(ReadOnlyAdmin):
 
 @admin.register(Invitation)
 class InvitationAdmin(ReadOnlyAdmin):
-    list_display = ("email", "subscriber", "invited_by", "sent_at", "accepted_at", "expires_at")
-    list_filter = (
-        ("accepted_at", admin.EmptyFieldListFilter),
-        ("sent_at", admin.EmptyFieldListFilter),
-    )
+    list_display = ("email", "subscriber", "invited_by", "created_at", "accepted_at", "expires_at")
+    list_filter = (("accepted_at", admin.EmptyFieldListFilter),)
     list_select_related = ("subscriber", "invited_by")
     search_fields = ("email", "subscriber__name")
     ordering = ("-created_at",)

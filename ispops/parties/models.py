@@ -208,7 +208,7 @@ class PaymentMethod(PublicIdModel):
         return self.label
 
 
-class Invitation(PublicIdModel, LeasedRow):
+class Invitation(PublicIdModel):
     """A letter with which somebody makes the login of an account that was opened for them.
 
     One is open for an account at a time; a new one ends the one before.
@@ -223,8 +223,6 @@ class Invitation(PublicIdModel, LeasedRow):
     )
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    sent_at = models.DateTimeField(null=True, blank=True)
-    last_error = models.CharField(max_length=300, blank=True, default="")
     accepted_at = models.DateTimeField(null=True, blank=True)
     accepted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -247,13 +245,6 @@ class Invitation(PublicIdModel, LeasedRow):
                 condition=Q(accepted_at__isnull=True) | Q(withdrawn_at__isnull=True),
                 name="withdrawn_invitation_is_not_accepted",
             ),
-        ]
-        indexes = [
-            models.Index(
-                fields=["next_attempt_at"],
-                condition=Q(next_attempt_at__isnull=False),
-                name="invitation_due",
-            )
         ]
 
     def __str__(self) -> str:

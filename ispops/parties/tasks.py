@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from ispops.parties import invitations, webhooks
+from ispops.parties import webhooks
 
 # Each may take the length of two time-outs, so a sweep ends before many others have piled up.
 DELIVERIES_PER_SWEEP = 50
@@ -19,11 +19,3 @@ def deliver_due_webhooks() -> None:
     """Send what is due again, what was replayed, and what lost its message or its worker."""
     for delivery_id in webhooks.due_deliveries(at=timezone.now(), limit=DELIVERIES_PER_SWEEP):
         webhooks.deliver(delivery_id=delivery_id, at=timezone.now())
-
-
-@shared_task
-def send_invitations() -> None:
-    """Mail the invitations that are due: new ones, and those a mail server did not take."""
-    for _ in range(DELIVERIES_PER_SWEEP):
-        if not invitations.send_next(at=timezone.now()):
-            break

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core import mail
 from django.test import Client
 
+from ispops.notices.models import Notice
 from ispops.parties import roles, terms
 from ispops.parties.models import AuditEntry, Subscriber
-from ispops.parties.tasks import send_invitations
 from provisioning.models import ProductOrder, Registration
 from qualification.models import AccessPort, Premises
 from tests import factories
@@ -67,8 +66,8 @@ def test_from_the_answer_to_the_order_and_the_invitation(desk: Client, begin: st
     assert nora.payment_methods.get().kind == "bank_transfer"
     assert nora.terms_acceptances.get().how == "voice"
     assert AuditEntry.objects.filter(subscriber=nora, action="order.placed").exists()
-    send_invitations()
-    assert mail.outbox[-1].to == ["nora@example.com"]
+    factories.deliver_events(at=NOW)
+    assert Notice.objects.get(kind="invitation").address == "nora@example.com"
     page = desk.get(f"/console/subscribers/{nora.public_id}/").content.decode()
     for said in ("Send the invitation again", "Bank transfer, mandate", "by voice, noted by"):
         assert said in page, said

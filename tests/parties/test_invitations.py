@@ -11,10 +11,12 @@ from django.core import mail
 from django.db import IntegrityError, transaction
 from django.test import Client
 
+from ispops.models import EventDelivery
+from ispops.notices.models import Notice
 from ispops.parties import accounts, invitations, terms
 from ispops.parties.models import AuditEntry, Invitation, Subscriber, User
-from ispops.parties.tasks import send_invitations
 from ispops.parties.terms import Acceptance
+from tests import factories
 from tests.parties.conftest import NOW
 from tests.portal.pages import page
 
@@ -58,8 +60,10 @@ def test_an_account_is_opened_without_a_login(subscriber: Subscriber, cara: User
 
 
 def test_the_link_makes_the_login_once(url: str, subscriber: Subscriber, client: Client) -> None:
-    send_invitations()
-    send_invitations()
+    factories.deliver_events(at=NOW)
+    EventDelivery.objects.update(delivered_at=None, next_attempt_at=NOW)
+    factories.deliver_events(at=NOW)
+    factories.send_notices(at=NOW)
     (letter,) = mail.outbox
     assert letter.to == ["nora@example.com"]
     assert url in letter.body
@@ -113,22 +117,21 @@ def test_what_nobody_signed_is_no_page(client: Client, url: str) -> None:
         assert client.get(f"/invitation/{token}/").status_code == 404
 
 
-def test_a_letter_is_tried_again_until_a_person_must_look(
-    subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+def test_a_link_that_is_over_before_it_was_written_of_is_not_sent(
+    subscriber: Subscriber, cara: User
 ) -> None:
-    def away(*_: object, **__: object) -> None:
-        raise ConnectionRefusedError("no mail server")
+    newer = invitations.invite(subscriber=subscriber, actor=cara, reason="Lost", at=NOW)
+    factories.deliver_events(at=NOW)
+    assert Notice.objects.get().cause == newer.public_id
 
-    monkeypatch.setattr("django.core.mail.EmailMessage.send", away)
-    at = NOW
-    for attempt in range(invitations.MOST_ATTEMPTS):
-        assert invitations.send_next(at=at), attempt
-        assert not invitations.send_next(at=at)
-        at += invitations.LONGEST_PAUSE
-    assert not invitations.send_next(at=at)
-    row = Invitation.objects.get()
-    assert (row.next_attempt_at, row.sent_at) == (None, None)
-    assert "no mail server" in row.last_error
+
+def test_the_link_is_kept_for_nobody_elses_eyes(subscriber: Subscriber, url: str) -> None:
+    factories.deliver_events(at=NOW)
+    factories.send_notices(at=NOW)
+    assert url in mail.outbox[0].body
+    notice = Notice.objects.get()
+    assert (notice.kind, notice.subscriber, notice.secrets) == ("invitation", subscriber, "")
+    assert "/invitation/" not in notice.body
 
 
 def test_one_is_open_for_an_account(subscriber: Subscriber, cara: User) -> None:
