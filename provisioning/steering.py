@@ -300,11 +300,13 @@ class _Work:
     def _record(self, change: "Change") -> None:
         """Write what came of it, unless the lease ran out and another worker has the session.
 
-        The profile is read once the session is locked: whoever raises its revision waits for this
-        lock to make the session due, so no change is lost between the two.
+        The login is locked before the session, as `profiles.refresh` does it. So whoever is raising
+        the revision in this moment is waited for, and no change is lost between the two: not even
+        for a session that it could not see, because it had just begun.
         """
         at = self.clock.now()
         with transaction.atomic():
+            revision = _lock_revision(self.login.pk)
             rows = AccessSession.objects.select_for_update(of=("self",))
             mine = rows.filter(pk=self.session.pk, leased_until=self.session.leased_until)
             held = mine.first()
@@ -313,9 +315,15 @@ class _Work:
             held.leased_until = None
             if held.ended_at is None:
                 change(held, at)
-                if held.ended_at is None and self._has_moved():
+                if held.ended_at is None and revision != self.login.revision:
                     held.next_attempt_at, held.attempts, held.trouble = at, 0, ""
             held.save()
+
+
+def _lock_revision(login_id: int) -> int:
+    """Hold a login and return the revision of its profile."""
+    login = AaaCredential.objects.select_for_update(of=("self",), no_key=True)
+    return login.values_list("revision", flat=True).get(pk=login_id)
 
 
 def _rest(nas_ip: str | None, *, at: datetime) -> None:
