@@ -162,8 +162,8 @@ def _steer_next(rows: QuerySet[AccessSession], clock: _Clock) -> bool:
 
 def _claim(rows: QuerySet[AccessSession], *, at: datetime) -> AccessSession | None:
     """Take the next due session of an access server that has not enough calls already."""
-    # Longer than two calls that are both waited for in vain.
-    waits = settings.COA_TIMEOUT_SECONDS * settings.COA_SENDINGS * 2
+    # Two calls may both be waited for in vain.
+    waits = timedelta(seconds=settings.COA_TIMEOUT_SECONDS * settings.COA_SENDINGS * 2)
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM])
@@ -175,7 +175,7 @@ def _claim(rows: QuerySet[AccessSession], *, at: datetime) -> AccessSession | No
         )
         full = [row["nas_ip"] for row in busy]
         free = rows.filter(Q(nas_ip__isnull=True) | ~Q(nas_ip__in=full), ended_at__isnull=True)
-        taken = jobs.claim(free, at=at, lease=timedelta(seconds=waits + 30))
+        taken = jobs.claim(free, at=at, lease=waits + settings.TASK_LEASE)
     return taken[0] if taken else None
 
 

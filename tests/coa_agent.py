@@ -32,6 +32,8 @@ NAMES = {packet.CoARequest: "change", packet.DisconnectRequest: "disconnect"}
 class Agent:
     """Answers each kind of packet in its way: ack, nak, nak503, silent, slow, twice or forged.
 
+    One that is `late` does not answer the first packet, and acknowledges all others.
+
     `heard` is called with each packet before it is answered.
     """
 
@@ -83,7 +85,8 @@ class Agent:
         self.packets.append({"kind": kind} | said)
         self.heard(self.packets[-1])
         way = self.ways[kind]
-        if way == "silent":
+        is_first = len([heard for heard in self.packets if heard["kind"] == kind]) == 1
+        if way == "silent" or (way == "late" and is_first):
             return
         if way == "slow":
             time.sleep(0.4)
