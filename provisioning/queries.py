@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Count, Prefetch, Q, QuerySet, prefetch_related_objects
+from django.db.models import Count, Prefetch, Q, QuerySet, Window, prefetch_related_objects
+from django.db.models.functions import RowNumber
 
 from ispops.parties.models import Partner, Subscriber, User
 from provisioning import plan
@@ -318,17 +320,24 @@ def online_now(*, search: str = "", nas_ip: str = "") -> QuerySet[AccessSession]
     ).order_by("-started_at", "-pk")
 
 
-def sessions_in_trouble() -> QuerySet[AccessSession]:
-    """Return the open sessions that a person has to see to, the longest waiting first."""
-    return online_now().exclude(trouble="").order_by("last_heard_at", "pk")
+def in_trouble(sessions: QuerySet[AccessSession]) -> QuerySet[AccessSession]:
+    """Keep the sessions that a person has to see to, the longest unheard first."""
+    return sessions.exclude(trouble="").order_by("last_heard_at", "pk")
 
 
-def sessions_of(line: Service, *, most: int) -> list[AccessSession]:
-    """Return a line's last sessions, the newest first, with what was told about each."""
-    with_commands = AccessSession.objects.filter(service=line).prefetch_related(
-        Prefetch("commands", SessionCommand.objects.order_by("pk"))
-    )
-    return list(with_commands.order_by("-started_at", "-pk")[:most])
+def last_sessions(lines: Iterable[Service], *, most: int) -> dict[UUID, list[AccessSession]]:
+    """Return the last sessions of each line, the newest first, with what was told about each.
+
+    Two reads, for however many lines.
+    """
+    rank = Window(RowNumber(), partition_by="service", order_by=("-started_at", "-pk"))
+    numbered = AccessSession.objects.filter(service__in=list(lines)).annotate(rank=rank)
+    found: dict[UUID, list[AccessSession]] = {}
+    commands = Prefetch("commands", SessionCommand.objects.order_by("pk"))
+    newest = numbered.filter(rank__lte=most).prefetch_related(commands)
+    for session in newest.order_by("-started_at", "-pk"):
+        found.setdefault(session.service_id, []).append(session)
+    return found
 
 
 def online_by_server() -> list[tuple[str | None, str, int]]:

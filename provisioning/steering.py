@@ -131,6 +131,17 @@ def retry(*, session_id: int, actor: User, at: datetime) -> AccessSession:
     return held
 
 
+@transaction.atomic
+def try_again_on(*, nas_ip: str, at: datetime) -> int:
+    """Try the sessions of an access server that can be told now; returns how many there are."""
+    stuck = AccessSession.objects.filter(nas_ip=nas_ip, ended_at__isnull=True).exclude(trouble="")
+    keys = [row.pk for row in stuck.select_for_update(of=("self",)).order_by("pk")]
+    if keys:
+        AccessSession.objects.filter(pk__in=keys).update(trouble="", attempts=0, next_attempt_at=at)
+        _steer_soon()
+    return len(keys)
+
+
 def _steer_soon() -> None:
     from provisioning.tasks import steer_sessions
 

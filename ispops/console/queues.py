@@ -15,6 +15,7 @@ from ispops.notices.models import Notice
 from ispops.parties.models import User, WebhookDelivery
 from provisioning import queries as provisioning_queries
 from provisioning.models import (
+    AccessSession,
     AccountingInbox,
     Delivery,
     DeliveryConnection,
@@ -81,6 +82,14 @@ QUEUES: tuple[Queue, ...] = (
         "admin:console_partner_orders",
         "show=stuck",
         lambda: Delivery.objects.filter(state=Delivery.State.PARKED),
+    ),
+    Queue(
+        "sessions",
+        "Sessions that stay as they were",
+        "provisioning.view_accesssession",
+        "admin:console_online",
+        "trouble=1",
+        lambda: AccessSession.objects.filter(ended_at__isnull=True).exclude(trouble=""),
     ),
     Queue(
         "requests",

@@ -124,7 +124,14 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "provisioning.view_serviceorder",
             ),
             Entry(
-                "Sessions",
+                "Online now",
+                "wifi",
+                "admin:console_online",
+                "provisioning.view_accesssession",
+                "sessions",
+            ),
+            Entry(
+                "Metered sessions",
                 "sensors",
                 "admin:rating_meteredsession_changelist",
                 "rating.view_meteredsession",

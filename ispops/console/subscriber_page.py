@@ -9,6 +9,7 @@ from django.conf import settings
 from ipam import queries as ipam_queries
 from ipam.models import Allocation, ExtraAddress, OverallocationRequest
 from ispops.console import charts, order_page, timeline
+from ispops.console.session_page import SessionView
 from ispops.parties.models import PaymentMethod, Subscriber, User, WebhookDelivery
 from ispops.periods import billing_period
 from provisioning import queries as provisioning_queries
@@ -20,6 +21,7 @@ from rating.models import CustomerBill, Purchase
 
 # How many of the newest rows of each kind are on the page; the lists hold the rest.
 MOST = 12
+MOST_SESSIONS = 5
 
 
 def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, Any]:
@@ -100,12 +102,16 @@ def _lines(lines: list[Service], services: list[Service], at: datetime) -> list[
             service_ref__in=[line.public_id for line in lines]
         ).select_related("node")
     }
+    last = provisioning_queries.last_sessions(lines, most=MOST_SESSIONS)
+    sessions = {key: [SessionView(row) for row in rows] for key, rows in last.items()}
     return [
         {
             "row": line,
             "port": ports.get(line.public_id),
             "online": provisioning_queries.online(line, at),
             "credential": getattr(line, "credential", None),
+            "sessions": sessions.get(line.pk, []),
+            "in_trouble": any(session.trouble for session in sessions.get(line.pk, [])),
             "carried": [service for service in services if service.line_id == line.pk],
         }
         for line in lines

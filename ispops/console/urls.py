@@ -18,6 +18,7 @@ from ispops.console.views import (
     promises,
     qualify,
     register,
+    sessions,
     subscribers,
     waitlist,
 )
@@ -29,6 +30,7 @@ SEE_SUBSCRIBERS = "parties.view_subscriber"
 SET_STANDING = "parties.change_subscriber"
 SEE_ORDERS = "provisioning.view_productorder"
 WORK_FALLOUT = "provisioning.work_fallout"
+SEE_SESSIONS = "provisioning.view_accesssession"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
 DECIDE_REQUESTS = "ipam.change_overallocationrequest"
 QUALIFY = "qualification.add_servicequalification"
@@ -78,6 +80,8 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         WORK_FALLOUT,
     ),
     ("fallout/", orders.fallout, "console_fallout", SEE_ORDERS),
+    ("online/", sessions.listing, "console_online", SEE_SESSIONS),
+    ("online/<int:key>/retry/", sessions.retry, "console_retry_session", WORK_FALLOUT),
     ("overallocation/", overallocation.queue, "console_overallocation", SEE_REQUESTS),
     (
         "overallocation/<str:ref>/accept/",

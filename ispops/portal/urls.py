@@ -15,6 +15,7 @@ from ispops.portal.views import (
     register,
     resume,
     shop,
+    suspended,
     usage,
     waitlist,
 )
@@ -41,6 +42,8 @@ urlpatterns = [
     path("register/review/", register.review, name="review"),
     path("register/place/", register.place, name="place"),
     path("invitation/<str:token>/", invitation.invitation, name="invitation"),
+    path("suspended/", suspended.suspended, name="suspended"),
+    path("suspended/<int:key>/resume/", suspended.resume, name="resume_line"),
     path("terms/", register.terms, name="terms"),
     path("policies/", labels.policies, name="policies"),
     path("labels/", labels.listing, name="labels"),

@@ -167,6 +167,11 @@ class AccessSession(LeasedRow):
                 condition=Q(ended_at__isnull=True),
                 name="session_last_heard",
             ),
+            models.Index(
+                fields=["last_heard_at"],
+                condition=Q(ended_at__isnull=True) & ~Q(trouble=""),
+                name="session_in_trouble",
+            ),
         ]
 
     def __str__(self) -> str:
