@@ -18,6 +18,7 @@ from unfold.widgets import (
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
 from provisioning import accounting, delivery_admin, fallout, inbox, models
+from provisioning.control_admin import ControlActions
 
 __all__ = ["delivery_admin"]
 
@@ -160,14 +161,6 @@ class ServiceOrderAdmin(ReadOnlyAdmin):
     search_fields = ("subscriber_ref", "partner_reference")
 
 
-@admin.register(models.AaaCredential)
-class AaaCredentialAdmin(ReadOnlyAdmin):
-    list_display = ("username", "service", "enabled")
-    list_filter = ("enabled",)
-    list_select_related = ("service__offering",)
-    search_fields = ("username",)
-
-
 ACCESS_SERVER_FIELDS = ("name", "nas_ip", "counters_reversed", "radius_secret", "radius_source")
 
 
@@ -217,11 +210,13 @@ class DirectionForm(ReasonForm):
 
 
 @admin.register(models.AccessServer)
-class AccessServerAdmin(VerbAdmin):
-    list_display = ("name", "nas_ip", "counters_reversed", "asks_our_server")
+class AccessServerAdmin(ControlActions):
+    list_display = (
+        "name", "nas_ip", "kind", "counters_reversed", "asks_our_server", "takes_changes"
+    )  # fmt: skip
     search_fields = ("name",)
     actions_list = ("register",)
-    actions_detail = ("set_client", "turn_round")
+    actions_detail = ("set_client", "set_control", "turn_round")
 
     @admin.display(boolean=True, description="Asks our RADIUS server")
     def asks_our_server(self, server: models.AccessServer) -> bool:
@@ -373,29 +368,6 @@ class AccountingRecordAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     list_filter = ("status_type", "server")
     search_fields = ("username", "=unique_session_id")
-    ordering = ("-id",)
-
-
-@admin.register(models.AccessSession)
-class AccessSessionAdmin(ReadOnlyAdmin):
-    """Who is and was online, newest first, as the accounting messages told."""
-
-    list_display = (
-        "started_at", "username", "nas_ip", "framed_ip", "last_heard_at", "ended_at", "end_cause",
-    )  # fmt: skip
-    list_filter = (("ended_at", admin.EmptyFieldListFilter), "end_cause")
-    search_fields = ("username", "=unique_session_id", "=framed_ip")
-    ordering = ("-id",)
-
-
-@admin.register(models.SessionCommand)
-class SessionCommandAdmin(ReadOnlyAdmin):
-    """What access servers were told about live sessions, newest first, and what they said."""
-
-    list_display = ("sent_at", "kind", "session", "outcome", "detail")
-    list_filter = ("kind", "outcome")
-    list_select_related = ("session",)
-    search_fields = ("session__username",)
     ordering = ("-id",)
 
 

@@ -58,7 +58,7 @@ class ProfileForm(BaseDialogForm):
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
         if (given.get("download_mbps") is None) != (given.get("upload_mbps") is None):
-            raise forms.ValidationError("Give both speeds, or none.")
+            self.add_error("upload_mbps", "Give both speeds, or none.")
         return dict(given)
 
     def speed(self) -> Speed | None:

@@ -79,13 +79,16 @@ ROOMS = {
         stage=4,
         pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
-            "accounting changing deliveries delivering delivery_connections execution expectations "
-            "fallout hearing inbox jeopardy moving orders outside partner_orders placing profiles "
+            "accounting changing control deliveries delivering delivery_connections execution "
+            "expectations fallout hearing inbox jeopardy moving orders outside partner_orders placing profiles "
             "progress radius_setup registrations reminders services sessions steering steps "
             "suspending telling"
         ),
         reads=_names("admission composing duplicates worklist"),
-        web=_names("aaa aaa_urls delivery_admin later_api listener listener_urls registration_api"),
+        web=_names(
+            "aaa aaa_urls control_admin delivery_admin later_api listener listener_urls "
+            "registration_api"
+        ),
     ),
     "rating": Room(
         stage=5,

@@ -1,5 +1,7 @@
 """The page that a line in the walled garden sees: why it is suspended, and what to do."""
 
+from typing import cast
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -8,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.errors import Refusal
-from ispops.parties.models import Subscriber
+from ispops.parties.models import Subscriber, User
 from ispops.portal.access import for_subscriber, subscriber_of
 from provisioning import suspending
 from provisioning.models import ProductOrder, ServiceSuspension
@@ -37,7 +39,7 @@ def resume(request: HttpRequest, subscriber: Subscriber, key: int) -> HttpRespon
             line=row.service,
             reason=row.reason,
             channel=ProductOrder.Channel.PORTAL,
-            placed_by=request.user,
+            placed_by=cast(User, request.user),
             idempotency_key=f"resume-{row.pk}",
             at=timezone.now(),
         )

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('provisioning', '0009_accounting_inbox'),
+        ('provisioning', '0011_outside_systems'),
     ]
 
     operations = [
