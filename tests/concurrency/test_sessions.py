@@ -180,7 +180,7 @@ class TestPaidIsSuspended:
         server = factories.address_server(at=AT)
         login = AaaCredential.objects.get(service=line)
         let_in = admission.admit(
-            server=server, username=login.username, password=None, device="d", at=AT
+            server=server, username=login.username, proven=None, device="d", at=AT
         )
         assert let_in.admitted
         assert let_in.reply is not None
