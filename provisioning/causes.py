@@ -37,6 +37,22 @@ CATALOGUE: dict[str, Cause] = {
         "A fault of this software",
         "Give the order's number to whoever looks after it. Retry after it was mended.",
     ),
+    "server_takes_no_changes": Cause(
+        NETWORK,
+        "A live session is on an access server that takes no changes",
+        "The session runs on until it ends. Set how the server takes changes and retry, or skip it.",
+    ),
+    "refused": Cause(
+        NETWORK,
+        "The access server refused to change a live session, and to end it",
+        "Read what it said on the subscriber's page, end the session on the server, then retry.",
+    ),
+    "no_answer": Cause(
+        NETWORK,
+        "The access server did not answer about a live session",
+        "See that it is up, and that the secret is the same on both sides. Then retry.",
+        True,
+    ),
     "partner_refused": Cause(
         PARTNER,
         "The partner said that it cannot deliver",
