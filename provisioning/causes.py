@@ -40,7 +40,8 @@ CATALOGUE: dict[str, Cause] = {
     "server_takes_no_changes": Cause(
         NETWORK,
         "A live session is on an access server that takes no changes",
-        "The session runs on until it ends. Set how the server takes changes and retry, or skip it.",
+        "The session runs on until it ends. Set how the server takes changes and retry, or skip "
+        "the step.",
     ),
     "refused": Cause(
         NETWORK,
