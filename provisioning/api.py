@@ -16,7 +16,7 @@ from ispops.errors import InvalidInput, NotFound
 from ispops.parties.models import Subscriber, User
 from ispops.parties.rest import calling_partner, idempotent
 from provisioning import orders, partner_orders, queries
-from provisioning.later_api import LineOut, ProductOrderIn, place_later
+from provisioning.later_api import AmendmentIn, LineOut, ProductOrderIn, amend, place_later
 from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceOrder
 from qualification.models import ServiceQualification
 
@@ -212,6 +212,22 @@ class OneProductOrder(APIView):
     @extend_schema(summary="See an order and how far it is", responses={200: ProductOrderOut})
     def get(self, request: Request, public_id: str) -> Response:
         return Response(ProductOrderOut(_own_order(_user(request), public_id)).data)
+
+    @extend_schema(
+        summary="Change an order that has not taken effect",
+        description="Another day moves what waits for it. Other items or offerings replace those "
+        "of the order; what was done for it is undone, and the work begins anew.",
+        request=AmendmentIn,
+        responses={200: ProductOrderOut},
+    )
+    def patch(self, request: Request, public_id: str) -> Response:
+        asked = AmendmentIn(data=request.data)
+        asked.is_valid(raise_exception=True)
+        user = _user(request)
+        order = _own_order(user, public_id)
+        named = asked.validated_data.get("qualification")
+        amend(order, user, asked.validated_data, _qualification(named) if named else None)
+        return Response(ProductOrderOut(_own_order(user, public_id)).data)
 
 
 class Cancellation(APIView):

@@ -90,6 +90,13 @@ def change_line(
     if isinstance(held, ProductOrder):
         return held
     placing.require_no_open_change(held)
+    return _place(wish, held, wanted_of(held, plan_code, add, remove, at=at), qualification)
+
+
+def wanted_of(
+    held: Service, plan_code: str | None, add: Sequence[str], remove: Sequence[str], *, at: datetime
+) -> Composition:
+    """Work out what a line shall have on its own network. Raises OtherNetwork, and as `compose`."""
     wanted = compose(held, plan_code, add, remove, at=at)
     if held.offering.provider_id != wanted.access.product.provider_id or (
         held.offering.technology != wanted.access.product.technology
@@ -99,7 +106,7 @@ def change_line(
             "Order a change of network instead.",
             field="plan",
         )
-    return place(wish, held, wanted, qualification)
+    return wanted
 
 
 def compose(
@@ -201,12 +208,40 @@ def _coming(
     return products
 
 
-def place(
+def _place(
     wish: Wish, line: Service, wanted: Composition, qualification: ServiceQualification | None
 ) -> ProductOrder:
     """Write the order that makes of a locked line what is wanted."""
-    access = wanted.access
-    is_modified = (access.product, access.bundle) != (line.offering, line.bundle)
+    lines = _judged(wish, line, wanted, qualification)
+    order = placing.open_order(
+        wish, qualification=qualification, expected_at=wish.starts_at + plan.OWN_WORK_TAKES
+    )
+    items = _write_work(wish, line, wanted, lines, order)
+    placing.announce(order, [item.offering.code for item in items if item.action != "no_change"])
+    return order
+
+
+def fill(
+    wish: Wish,
+    line: Service,
+    wanted: Composition,
+    qualification: ServiceQualification | None,
+    order: ProductOrder,
+) -> None:
+    """Fill the order of a locked line, which the caller has emptied, with what is wanted now.
+
+    Raises:
+        what `change_line` raises for plans and products.
+    """
+    lines = _judged(wish, line, wanted, qualification)
+    _write_work(wish, line, wanted, lines, order)
+
+
+def _judged(
+    wish: Wish, line: Service, wanted: Composition, qualification: ServiceQualification | None
+) -> list[Line]:
+    """See that a line can be what is wanted, and return that."""
+    is_modified = _is_modified(line, wanted)
     differ = wanted.products
     if not (is_modified or differ.added or differ.removed or differ.regrouped):
         raise InvalidInput("The line is like this already: nothing would change.", field="plan")
@@ -216,18 +251,26 @@ def place(
         qualification = require_of_premises(qualification, line)
     lines = _lines(wish, line, wanted, qualification if comes_new else None, is_modified)
     composing.require_carried(lines, qualification=qualification if comes_new else None)
-    order = placing.open_order(
-        wish, qualification=qualification, expected_at=wish.starts_at + plan.OWN_WORK_TAKES
-    )
-    items = _create_items(order, line, wanted, lines, is_modified)
+    return lines
+
+
+def _is_modified(line: Service, wanted: Composition) -> bool:
+    access = wanted.access
+    return (access.product, access.bundle) != (line.offering, line.bundle)
+
+
+def _write_work(
+    wish: Wish, line: Service, wanted: Composition, lines: Sequence[Line], order: ProductOrder
+) -> list[ProductOrderItem]:
+    """Write the items and the steps of a change, and until when it should be done."""
+    items = _create_items(order, line, wanted, lines, _is_modified(line, wanted))
     order.expected_at = wish.starts_at + max(
         placing.answered_within(items),
         placing.install_days(lines) if placing.as_planned(items[0]).is_off_net else plan.NO_TIME,
     )
     order.save(update_fields=["expected_at"])
     placing.create_tasks(order, items, at=wish.at)
-    placing.announce(order, [item.offering.code for item in items if item.action != "no_change"])
-    return order
+    return items
 
 
 def require_of_premises(

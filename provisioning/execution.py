@@ -349,7 +349,7 @@ def cancel_tasks(*, order: ProductOrder, reason: str, at: datetime) -> None:
     """Close all steps of an order that the caller has locked and is taking back, last one first.
 
     A worker that runs one of them finds its attempt ended. What was done is noted as undone; the
-    undoing itself is `orders._undo`, in the same transaction. What cannot be undone stays done.
+    undoing itself is `orders.undo`, in the same transaction. What cannot be undone stays done.
     """
     for task in order.tasks.select_for_update(of=("self",)).order_by("-position"):
         if task.state == State.CANCELLED:
@@ -362,6 +362,24 @@ def cancel_tasks(*, order: ProductOrder, reason: str, at: datetime) -> None:
             progress.note(task, Outcome.UNDONE, reason, at)
         task.finished_at, task.cause = at, ""
         progress.move(task, State.CANCELLED)
+
+
+def move_to(*, task: OrderTask, begins_at: datetime | None, due_at: datetime, at: datetime) -> None:
+    """Let an open step of an order that the caller has locked begin on another day.
+
+    A worker that is at it finds its attempt ended. A step that is done or parked keeps its state.
+    """
+    held = OrderTask.objects.select_for_update(of=("self",)).get(pk=task.pk)
+    if held.state not in {State.PENDING, State.READY}:
+        return
+    held.begins_at, held.due_at = begins_at, due_at
+    if held.state == State.READY and (begins_at is None or begins_at != held.next_attempt_at):
+        progress.end_attempts(held, Outcome.CANCELLED, "The day of the order was changed.", at)
+        held.next_attempt_at, held.leased_until = max(at, begins_at or at), None
+        held.attempts = 0
+    held.save()
+    if held.state == State.READY and held.next_attempt_at and held.next_attempt_at <= at:
+        progress.send_task(held.pk)
 
 
 def send_task(task_id: int) -> None:

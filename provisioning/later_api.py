@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, serializers
@@ -11,7 +12,7 @@ from rest_framework.request import Request
 
 from ispops.errors import InvalidInput
 from ispops.parties.models import User
-from provisioning import changing, moving, queries, suspending
+from provisioning import amending, changing, moving, queries, suspending
 from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceSuspension
 from qualification.models import ServiceQualification
 
@@ -71,6 +72,23 @@ class ProductOrderIn(serializers.Serializer[Any]):
         "and lift as `requested` only.",
     )
     note = serializers.CharField(max_length=300, required=False, allow_blank=True, default="")
+
+
+class AmendmentIn(serializers.Serializer[Any]):
+    """What an order shall be instead; what is not named stays."""
+
+    wanted_from = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Another day; null is as soon as it can."
+    )
+    qualification = serializers.CharField(required=False)
+    offering_codes = serializers.ListField(
+        child=serializers.SlugField(max_length=50),
+        min_length=1,
+        max_length=20,
+        required=False,
+        help_text="Of a new line: all that it shall be.",
+    )
+    items = ItemIn(many=True, required=False, help_text="Of a later order: all that it is of.")
 
 
 class SuspensionOut(serializers.ModelSerializer[ServiceSuspension]):
@@ -160,6 +178,29 @@ def place_later(
     if asked["intent"] == Intent.CHANGE:
         return changing.change_line(**common)
     return _place_new_for_old(asked["intent"], common, asked.get("old_line_until"))
+
+
+@transaction.atomic
+def amend(
+    order: ProductOrder,
+    user: User,
+    asked: Mapping[str, Any],
+    qualification: ServiceQualification | None,
+) -> None:
+    """Change one of the login's own orders: its day, what it is of, or both at once."""
+    common: dict[str, Any] = {
+        "order_id": order.pk, "actor": user, "reason": "", "at": timezone.now()
+    }  # fmt: skip
+    if "wanted_from" in asked:
+        amending.reschedule_order(**common, wanted_from=asked["wanted_from"])
+    if order.intent == Intent.NEW and asked.get("offering_codes"):
+        amending.amend_order(
+            **common, qualification=qualification, offering_codes=asked["offering_codes"]
+        )
+    elif order.intent != Intent.NEW and asked.get("items"):
+        amending.amend_order(**common, qualification=qualification, **_wanted(asked["items"]))
+    elif "wanted_from" not in asked:
+        raise InvalidInput("Say what shall be different.", field="items")
 
 
 def _place_new_for_old(

@@ -67,10 +67,6 @@ def move_line(
     held = placing.lock_or_repeat(wish)
     if isinstance(held, ProductOrder):
         return held
-    if placing.promised_premises(qualification) == held.premises:
-        raise InvalidInput(
-            "The line is at this address already. Change its plan instead.", field="qualification"
-        )
     return _replace(wish, held, qualification, plan_code, add, remove, old_line_until)
 
 
@@ -106,7 +102,6 @@ def change_provider(
     held = placing.lock_or_repeat(wish)
     if isinstance(held, ProductOrder):
         return held
-    changing.require_of_premises(qualification, held)
     return _replace(wish, held, qualification, plan_code, add, remove, old_line_until)
 
 
@@ -139,26 +134,84 @@ def _replace(
     placing.require_no_open_change(old)
     placing.require_good_standing(old.subscriber)
     placing.require_day(old_line_until, at=wish.at, name="old_line_until")
+    wanted, lines = _judged(wish, old, qualification, plan_code, add, remove)
+    order = placing.open_order(
+        wish, qualification=qualification, expected_at=_expected_at(wish, lines)
+    )
+    items = _write_work(order, old, wanted, lines, qualification, old_line_until, wish.at)
+    placing.announce(order, [item.offering.code for item in items if item.action == Action.ADD])
+    return order
+
+
+def fill(
+    wish: Wish,
+    old: Service,
+    qualification: ServiceQualification,
+    plan_code: str | None,
+    add: Sequence[str],
+    remove: Sequence[str],
+    old_line_until: datetime | None,
+    order: ProductOrder,
+) -> None:
+    """Fill the order of a locked line, which the caller has emptied, with what is wanted now.
+
+    Raises:
+        what `move_line` raises for plans, products and ports.
+    """
+    wanted, lines = _judged(wish, old, qualification, plan_code, add, remove)
+    order.expected_at = _expected_at(wish, lines)
+    order.save(update_fields=["expected_at"])
+    _write_work(order, old, wanted, lines, qualification, old_line_until, wish.at)
+
+
+def _expected_at(wish: Wish, lines: Sequence[Line]) -> datetime:
+    return max(wish.at + placing.install_days(lines), wish.starts_at)
+
+
+def _judged(
+    wish: Wish,
+    old: Service,
+    qualification: ServiceQualification,
+    plan_code: str | None,
+    add: Sequence[str],
+    remove: Sequence[str],
+) -> tuple[changing.Composition, list[Line]]:
+    """See that the new line can be what is wanted, and return that."""
     wanted = changing.compose(
         old, plan_code or (old.bundle or old.offering).code, add, remove, at=wish.at,
         to_new_line=True,
     )  # fmt: skip
     if wish.intent == Intent.PROVIDER_CHANGE:
+        changing.require_of_premises(qualification, old)
         _require_other_network(old, wanted.access)
+    elif placing.promised_premises(qualification) == old.premises:
+        raise InvalidInput(
+            "The line is at this address already. Change its plan instead.", field="qualification"
+        )
     lines = _lines(wish, old, wanted, qualification)
     composing.require_carried(lines, qualification=qualification)
-    expected_at = max(wish.at + placing.install_days(lines), wish.starts_at)
-    order = placing.open_order(wish, qualification=qualification, expected_at=expected_at)
-    items = _create_items(order, old, wanted, lines, qualification)
+    return wanted, lines
+
+
+def _write_work(
+    order: ProductOrder,
+    old: Service,
+    wanted: changing.Composition,
+    lines: Sequence[Line],
+    qualification: ServiceQualification,
+    old_line_until: datetime | None,
+    at: datetime,
+) -> list[ProductOrderItem]:
+    """Write the items and the steps of the new line and of the old one's end."""
+    items = _create_items(order, old, wanted, lines, qualification, at)
     placing.create_tasks(
         order,
         items,
-        at=wish.at,
+        at=at,
         old_line_until=old_line_until,
-        old_line_ends_first=old_line_until is not None and old_line_until < expected_at,
+        old_line_ends_first=old_line_until is not None and old_line_until < order.expected_at,
     )
-    placing.announce(order, [item.offering.code for item in items if item.action == Action.ADD])
-    return order
+    return items
 
 
 def _require_other_network(old: Service, access: Held[ProductOffering]) -> None:
@@ -198,10 +251,11 @@ def _create_items(
     wanted: changing.Composition,
     lines: Sequence[Line],
     qualification: ServiceQualification,
+    at: datetime,
 ) -> list[ProductOrderItem]:
     """Write the items: the new line, what it carries, and what ends with the old one."""
     new = placing.new_line(
-        subscriber=old.subscriber, qualification=qualification, access=lines[0], at=order.placed_at
+        subscriber=old.subscriber, qualification=qualification, access=lines[0], at=at
     )
     items = [placing.add_item(order, lines[0], new)]
     items += [changing.add_product(order, new, line, wanted) for line in lines[1:]]

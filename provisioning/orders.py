@@ -77,14 +77,42 @@ def place_order(
             "placed_by": placed_by,
             "placed_at": at,
             "expected_at": at + placing.install_days(lines),
+            "asked": _asked(qualification, codes),
         },
     )
     if not is_new:
         return _placed_before(subscriber, idempotency_key, qualification, codes) or order
-    items = _create_items(order, qualification, lines, at)
-    placing.create_tasks(order, items, at=at)
+    _write_work(order, qualification, lines, at)
     placing.announce(order, codes)
     return order
+
+
+def fill(
+    order: ProductOrder, qualification: ServiceQualification, codes: Sequence[str], at: datetime
+) -> None:
+    """Fill the order of a new line, which the caller has emptied, with other offerings.
+
+    Raises:
+        what `place_order` raises for offerings and ports.
+    """
+    lines = composing.lines_of(qualification, codes, order.subscriber, at)
+    order.expected_at = max(at + placing.install_days(lines), order.wanted_from or at)
+    order.save(update_fields=["expected_at"])
+    _write_work(order, qualification, lines, at)
+
+
+def _write_work(
+    order: ProductOrder,
+    qualification: ServiceQualification,
+    lines: Sequence[composing.Line],
+    at: datetime,
+) -> None:
+    items = _create_items(order, qualification, lines, at)
+    placing.create_tasks(order, items, at=at)
+
+
+def _asked(qualification: ServiceQualification, codes: Sequence[str]) -> dict[str, object]:
+    return {"qualification": qualification.public_id, "offerings": sorted(codes)}
 
 
 @transaction.atomic
@@ -123,9 +151,7 @@ def _placed_before(
     order = ProductOrder.objects.filter(subscriber=subscriber, idempotency_key=key).first()
     if order is None:
         return None
-    items = order.items.select_related("offering", "bundle")
-    ordered = {(item.bundle or item.offering).code for item in items}
-    if order.qualification_id != qualification.pk or ordered != set(codes):
+    if order.asked != _asked(qualification, codes):
         raise OrderKeyReused("Use a new key for a new order.", field="idempotency_key")
     return order
 
@@ -163,12 +189,11 @@ def _take_back(
     order = db.lock(ProductOrder, order_id)
     if order.state == state:
         return order
-    if order.suspension not in {"", "requested"} and actor and not actor.is_staff:
-        raise OnlyForStaff("Please call us: we placed this order, and only we can take it back.")
+    require_entitled(order, actor)
     _refuse_when_too_late(order, state)
     ORDER.require(order.state, state)
     execution.cancel_tasks(order=order, reason=reason, at=at)
-    _undo(order, reason, at)
+    undo(order, reason, at)
     order.state = state
     order.save(update_fields=["state"])
     audit.record(
@@ -201,7 +226,13 @@ def _refuse_when_too_late(order: ProductOrder, state: str) -> None:
     raise TooLateToCancel("It has taken effect. Place a new order for what you want instead.")
 
 
-def _undo(order: ProductOrder, reason: str, at: datetime) -> None:
+def require_entitled(order: ProductOrder, actor: User | None) -> None:
+    """Leave what we ordered to us, such as a suspension for abuse. Raises OnlyForStaff."""
+    if order.suspension not in {"", "requested"} and actor and not actor.is_staff:
+        raise OnlyForStaff("Please call us: we placed this order, and only we can take it back.")
+
+
+def undo(order: ProductOrder, reason: str, at: datetime) -> None:
     """Undo in reverse what an order did: end what it added, and have its partners take back the
     rest. What it would have changed or ended stays as it is."""
     for task in order.tasks.filter(kind=plan.MODIFY_LINE, service_order__isnull=False):

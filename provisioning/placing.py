@@ -128,8 +128,16 @@ def lock_or_repeat(wish: Wish) -> Service | ProductOrder:
         InvalidInput: the service is carried by a line, or the day is past or too far off.
     """
     db.lock(Service, wish.line.pk)
-    if first := placed_before(wish):
-        return first
+    return placed_before(wish) or lock_line(wish)
+
+
+def lock_line(wish: Wish) -> Service:
+    """Hold the line that a later order is for, and see that it can have one.
+
+    Raises:
+        LineNotLive, InvalidInput: as `lock_or_repeat`.
+    """
+    db.lock(Service, wish.line.pk)
     with_names = Service.objects.select_related(
         "offering__provider", "bundle", "subscriber", "premises"
     )
@@ -287,8 +295,10 @@ def create_tasks(
 ) -> None:
     """Write the steps of an order; those that wait for nothing are ready when their day comes."""
     planned = planned_steps(items, order.intent, old_line_ends_first=old_line_ends_first)
+    # After those that an amendment took out.
+    first = order.tasks.count()
     tasks = OrderTask.objects.bulk_create(
-        new_task(order, items, step, position, at=at, old_line_until=old_line_until)
+        new_task(order, items, step, first + position, at=at, old_line_until=old_line_until)
         for position, step in enumerate(planned)
     )
     link(tasks, planned)
@@ -315,7 +325,7 @@ def new_task(
     old_line_until: datetime | None = None,
 ) -> OrderTask:
     """Return the row of a planned step, not saved."""
-    begins_at = old_line_until if step.of_old_line else _day_of(order, step)
+    begins_at = old_line_until if step.of_old_line else day_of(order, step.kind)
     starts_at = max(at, begins_at or at)
     expected_at = max(order.expected_at, starts_at) if step.of_old_line else order.expected_at
     return OrderTask(
@@ -330,9 +340,9 @@ def new_task(
     )
 
 
-def _day_of(order: ProductOrder, step: plan.Step) -> datetime | None:
+def day_of(order: ProductOrder, kind: str) -> datetime | None:
     """Return the day that a step waits for. A new line is made ready before its day comes."""
-    is_prepared = order.intent in plan.NEW_LINES and step.kind != plan.GO_LIVE
+    is_prepared = order.intent in plan.NEW_LINES and kind != plan.GO_LIVE
     return None if is_prepared else order.wanted_from
 
 

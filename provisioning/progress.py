@@ -98,7 +98,9 @@ def settle(order: ProductOrder, at: datetime) -> list[int]:
     Returns the steps that became ready and may begin now. Nobody was called for them: the caller
     goes on with them, or calls `send_tasks`.
     """
-    rows = list(order.tasks.order_by("position").only("state", "kind", "begins_at"))
+    # What an amendment took out of the order is no part of it any more.
+    in_force = order.tasks.exclude(state=State.CANCELLED)
+    rows = list(in_force.order_by("position").only("state", "kind", "begins_at"))
     ready = _wake(rows, at)
     states = {row.state for row in rows}
     if State.FALLOUT in states:

@@ -1,4 +1,4 @@
-"""What each kind of step does. How they are undone is `orders._undo`.
+"""What each kind of step does. How they are undone is `orders.undo`.
 
 A step of `INSIDE` only writes rows of this database. It runs in the transaction that records its
 outcome, so it happened exactly when it is recorded. A step of `OUTSIDE` calls the world outside,

@@ -12,7 +12,16 @@ import pytest
 from django.db import IntegrityError, connection
 
 from ispops.errors import Refusal
-from provisioning import changing, execution, moving, orders, placing, services, suspending
+from provisioning import (
+    amending,
+    changing,
+    execution,
+    moving,
+    orders,
+    placing,
+    services,
+    suspending,
+)
 from provisioning.models import OrderTask, ProductOrder, Service, ServicePeriod, ServiceSuspension
 from qualification.models import AccessPort
 from tests import factories
@@ -186,6 +195,35 @@ class TestCancellingAgainstTheWorker:
             assert (order.state, line.offering.code) in {
                 ("cancelled", before), ("completed", target)
             }  # fmt: skip
+
+
+class TestAmendingAgainstTheWorker:
+    def test_it_is_done_as_first_or_as_last_asked(self) -> None:
+        """The order is emptied and filled anew while workers take its steps."""
+        isp, line = make_line()
+        for round_ in range(4):
+            at = AT + timedelta(hours=round_)
+            order = later.change(line, at, add=["films-streaming"])
+
+            def race(number: int, order: ProductOrder = order, at: Any = at) -> Any:
+                if number:
+                    return execution.run_due(at=at, limit=9)
+                return amending.amend_order(
+                    order_id=order.pk, plan_code="fibre-1000", actor=None, reason="", at=at
+                )
+
+            at_once(refusing(race), many=4)
+            factories.work(at=at)
+            order.refresh_from_db()
+            line.refresh_from_db()
+            assert (order.state, line.offering.code) == ("completed", "fibre-1000")
+            assert not Service.objects.filter(offering=isp.streaming, state="active").exists()
+            back = later.change(line, at, plan_code="fibre-500")
+            factories.work(at=at)
+            back.refresh_from_db()
+            assert back.state == "completed"
+            line.refresh_from_db()
+        assert not OrderTask.objects.filter(state__in=["ready", "pending", "fallout"]).exists()
 
 
 def test_steps_of_one_order_by_eight_workers_make_one_period() -> None:

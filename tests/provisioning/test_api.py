@@ -379,7 +379,7 @@ def test_the_contract_describes_the_calls() -> None:
     ours = {path: set(found[path]) for path in found if "_orders" in path}
     assert ours == {
         f"{API}/product_orders": {"get", "post"},
-        f"{API}/product_orders/{{public_id}}": {"get"},
+        f"{API}/product_orders/{{public_id}}": {"get", "patch"},
         f"{API}/product_orders/{{public_id}}/cancellation": {"post"},
         f"{API}/service_orders": {"get"},
         f"{API}/service_orders/{{public_id}}": {"get"},

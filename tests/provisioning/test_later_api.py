@@ -1,5 +1,6 @@
 """The API for lines that are there: every later order, the services, and who may what."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -160,3 +161,30 @@ def test_the_lines_of_an_account(
         "non_payment", "walled_garden", "Pay bill 7."
     )  # fmt: skip
     assert told["download_kbps"] == 500_000
+
+
+def test_an_order_is_amended_until_it_takes_effect(
+    client: Client, isp: SmallIsp, send: Callable[..., Any], ada_s: dict[str, str], now: datetime
+) -> None:
+    here = factories.qualified(isp.oak_1, at=now).public_id
+    order = send(
+        intent="change", qualification=here, wanted_from=(now + timedelta(days=5)).isoformat(),
+        items=[{"action": "modify", "offering": "fibre-1000"}],
+    ).json()  # fmt: skip
+
+    def patch(**body: Any) -> Any:
+        return client.patch(
+            f"{API}/product_orders/{order['id']}", json.dumps(body),
+            content_type="application/json", headers=ada_s,
+        )  # fmt: skip
+
+    told = patch(wanted_from=None, items=[{"action": "add", "offering": "films-streaming"}]).json()
+    assert [(item["action"], item["offering"]) for item in told["items"]] == [
+        ("no_change", "fibre-500"), ("add", "films-streaming")
+    ]  # fmt: skip
+    assert (told["wanted_from"], [step["kind"] for step in told["steps"]]) == (
+        None, ["grant_entitlement", "change_service", "apply_to_session"]
+    )  # fmt: skip
+    problem(patch(), 422, "invalid_input", "items")
+    factories.work(at=timezone.now())
+    problem(patch(wanted_from=None), 409, "too_late_to_amend")
