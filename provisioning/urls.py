@@ -1,6 +1,7 @@
 from django.urls import path
 
 from provisioning import api, registration_api
+from provisioning import product_orders_api as products
 
 urlpatterns = [
     path("terms", registration_api.Terms.as_view(), name="terms"),
@@ -12,14 +13,16 @@ urlpatterns = [
         registration_api.OneRegistration.as_view(),
         name="registration",
     ),
-    path("product_orders", api.ProductOrders.as_view(), name="product-orders"),
-    path("product_orders/<str:public_id>", api.OneProductOrder.as_view(), name="product-order"),
+    path("product_orders", products.ProductOrders.as_view(), name="product-orders"),
+    path(
+        "product_orders/<str:public_id>", products.OneProductOrder.as_view(), name="product-order"
+    ),
     path(
         "product_orders/<str:public_id>/cancellation",
-        api.Cancellation.as_view(),
+        products.Cancellation.as_view(),
         name="product-order-cancellation",
     ),
-    path("services", api.Services.as_view(), name="services"),
+    path("services", products.Services.as_view(), name="services"),
     path("service_orders", api.ServiceOrders.as_view(), name="service-orders"),
     path("service_orders/<str:public_id>", api.OneServiceOrder.as_view(), name="service-order"),
     path(

@@ -8,7 +8,7 @@ from ipam.models import AddressHolder
 from ispops.errors import InvalidInput, Refusal
 from ispops.models import Event
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import amending, execution, orders
+from provisioning import amending, execution, orders, partner_orders
 from provisioning.amending import TooLateToAmend
 from provisioning.models import ProductOrder, Service, ServiceOrder
 from provisioning.placing import OnlyForStaff
@@ -136,7 +136,6 @@ class TestOtherProducts:
     def test_out_of_the_fallout(self, isp: SmallIsp, line: Service, at: datetime) -> None:
         order = later.change(line, at, plan_code="fibre-and-films")
         execution.run_due(at=at, limit=9)
-        from provisioning import partner_orders
 
         asked = ServiceOrder.objects.get(state="acknowledged")
         partner_orders.fail(service_order_id=asked.pk, partner=asked.partner, reason="No", at=at)
