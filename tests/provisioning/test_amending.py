@@ -79,7 +79,7 @@ class TestAnotherDay:
     def test_a_worker_that_was_at_it_comes_too_late(self, line: Service, at: datetime) -> None:
         order = later.change(line, at, plan_code="fibre-1000")
         task = ground.step(order, "change_service")
-        taken = execution._open_attempt(type(task).objects.filter(pk=task.pk), at=at)
+        taken = execution._take(type(task).objects.filter(pk=task.pk), at=at, limit=1)
         assert taken is not None
         another_day(order, at + DAY, at)
         with pytest.raises(execution._NotMine):
