@@ -87,8 +87,7 @@ ROOMS = {
         reads=_names("admission composing duplicates worklist"),
         web=_names(
             "aaa aaa_urls control_admin delivery_admin later_api listener listener_urls "
-            "product_orders_api"
-            "registration_api"
+            "product_orders_api registration_api"
         ),
     ),
     "rating": Room(
