@@ -65,6 +65,9 @@ def begin(
     What the same login had begun, and `replaces`, are given up. Without a free port to keep the
     order takes what is free then. `answers` are as those of `answer`.
     """
+    if user is not None:
+        # One at a time for each login, which has one open registration.
+        db.lock(User, user.pk)
     began = Registration.objects.select_for_update(of=("self",)).filter(state=State.DRAFT)
     before = list(began.filter(user=user)) if user else []
     if replaces is not None:
