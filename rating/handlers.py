@@ -2,9 +2,15 @@
 
 from typing import Any
 
+from django.conf import settings
+from django.urls import reverse
+
 from ispops import events
+from ispops.money import format_money
+from ispops.notices import notify
 from provisioning.models import ServiceOrder
-from rating import purchases
+from rating import notice_kinds, purchases
+from rating.models import CustomerBill
 
 
 @events.on("service_order.completed", name="rating.partner_confirmed")
@@ -38,3 +44,23 @@ def partner_timed_out(event: Any) -> None:
 def partner_order_withdrawn(event: Any) -> None:
     """A purchase whose line ended before the partner confirmed is taken back."""
     _reverse(event)
+
+
+@events.on("bill.issued", name="rating.write_bill_issued")
+def write_bill_issued(event: Any) -> None:
+    """Whoever pays hears how much, and by when."""
+    key = CustomerBill.key_of(event.subject)
+    bill = CustomerBill.objects.select_related("subscriber").filter(pk=key).first() if key else None
+    if bill is None:
+        return
+    page = reverse("portal:issued_bill", args=[bill.public_id])
+    notify.send(
+        kind=notice_kinds.BILL_ISSUED.code,
+        subscriber=bill.subscriber,
+        cause=bill.public_id,
+        at=event.occurred_at,
+        bill_number=str(bill.number),
+        amount=format_money(bill.amount_due, bill.currency),
+        due_date=f"{bill.due_date:%B %-d, %Y}",
+        bill_url=settings.BASE_URL.rstrip("/") + page,
+    )

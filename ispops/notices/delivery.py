@@ -45,6 +45,8 @@ def deliver_next(*, channel: str, at: datetime) -> bool:
     if notice is None:
         return False
     try:
+        if notice.attempts > MOST_ATTEMPTS:
+            raise PermanentFault("Every worker that took this was lost.")
         gateway_id = gateways.of(channel).send(_message(notice))
     except Exception as fault:
         log.warning("notice %s was not sent: %s", notice.public_id, fault)
@@ -62,6 +64,11 @@ def _claim(channel: str, at: datetime) -> Notice | None:
     if way.rests_until is not None and way.rests_until > at:
         return None
     pending = Notice.objects.filter(channel=channel, state=State.PENDING)
+    lost = pending.filter(leased_until__lte=at)
+    if lost.update(leased_until=None, next_attempt_at=at + FIRST_PAUSE):
+        # A worker died, or was ended because the far end held it by dripping.
+        _let_rest(way, at)
+        return None
     # After a fault one goes ahead, so that not all workers hang with it.
     most = 1 if way.failures else AT_ONCE
     if pending.filter(leased_until__gt=at).count() >= most:
@@ -94,10 +101,7 @@ def _note_sent(notice: Notice, gateway_id: str, at: datetime) -> None:
 def _note_fault(notice: Notice, fault: Exception, at: datetime) -> None:
     if isinstance(fault, ChannelAway):
         way = NoticeChannel.objects.select_for_update().get(channel=notice.channel)
-        way.failures += 1
-        rest = jobs.backoff(way.failures - 1, base=SHORTEST_REST, most=LONGEST_REST)
-        way.rests_until = at + rest
-        way.save(update_fields=["failures", "rests_until"])
+        _let_rest(way, at)
     changes: dict[str, Any] = {
         "leased_until": None,
         "last_error": f"{type(fault).__name__}: {fault}"[:500],
@@ -108,6 +112,13 @@ def _note_fault(notice: Notice, fault: Exception, at: datetime) -> None:
         pause = jobs.backoff(notice.attempts - 1, base=FIRST_PAUSE, most=LONGEST_PAUSE)
         changes |= {"next_attempt_at": at + pause}
     _mine(notice).update(**changes)
+
+
+def _let_rest(way: NoticeChannel, at: datetime) -> None:
+    way.failures += 1
+    rest = jobs.backoff(way.failures - 1, base=SHORTEST_REST, most=LONGEST_REST)
+    way.rests_until = at + rest
+    way.save(update_fields=["failures", "rests_until"])
 
 
 def _mine(notice: Notice) -> Any:

@@ -16,6 +16,7 @@ from ispops import jobs
 from ispops.notices import catalogue, gateways, queries, wording
 from ispops.notices.catalogue import EMAIL, SMS, Kind, Wording
 from ispops.notices.models import Notice, NoticeTemplate
+from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def send_test(
     """
     wording.check(kind, channel, words)
     filled = wording.fill(kind, words, kind.examples)
-    return _keep(
+    sent = _keep(
         kind,
         channel,
         filled,
@@ -81,6 +82,15 @@ def send_test(
         address=address,
         at=at,
     )
+    if sent is not None:
+        audit.record(
+            actor=actor,
+            action="notice_template.tested",
+            subject=f"notice_{kind.code}_{channel}",
+            at=at,
+            address=address,
+        )
+    return sent
 
 
 def _common(name: str) -> dict[str, str]:

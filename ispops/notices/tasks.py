@@ -12,7 +12,7 @@ from ispops.notices.catalogue import CHANNELS
 # A task gives way after this, so that letters do not keep a worker for themselves.
 SENDING_SECONDS = 10.0
 # A mail server that drips must not hold a worker for ever; the lease runs out before.
-LONGEST_SECONDS = 120
+LONGEST_SECONDS = 90
 
 
 @shared_task(time_limit=LONGEST_SECONDS)

@@ -92,7 +92,7 @@ ROOMS = {
     ),
     "rating": Room(
         stage=5,
-        pure=_names("metering pricing usage_events"),
+        pure=_names("metering notice_kinds pricing usage_events"),
         verbs=_names("batch billing charges ledger purchases sessions settlement usage"),
         reads=_names("accrual books carriage guiding tariff"),
     ),

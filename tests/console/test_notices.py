@@ -136,6 +136,9 @@ def test_a_test_goes_to_whoever_edits_and_once(world: World, desk: Client) -> No
     notice = Notice.objects.get(recipient__startswith="user_")
     assert (notice.subscriber, notice.subject) == (None, "On again, Ada Lovelace")
     assert notice.body == "Hello Ada Lovelace: Fiber 500\n"
+    assert AuditEntry.objects.get(action="notice_template.tested").subject == (
+        "notice_line_resumed_email"
+    )
     assert not NoticeTemplate.objects.exists()
     wrong = desk.post(address("test_notice"), words(body="{{ plane }}", key="other"))
     assert wrong.status_code == 422

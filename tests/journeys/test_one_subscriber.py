@@ -97,7 +97,7 @@ def _registers(page: Page, email: str) -> None:
     page.get_by_role("button", name="Continue").click()
     with page.context.expect_page() as mailbox:
         page.get_by_role("link", name="Your mail is shown here").first.click()
-    mail = mailbox.value.get_by_role("article").first
+    mail = mailbox.value.get_by_role("article").filter(has_text=email).first
     expect(mail).to_contain_text(email)
     code = code_in(mail.inner_text())
     mailbox.value.close()

@@ -176,7 +176,9 @@ def test_a_worker_that_dies_after_sending_is_the_only_way_to_a_second(
         with pytest.raises(SystemExit):
             send_one(at)
     assert not send_one(at), "the lease is still running"
-    assert send_one(at + settings.TASK_LEASE)
+    over = at + settings.TASK_LEASE
+    assert not send_one(over), "the channel rests, in case the far end held the worker"
+    assert send_one(over + delivery.FIRST_PAUSE)
     first, second = (letter.message()["Message-ID"] for letter in mail.outbox)
     assert first == second
     assert not send_one(at + timedelta(days=1))
@@ -187,10 +189,34 @@ def test_a_worker_that_comes_back_after_its_lease_notes_nothing(
 ) -> None:
     def slow(self: EmailMultiAlternatives) -> int:
         monkeypatch.undo()
-        assert send_one(at + settings.TASK_LEASE)
+        assert not send_one(at + settings.TASK_LEASE)
+        assert send_one(at + settings.TASK_LEASE + delivery.FIRST_PAUSE)
         raise TimeoutError("too late")
 
     monkeypatch.setattr(EmailMultiAlternatives, "send", slow)
     send_one(at)
     notice.refresh_from_db()
     assert (notice.state, notice.last_error) == ("sent", "")
+
+
+def test_a_letter_that_is_the_end_of_every_worker_is_given_up_on(
+    notice: Notice, monkeypatch: pytest.MonkeyPatch, settings: Any, at: datetime
+) -> None:
+    """The far end drips until the worker is ended from outside, each time anew."""
+
+    def die(self: EmailMultiAlternatives) -> int:
+        raise SystemExit
+
+    monkeypatch.setattr(EmailMultiAlternatives, "send", die)
+    moment, lost = at, 0
+    while lost < delivery.MOST_ATTEMPTS:
+        with pytest.raises(SystemExit):
+            send_one(moment)
+        lost += 1
+        moment += settings.TASK_LEASE
+        assert not send_one(moment)
+        moment += delivery.LONGEST_REST
+    assert send_one(moment)
+    notice.refresh_from_db()
+    assert (notice.state, notice.attempts) == ("parked", delivery.MOST_ATTEMPTS + 1)
+    assert "Every worker that took this was lost." in notice.last_error

@@ -14,7 +14,9 @@ from ipam.allocation import request_addresses
 from ispops.catalog import publishing
 from ispops.catalog.models import Technology
 from ispops.errors import InvalidInput
-from ispops.models import Event
+from ispops.models import Event, EventDelivery
+from ispops.money import format_money
+from ispops.notices.models import Notice
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from provisioning import services
@@ -309,6 +311,19 @@ class TestIssuing:
         told = Event.objects.get(kind="bill.issued")
         assert (told.subject, told.payload["number"]) == (bill.public_id, 1)
         assert not Charge.objects.filter(bill_line__isnull=True).exists()
+
+    def test_whoever_pays_is_written_to_once(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        bill = issue(ada)
+        for _ in range(2):
+            EventDelivery.objects.update(delivered_at=None, next_attempt_at=MAY.end)
+            factories.deliver_events(at=MAY.end)
+        notice = Notice.objects.get(kind="bill_issued")
+        amount = format_money(bill.amount_due, bill.currency)
+        assert notice.subject == f"Your bill 1: {amount}"
+        assert "due by June 18, 2026" in notice.body
+        assert f"/account/bills/{bill.public_id}/" in notice.body
 
     def test_a_second_run_gives_the_same_bill(
         self, shop: Shop, line: Service, ada: Subscriber
