@@ -10,7 +10,6 @@ from ipam import queries as ipam_queries
 from ipam.models import Allocation, ExtraAddress, OverallocationRequest
 from ispops.console import charts, order_page, timeline
 from ispops.console.session_page import SessionView
-from ispops.notices import queries as notice_queries
 from ispops.parties.models import PaymentMethod, Subscriber, User, WebhookDelivery
 from ispops.periods import billing_period
 from provisioning import queries as provisioning_queries
@@ -34,7 +33,6 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
     lines = [service for service in services if service.line_id is None]
     page: dict[str, Any] = {
         "subscriber": subscriber,
-        "sms_number": notice_queries.sms_number_of(subscriber),
         "logins": list(subscriber.users.order_by("email")),
         "lines": _lines(lines, services, at),
         **_invitation(subscriber, at),

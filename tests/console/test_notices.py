@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ispops.notices import notify
+from ispops.notices import contacts, notify
 from ispops.notices.models import Notice, NoticeTemplate
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
@@ -198,6 +198,18 @@ def test_a_parked_notice_is_seen_and_sent_again(
     assert "1 notices will be sent again." in done.content.decode()
     notice.refresh_from_db()
     assert (notice.state, notice.attempts) == ("pending", 0)
+
+
+def test_the_number_for_sms_is_on_the_subscribers_page(
+    world: World, as_role: Callable[[str], Client]
+) -> None:
+    csr = as_role(roles.CSR)
+    address = reverse("admin:console_subscriber", args=[world.ada.public_id])
+    assert "SMS Not agreed to" in text_of(csr.get(address))
+    contacts.agree_to_sms(
+        subscriber=world.ada, number="802 555 0199", actor=world.ada.users.get(), at=NOW
+    )
+    assert "SMS +18025550199" in text_of(csr.get(address))
 
 
 def test_a_secret_is_on_no_page(world: World, as_role: Callable[[str], Client]) -> None:

@@ -52,7 +52,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 @require_safe
 def page(request: HttpRequest, ref: str) -> HttpResponse:
     """Show everything of one subscriber."""
-    subscriber = pages.get(Subscriber.objects.all(), Subscriber, ref)
+    subscriber = pages.get(Subscriber.objects.select_related("contact_choice"), Subscriber, ref)
     now = timezone.now()
     return pages.show(
         request,
