@@ -6,27 +6,27 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
-from provisioning import causes, jeopardy
-from provisioning.models import OrderTask, OutsideSystem, ProductOrder, ServiceOrder, TaskAttempt
+from provisioning import jeopardy
+from provisioning.models import OrderTask, OutsideSystem, ServiceOrder, TaskAttempt
 from provisioning.transitions import FINISHED_TASK
 
 State = OrderTask.State
 # Sweeps run every few seconds: what they have not taken up by then, they will not.
 GRACE = timedelta(minutes=10)
+MOST_STUCK = 100
 AGES = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
-def stuck(at: datetime, *, grace: timedelta = GRACE) -> QuerySet[OrderTask]:
-    """Return the steps that nobody will ever take up: there must be none, whatever has failed.
+def stuck(at: datetime, *, grace: timedelta = GRACE) -> list[OrderTask]:
+    """Return steps that nobody will ever take up: there must be none, whatever has failed.
 
     A step has an owner when it is due soon, is run, waits for a partner that has not answered,
-    waits for a person, or waits for an earlier step. What stopped owning it within `grace` is
-    given the time that the sweeps take.
+    waits for a person, or waits for an earlier step. What lost its owner less than `grace` ago
+    may still be found by a sweep. Returns `MOST_STUCK` at most, the oldest first.
     """
     since = at - grace
     links = OrderTask.depends_on.through.objects.filter(from_ordertask=OuterRef("pk"))
     waits_for_a_step = Exists(links.exclude(to_ordertask__state__in=FINISHED_TASK))
-    running = TaskAttempt.objects.filter(task=OuterRef("pk"), outcome="")
     overdue = Q(state=State.READY, next_attempt_at__lte=since) & (
         Q(leased_until__isnull=True) | Q(leased_until__lte=since)
     )
@@ -36,20 +36,16 @@ def stuck(at: datetime, *, grace: timedelta = GRACE) -> QuerySet[OrderTask]:
         service_order__state=ServiceOrder.State.ACKNOWLEDGED,
         service_order__answer_by__lte=since,
     )
-    forgotten = Q(state=State.PENDING) & ~waits_for_a_step
-    left_running = ~Q(state=State.READY) & Exists(running)
     order_is_open = Q(order__state__in=["in_progress", "held"])
-    return OrderTask.objects.filter(
-        overdue | answered | never_closed | (forgotten & order_is_open) | left_running
-    ).order_by("pk")
-
-
-def stopped_orders(at: datetime) -> QuerySet[ProductOrder]:
-    """Return the orders in progress that have no step left that could end them: also none."""
-    open_steps = OrderTask.objects.filter(order=OuterRef("pk"), state__in=jeopardy.OPEN)
-    return ProductOrder.objects.filter(
-        ~Exists(open_steps), state__in=["in_progress", "held"], placed_at__lte=at - GRACE
+    forgotten = Q(state=State.PENDING) & ~waits_for_a_step & order_is_open
+    rows = OrderTask.objects.select_related("order__subscriber").order_by("pk")
+    # Two questions, because each of them has an index of its own.
+    without_owner = rows.filter(state__in=jeopardy.OPEN).filter(
+        overdue | answered | never_closed | forgotten
     )
+    running = TaskAttempt.objects.filter(outcome="").values("task")
+    left_running = rows.filter(pk__in=running).exclude(state=State.READY)
+    return [*without_owner[:MOST_STUCK], *left_running[:MOST_STUCK]][:MOST_STUCK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +103,23 @@ def fallout(filters: Filters, *, user_id: int | None, at: datetime) -> QuerySet[
     return rows.order_by("order__placed_at", "position")
 
 
-def counts(rows: QuerySet[OrderTask], field: str) -> list[tuple[str, int]]:
-    """Return how many steps there are of each value of a field, the most first."""
-    counted = rows.order_by().values_list(field).annotate(n=Count("pk")).order_by("-n", field)
+def counts(field: str) -> list[tuple[str, int]]:
+    """Return how many steps need a person for each value of a field, the most first."""
+    rows = OrderTask.objects.filter(state=State.FALLOUT).order_by()
+    counted = rows.values_list(field).annotate(n=Count("pk")).order_by("-n", field)
     return [(value, n) for value, n in counted if value]
+
+
+def totals(user_id: int | None) -> dict[str, int]:
+    """Return how many steps need a person: all, mine, nobody's, others', and the late ones."""
+    mine = Q(assigned_to=user_id)
+    return OrderTask.objects.filter(state=State.FALLOUT).aggregate(
+        all=Count("pk"),
+        me=Count("pk", filter=mine),
+        nobody=Count("pk", filter=Q(assigned_to__isnull=True)),
+        others=Count("pk", filter=Q(assigned_to__isnull=False) & ~mine),
+        jeopardy=Count("pk", filter=Q(in_jeopardy_at__isnull=False)),
+    )
 
 
 def systems() -> list[OutsideSystem]:
@@ -129,7 +138,3 @@ def systems() -> list[OutsideSystem]:
     for row in rows:
         row.waiting = counted.get(row.key, 0)  # type: ignore[attr-defined]
     return rows
-
-
-def cause_of(task: OrderTask) -> causes.Cause:
-    return causes.of(task.cause)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Prefetch, QuerySet
 
 from ispops.console import graph, tones
-from provisioning import plan
+from provisioning import causes, plan
 from provisioning import queries as provisioning_queries
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, ServiceOrder, TaskAttempt
 
@@ -44,6 +44,15 @@ class Step:
         return _BRIEF.get(self.task.state, self.task.get_state_display())
 
     @property
+    def cause(self) -> causes.Cause:
+        """Why it needs a person, and what to do."""
+        return causes.of(self.task.cause)
+
+    @property
+    def has_conversation(self) -> bool:
+        return any(row.request is not None or row.reply is not None for row in self.attempts)
+
+    @property
     def last(self) -> TaskAttempt | None:
         return self.attempts[-1] if self.attempts else None
 
@@ -71,7 +80,7 @@ def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
     """Read orders with items, tasks, dependencies and attempts: five queries for any number."""
     tasks = (
         OrderTask.objects.order_by("position")
-        .select_related("service_order__partner")
+        .select_related("service_order__partner", "assigned_to")
         .prefetch_related(
             Prefetch("tries", TaskAttempt.objects.order_by("number")),
             Prefetch("depends_on", OrderTask.objects.only("id")),

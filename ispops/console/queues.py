@@ -20,6 +20,7 @@ from provisioning.models import (
     Delivery,
     DeliveryConnection,
     OrderTask,
+    OutsideSystem,
     ProductOrder,
     ServiceOrder,
 )
@@ -90,6 +91,14 @@ QUEUES: tuple[Queue, ...] = (
         "admin:console_online",
         "trouble=1",
         lambda: AccessSession.objects.filter(ended_at__isnull=True).exclude(trouble=""),
+    ),
+    Queue(
+        "systems",
+        "Systems that tasks wait for",
+        "provisioning.view_productorder",
+        "admin:console_systems",
+        "",
+        lambda: OutsideSystem.objects.filter(open_until__isnull=False),
     ),
     Queue(
         "requests",

@@ -62,6 +62,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "late_partners",
             ),
             Entry(
+                "Outside systems",
+                "electrical_services",
+                "admin:console_systems",
+                "provisioning.view_productorder",
+                "systems",
+            ),
+            Entry(
                 "Address requests",
                 "lan",
                 "admin:console_overallocation",

@@ -8,6 +8,7 @@ from ispops.console import guard
 from ispops.console.views import (
     bulk,
     demand,
+    fallout,
     filing,
     imports,
     inquiries,
@@ -31,6 +32,7 @@ SET_STANDING = "parties.change_subscriber"
 SEE_ORDERS = "provisioning.view_productorder"
 WORK_FALLOUT = "provisioning.work_fallout"
 SEE_SESSIONS = "provisioning.view_accesssession"
+LIMIT_SYSTEMS = "provisioning.change_outsidesystem"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
 DECIDE_REQUESTS = "ipam.change_overallocationrequest"
 QUALIFY = "qualification.add_servicequalification"
@@ -58,6 +60,7 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         SET_STANDING,
     ),
     ("orders/", orders.listing, "console_orders", SEE_ORDERS),
+    ("orders/list.csv", orders.as_file, "console_orders_file", SEE_ORDERS),
     ("orders/<str:ref>/", orders.page, "console_order", SEE_ORDERS),
     ("orders/<str:ref>/cancel/", orders.cancel, "console_cancel_order", WORK_FALLOUT),
     (
@@ -79,9 +82,20 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         "console_call_provider",
         WORK_FALLOUT,
     ),
-    ("fallout/", orders.fallout, "console_fallout", SEE_ORDERS),
     ("online/", sessions.listing, "console_online", SEE_SESSIONS),
     ("online/<int:key>/retry/", sessions.retry, "console_retry_session", WORK_FALLOUT),
+    (
+        "orders/<str:ref>/tasks/<int:position>/take/",
+        orders.take,
+        "console_take_task",
+        WORK_FALLOUT,
+    ),
+    ("fallout/", fallout.listing, "console_fallout", SEE_ORDERS),
+    ("fallout/list.csv", fallout.as_file, "console_fallout_file", SEE_ORDERS),
+    ("fallout/many/", fallout.many, "console_fallout_many", WORK_FALLOUT),
+    ("systems/", fallout.systems, "console_systems", SEE_ORDERS),
+    ("systems/<str:ref>/try/", fallout.try_now, "console_try_system", WORK_FALLOUT),
+    ("systems/<str:ref>/limits/", fallout.set_limits, "console_limit_system", LIMIT_SYSTEMS),
     ("overallocation/", overallocation.queue, "console_overallocation", SEE_REQUESTS),
     (
         "overallocation/<str:ref>/accept/",

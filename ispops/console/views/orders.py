@@ -2,20 +2,20 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Prefetch, Q
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from ispops.console import actions, order_page, pages, queues, timeline
+from ispops.console import actions, order_page, pages, queues, timeline, work_page
+from ispops.console.views.fallout import file_of
 from provisioning import fallout as fallout_verbs
 from provisioning import orders as order_verbs
-from provisioning.models import OrderTask, ProductOrder, TaskAttempt
+from provisioning.models import OrderTask, ProductOrder
 from provisioning.plan import MAY_BE_SKIPPED
 
 PER_PAGE = 50
@@ -23,70 +23,41 @@ PER_PAGE = 50
 
 @require_safe
 def listing(request: HttpRequest) -> HttpResponse:
-    """List orders, newest first: `state` is one state, `open`, or absent; `late` keeps the late."""
-    asked = request.GET.get("state", "")
-    rows = ProductOrder.objects.select_related(
-        "subscriber", "qualification__premises", "line__premises"
-    ).annotate(
-        task_count=Count("tasks"),
-        done_count=Count("tasks", filter=Q(tasks__state__in=["completed", "skipped"])),
-    )
-    if asked == "open":
-        rows = rows.filter(state__in=queues.OPEN_ORDERS)
-    elif asked in ProductOrder.State.values:
-        rows = rows.filter(state=asked)
+    """List the orders that fit the filters of the address, newest first."""
     now = timezone.now()
-    if late := request.GET.get("late") == "1":
-        rows = rows.filter(expected_at__lt=now, state__in=queues.OPEN_ORDERS)
-    counted = queues.by_state(ProductOrder.objects.all())
+    rows = _with_progress(work_page.orders(request.GET, now))
     shown = Paginator(rows.order_by("-placed_at"), PER_PAGE).get_page(request.GET.get("page"))
     return pages.show(
         request,
         "console/orders.html",
         "Orders",
         rows=shown,
-        filters=_filters(counted),
-        asked=asked,
-        late=late,
+        groups=work_page.order_filters(request.GET, now),
+        asked=request.GET.urlencode(),
         late_keys={row.pk for row in shown if _is_late(row, now)},
+    )
+
+
+@require_safe
+def as_file(request: HttpRequest) -> StreamingHttpResponse:
+    """Give the whole list as a file, with the filters of the page."""
+    rows = _with_progress(work_page.orders(request.GET, timezone.now())).order_by("-placed_at")
+    return file_of("orders", work_page.order_table(rows.iterator(chunk_size=500)))
+
+
+def _with_progress(rows: QuerySet[ProductOrder]) -> QuerySet[ProductOrder]:
+    done = Q(tasks__state__in=["completed", "skipped"])
+    return rows.select_related("subscriber", "qualification__premises", "line__premises").annotate(
+        task_count=Count("tasks"),
+        done_count=Count("tasks", filter=done),
+        jeopardy_count=Count(
+            "tasks", filter=Q(tasks__in_jeopardy_at__isnull=False, tasks__finished_at__isnull=True)
+        ),
     )
 
 
 def _is_late(order: ProductOrder, now: datetime) -> bool:
     return order.state in queues.OPEN_ORDERS and order.expected_at < now
-
-
-def _filters(counted: dict[str, int]) -> list[tuple[str, str, int]]:
-    """The filters of the list as (value in the address, words, how many)."""
-    is_open = sum(counted.get(state, 0) for state in queues.OPEN_ORDERS)
-    named = [(value, str(label), counted.get(value, 0)) for value, label in _state_choices()]
-    return [("open", "In progress", is_open), *named, ("", "All", sum(counted.values()))]
-
-
-def _state_choices() -> list[tuple[str, Any]]:
-    shown = ("held", "completed", "failed", "cancelled")
-    return [(value, label) for value, label in ProductOrder.State.choices if value in shown]
-
-
-@require_safe
-def fallout(request: HttpRequest) -> HttpResponse:
-    """List the work that stopped and needs a person, the oldest first."""
-    rows = (
-        OrderTask.objects.filter(state=OrderTask.State.FALLOUT)
-        .select_related("order__subscriber", "item__offering__provider")
-        .prefetch_related(Prefetch("tries", TaskAttempt.objects.order_by("number")))
-        .order_by("order__placed_at", "position")
-    )
-    shown = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
-    return pages.show(
-        request,
-        "console/fallout.html",
-        "Fallout",
-        rows=shown,
-        steps=[order_page.Step(task, list(task.tries.all())) for task in shown],
-        may_work=request.user.has_perm("provisioning.work_fallout"),
-        may_be_skipped=MAY_BE_SKIPPED,
-    )
 
 
 @require_safe
@@ -132,6 +103,22 @@ def retry(request: HttpRequest, ref: str, position: int) -> HttpResponse:
         fallout_verbs.retry_task,
         done="The task will be tried again now.",
         task_id=task.pk,
+        actor=request.user,
+    )
+    return actions.back(request, reverse("admin:console_order", args=[ref]))
+
+
+@require_POST
+def take(request: HttpRequest, ref: str, position: int) -> HttpResponse:
+    """Take a task on, or give it back."""
+    task = _task(ref, position)
+    to = None if task.assigned_to_id == request.user.pk else request.user
+    actions.attempt(
+        request,
+        fallout_verbs.assign_tasks,
+        done="The task is yours." if to else "The task is nobody's.",
+        tasks=OrderTask.objects.filter(pk=task.pk),
+        to=to,
         actor=request.user,
     )
     return actions.back(request, reverse("admin:console_order", args=[ref]))

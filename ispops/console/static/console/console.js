@@ -34,6 +34,9 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     } else if (event.key === "j" || event.key === "k") {
       choose(event.key === "j" ? 1 : -1);
+    } else if (event.key === "x") {
+      const box = document.querySelector("tr.c-chosen input[type=checkbox]");
+      if (box) box.checked = !box.checked;
     } else if (event.key === "Enter" && event.target === document.body) {
       const chosen = document.querySelector("tr.c-chosen a");
       if (chosen) chosen.click();
