@@ -193,14 +193,10 @@ def request_addresses(
         name = selection.normalise_device(device)
     except selection.UnusableDevice as unusable:
         return Answer(Outcome.DENIED, reason=f"The device cannot be served: {unusable}.")
-    # What was complete when it was given is not looked at again in the first half of its lease.
     if held := statements.held_until(
-        service_ref=service_ref,
-        device=name,
-        server=server,
-        until=at + settings.ADDRESS_LEASE / 2,
+        service_ref=service_ref, device=name, server=server, until=settled_until(at)
     ):
-        return _granted(held, at)
+        return held_already(held, at)
     try:
         with transaction.atomic():
             found = statements.lock_holder(service_ref)
@@ -211,6 +207,19 @@ def request_addresses(
             return _Request(*found, name, server, at).answer()
     except extents.AddressPoolExhausted as exhausted:
         return Answer(Outcome.DENIED, reason=exhausted.detail)
+
+
+def settled_until(at: datetime) -> datetime:
+    """Until when a device must hold addresses for a request not to be looked at again.
+
+    What was complete when it was given stays complete for the first half of its lease.
+    """
+    return at + settings.ADDRESS_LEASE / 2
+
+
+def held_already(held: Sequence[Held], at: datetime) -> Answer:
+    """Return the answer for a device that holds these for longer than `settled_until`."""
+    return _granted(held, at)
 
 
 def _allowance(entitlement: AddressEntitlement, family: int) -> int:

@@ -13,6 +13,7 @@ from django.db import connection, models
 
 from ipam.models import AddressHolder, AddressServer, Allocation, Block, Pool
 from ispops.catalog.models import AddressEntitlement
+from ispops.db import Prepared
 
 M = TypeVar("M", bound=models.Model)
 
@@ -40,26 +41,34 @@ def _fetch(sql: str, parameters: Mapping[str, Any]) -> list[Any]:
         return list(cursor.fetchall())
 
 
-_HELD = """
-SELECT held.family, held.address, held.expires_at
-FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
-WHERE held.holder_id = (SELECT id FROM ipam_addressholder WHERE service_ref = %(service_ref)s)
-AND held.device = %(device)s AND held.state = 'active' AND held.counts
-AND held.expires_at > %(until)s AND pool.server_id = %(server)s
-"""
+def held_by_device(columns: str, *, service_ref: str, device: str, until: str, server: str) -> str:
+    """Return the SQL of what a device holds, for a larger statement too; values are SQL as well.
+
+    `columns` are of the tables `held` and `pool`.
+    """
+    return f"""
+    SELECT {columns} FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
+    WHERE held.holder_id = (SELECT id FROM ipam_addressholder WHERE service_ref = {service_ref})
+    AND held.device = {device} AND held.state = 'active' AND held.counts
+    AND held.expires_at > {until} AND pool.server_id = {server}
+    """  # noqa: S608
+
+
+_HELD = Prepared(
+    "ipam_held",
+    ("text", "text", "timestamptz", "bigint"),
+    held_by_device(
+        "held.family, held.address, held.expires_at",
+        service_ref="$1", device="$2", until="$3", server="$4",
+    ),
+)  # fmt: skip
 
 
 def held_until(
     *, service_ref: str, device: str, server: AddressServer, until: datetime
 ) -> list[Held]:
     """Return what a device holds from a server for longer than until then; takes no lock."""
-    parameters = {
-        "service_ref": service_ref,
-        "device": device,
-        "server": server.pk,
-        "until": until,
-    }
-    return [Held(*row) for row in _fetch(_HELD, parameters)]
+    return [Held(*row) for row in _HELD.rows(service_ref, device, until, server.pk)]
 
 
 _LOCK_HOLDER = f"""

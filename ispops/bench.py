@@ -62,12 +62,12 @@ def _nothing() -> None:
 class Case:
     """Work done in two ways. `unit` is ms (for one operation) or per s (operations).
 
-    What is no work but was measured on the way, such as memory, has the unit MB: then the two
-    functions return it, and what bounds it.
+    What is no work but was measured on the way, such as memory (MB) or how long most answers took
+    (us, millionths of a second): then the two functions return it, and what bounds it.
     """
 
     name: str
-    unit: Literal["ms", "per s", "MB"]
+    unit: Literal["ms", "per s", "MB", "us"]
     ours: Callable[[], int]
     reference: Callable[[], int]
     before_ours: Callable[[], None] = _nothing
@@ -137,7 +137,7 @@ def _timed(work: Callable[[], int], unit: str, clock: Callable[[], float]) -> fl
     seconds = max(clock() - started, 1e-9)
     if not operations:
         raise ValueError("a case must say how many operations it did")
-    if unit == "MB":
+    if unit in ("MB", "us"):
         return operations
     return seconds * 1000 / operations if unit == "ms" else operations / seconds
 

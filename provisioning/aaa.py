@@ -2,18 +2,26 @@
 
 `rlm_rest` gives each status a meaning of its own. 401 is a reject of the *subscriber*, with the
 words in its body; so an address server that names itself wrongly gets 403 (`userlock` there), and
-what it should not have sent 400 (`invalid`): faults of a configuration, on which FreeRADIUS is to
-be set up not to answer, as on `fail`. 5xx and silence are `fail`: this application is ill, and the
-access server asks again.
+what it should not have sent 400 (`invalid`): faults of a configuration, on which FreeRADIUS is set
+up not to answer, as on `fail`. 5xx and silence are `fail`: this application is ill, and the access
+server asks again.
+
+Authorisation is answered before Django's request, middleware and addresses are made, because they
+cost more than the answer; `ispops.wsgi` calls it.
 """
 
 import base64
 import binascii
 import hmac
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Iterable
 from functools import wraps
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -22,72 +30,115 @@ from ipam import queries as ipam_queries
 from ipam.models import AddressServer
 from provisioning import accounting, admission, radius
 
+log = logging.getLogger(__name__)
+AUTHORIZE = "/aaa/authorize"
 # A RADIUS packet is 4 KiB at most, and JSON spells an octet in six characters at worst.
 MOST_BODY = 64 * 1024
+PLAIN, JSON = "text/plain; charset=utf-8", "application/json"
 
-Call = Callable[[AddressServer, radius.Attributes], HttpResponse]
+
+class Answer(NamedTuple):
+    """What is sent back, whatever carries it."""
+
+    status: int
+    kind: str = PLAIN
+    body: bytes = b""
 
 
-def _for_address_servers(call: Call) -> Callable[[HttpRequest], HttpResponse]:
-    """Let only address servers in, by HTTP Basic with name and secret, and read what they send."""
+STRANGER = Answer(403, PLAIN, b"The address server's name or secret is wrong.")
+TOO_LARGE = Answer(413, PLAIN, f"The body is larger than {MOST_BODY} bytes.".encode())
+ILL = Answer(500, PLAIN, b"The application is ill; its log says why.")
+
+Call = Callable[[str, bytes], Answer]
+
+
+def _over_http(call: Call) -> Callable[[HttpRequest], HttpResponse]:
+    """Serve a call that gets the Authorization header and the body as a view of Django."""
 
     @csrf_exempt
     @require_POST
     @wraps(call)
     def view(request: HttpRequest) -> HttpResponse:
-        name, secret = _basic(request)
-        server = ipam_queries.authenticate_server(name, secret)
-        if server is None:
-            return _plain("The address server's name or secret is wrong.", 403)
+        authorization = request.headers.get("Authorization", "")
         if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BODY:
-            return _plain(f"The body is larger than {MOST_BODY} bytes.", 413)
-        try:
-            return call(server, radius.Attributes.parse(request.body))
-        except radius.Malformed as malformed:
-            return _plain(str(malformed), 400)
+            known = ipam_queries.authenticate_server(*_basic(authorization))
+            answer = TOO_LARGE if known else STRANGER
+        else:
+            answer = call(authorization, request.body)
+        return HttpResponse(answer.body, status=answer.status, content_type=answer.kind)
 
     return view
 
 
-def _basic(request: HttpRequest) -> tuple[str, str]:
-    """Return name and secret of RFC 7617, empty when there are none or they cannot be read."""
-    scheme, _, coded = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return "", ""
+def authorize_wsgi(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """Serve `authorize` to a WSGI server, without Django's request.
+
+    A connection to the database that was lost meanwhile is made again, once.
+    """
+    answer = TOO_LARGE
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if environ["REQUEST_METHOD"] != "POST":
+        answer = Answer(405)
+    elif length <= MOST_BODY:
+        asked = environ.get("HTTP_AUTHORIZATION", ""), environ["wsgi.input"].read(length)
+        try:
+            answer = _authorize(*asked)
+        except DatabaseError:
+            connection.close()
+            answer = _last_try(*asked)
+        except Exception:  # whatever is wrong, FreeRADIUS must hear that it is we
+            log.exception("an authorisation failed")
+            answer = ILL
+    status = HTTPStatus(answer.status)
+    headers = [("Content-Type", answer.kind), ("Content-Length", str(len(answer.body)))]
+    start(f"{status.value} {status.phrase}", headers)
+    return [answer.body]
+
+
+def _last_try(authorization: str, body: bytes) -> Answer:
     try:
-        name, _, secret = base64.b64decode(coded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return name, secret
+        return _authorize(authorization, body)
+    except Exception:
+        connection.close()
+        log.exception("an authorisation failed")
+        return ILL
 
 
-def _plain(words: str, status: int) -> HttpResponse:
-    return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8")
-
-
-@_for_address_servers
-def authorize(server: AddressServer, sent: radius.Attributes) -> HttpResponse:
+def _authorize(authorization: str, body: bytes) -> Answer:
     """Answer an Access-Request: 200 with what the session gets, or 401 with a Reply-Message."""
-    username = sent.text("User-Name")
-    if not username:
-        raise radius.Malformed("User-Name is missing.")
+    name, secret = _basic(authorization)
+    try:
+        sent = radius.Attributes.parse(body)
+        username = sent.text("User-Name")
+        if not username:
+            raise radius.Malformed("User-Name is missing.")
+        nas_ip = sent.address("NAS-IP-Address", "NAS-IPv6-Address")
+    except radius.Malformed as malformed:
+        return _malformed(ipam_queries.authenticate_server(name, secret), malformed)
+    device, at = sent.text("Calling-Station-Id"), timezone.now()
+    found = admission.find(
+        server=name, secret=secret, username=username, nas_ip=nas_ip, device=device, at=at
+    )
+    if found is None:
+        return STRANGER
     decided = admission.admit(
-        server=server,
-        username=username,
-        proven=_proof(sent),
-        device=sent.text("Calling-Station-Id"),
-        nas_ip=sent.address("NAS-IP-Address", "NAS-IPv6-Address"),
-        at=timezone.now(),
+        found=found, username=username, proven=_proof(sent), device=device, at=at
     )
     if not decided.admitted:
         words = decided.words.encode()[: radius.MOST_TEXT].decode(errors="ignore")
-        return JsonResponse(radius.reply({"reply:Reply-Message": words}), status=401)
+        return Answer(401, JSON, _written({"reply:Reply-Message": words}))
     lists = (("control", decided.control or {}), ("reply", decided.reply or {}))
-    return JsonResponse(
-        radius.reply(
-            {f"{where}:{name}": value for where, of in lists for name, value in of.items()}
-        )
-    )
+    named = {f"{where}:{name}": value for where, of in lists for name, value in of.items()}
+    return Answer(200, JSON, _written(named))
+
+
+def _written(attributes: dict[str, str | int | list[str]]) -> bytes:
+    return json.dumps(radius.reply(attributes)).encode()
+
+
+def _malformed(server: AddressServer | None, malformed: radius.Malformed) -> Answer:
+    """Say what is wrong to whoever is known; a stranger learns nothing."""
+    return STRANGER if server is None else Answer(400, PLAIN, str(malformed).encode())
 
 
 def _proof(sent: radius.Attributes) -> Callable[[str], bool] | None:
@@ -100,8 +151,32 @@ def _proof(sent: radius.Attributes) -> Callable[[str], bool] | None:
     return None
 
 
-@_for_address_servers
-def account(server: AddressServer, sent: radius.Attributes) -> HttpResponse:
+def _basic(authorization: str) -> tuple[str, str]:
+    """Return name and secret of RFC 7617, empty when there are none or they cannot be read."""
+    scheme, _, coded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        name, _, secret = base64.b64decode(coded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return name, secret
+
+
+def _account(authorization: str, body: bytes) -> Answer:
     """Take an Accounting-Request: 204 once it is stored, and not before."""
-    accounting.record_accounting(server=server, attributes=sent.values, received_at=timezone.now())
-    return HttpResponse(status=204)
+    server = ipam_queries.authenticate_server(*_basic(authorization))
+    if server is None:
+        return STRANGER
+    try:
+        sent = radius.Attributes.parse(body)
+        accounting.record_accounting(
+            server=server, attributes=sent.values, received_at=timezone.now()
+        )
+    except radius.Malformed as malformed:
+        return _malformed(server, malformed)
+    return Answer(204)
+
+
+authorize = _over_http(_authorize)
+account = _over_http(_account)

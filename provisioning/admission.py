@@ -1,20 +1,22 @@
 """Whether a line's equipment is let in, with which addresses and how fast (figure 4 step 6)."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import CharField, Subquery, Value
 
-from ipam import allocation
+from ipam import allocation, selection, statements
 from ipam.models import AddressServer
+from ipam.statements import Held
+from ispops.db import Prepared, decrypt
 from provisioning.following import SILENT_AFTER
 from provisioning.in_force import WALLED_GARDEN, Profile, Speed
-from provisioning.models import AaaCredential, AccessServer, AccessSession, Service
+from provisioning.models import AccessSession, Service
 from provisioning.network import templates
 from provisioning.network.templates import Attributes
 
@@ -38,48 +40,7 @@ class Admission:
     reply: Attributes | None = None
 
 
-def admit(
-    *,
-    server: AddressServer,
-    username: str,
-    proven: Callable[[str], bool] | None,
-    device: str,
-    nas_ip: str | None = None,
-    at: datetime,
-) -> Admission:
-    """Decide whether a line comes in; ask for its addresses when it does.
-
-    A line in the walled garden comes in, to see the page that says why and nothing else. An access
-    server that is registered under `nas_ip` is told in its own words how fast the line is.
-
-    `proven` says whether the equipment showed that it knows a secret, as far as that can be seen
-    here. FreeRADIUS checks it against the secret that it is given; it is checked here first,
-    because a stranger who knows no more than the name must not use up the line's addresses.
-    `device` is the Calling-Station-Id; equipment that sends none is known by its login.
-    """
-    login = _find(username, nas_ip)
-    if login is None:
-        return Admission(admitted=False, words=UNKNOWN)
-    if proven is not None and not proven(login.secret):
-        return Admission(admitted=False, words=UNKNOWN)
-    if refusal := _refusal(login) or _too_many(login, device, at):
-        return Admission(admitted=False, words=refusal)
-    service_ref = Service(pk=login.service_id).public_id
-    answer = allocation.request_addresses(
-        service_ref=service_ref, device=device or username, server=server, at=at
-    )
-    if answer.outcome == allocation.Outcome.DENIED:
-        return Admission(admitted=False, words=answer.reason or "There is no address for you now.")
-    return Admission(
-        admitted=True,
-        control={"Cleartext-Password": login.secret},
-        reply=_session(service_ref, login.revision)
-        | _addresses(answer)
-        | _profile(login, answer.lease_seconds),
-    )
-
-
-class _Login(NamedTuple):
+class Login(NamedTuple):
     """What decides of a login, its line and its plan; reading the whole rows would cost thrice."""
 
     secret: str
@@ -96,28 +57,123 @@ class _Login(NamedTuple):
     server_kind: str | None
 
 
-def _find(username: str, nas_ip: str | None) -> _Login | None:
-    kind: Subquery | Value = Value("", output_field=CharField())
-    if nas_ip:
-        kind = Subquery(AccessServer.objects.filter(nas_ip=nas_ip).values("kind")[:1])
-    found = AaaCredential.objects.filter(username=username).values_list(
-        "secret",
-        "enabled",
-        "treatment",
-        "revision",
-        "sessions_at_once",
-        "download_kbps",
-        "upload_kbps",
-        "service_id",
-        "service__state",
-        "service__offering__download_kbps",
-        "service__offering__upload_kbps",
-        kind,
+_FIND = Prepared(
+    "provisioning_find",
+    ("text", "text", "inet", "text", "timestamptz"),
+    f"""
+    SELECT server.id, server.name, server.kind, server.secret_digest, server.active,
+           login.secret, login.enabled, login.treatment, login.revision, login.sessions_at_once,
+           login.download_kbps, login.upload_kbps, line.id, line.state,
+           plan.download_kbps, plan.upload_kbps, nas.kind,
+           held.families, held.addresses, held.expires_at
+    FROM ipam_addressserver server
+    LEFT JOIN provisioning_aaacredential login ON login.username = $2
+    LEFT JOIN provisioning_service line ON line.id = login.service_id
+    LEFT JOIN catalog_productoffering plan ON plan.id = line.offering_id
+    LEFT JOIN provisioning_accessserver nas ON nas.nas_ip = $3
+    LEFT JOIN LATERAL ({
+        statements.held_by_device(
+            "array_agg(held.family) AS families, array_agg(held.address::text) AS addresses, "
+            "min(held.expires_at) AS expires_at",
+            service_ref=f"'{Service.PREFIX}_' || replace(line.id::text, '-', '')",
+            device="$4",
+            until="$5",
+            server="server.id",
+        )
+    }) held ON true
+    WHERE server.name = $1 AND server.active
+    """,  # noqa: S608
+)
+
+
+class Found(NamedTuple):
+    """What there is behind a request: who asks for whom, and what the device holds already."""
+
+    server: AddressServer
+    login: Login | None = None
+    held: Sequence[Held] = ()
+
+
+def find(
+    *, server: str, secret: str, username: str, nas_ip: str | None, device: str, at: datetime
+) -> Found | None:
+    """Return the address server with this name and secret, the login and its addresses.
+
+    One read for all. None without the right secret: whoever asks learns no more. An access server
+    that is registered under `nas_ip` is told in its own words how fast the line is.
+    """
+    read: list[tuple[Any, ...]] = []
+    if "\0" not in server:
+        until = allocation.settled_until(at)
+        read = _FIND.rows(server, username, nas_ip, _name_of(device or username), until)
+    asks = _server(*read[0][:5]) if read else AddressServer()
+    if not asks.has_secret(secret):
+        return None
+    encrypted, *facts, families, addresses, expires_at = read[0][5:]
+    if encrypted is None:
+        return Found(asks)
+    held = [Held(*each, expires_at) for each in zip(families or (), addresses or (), strict=True)]
+    return Found(asks, Login(decrypt(encrypted), *facts), held)
+
+
+def _name_of(device: str) -> str:
+    """The name under which ipam knows a device; empty for one that it will refuse."""
+    try:
+        return selection.normalise_device(device)
+    except selection.UnusableDevice:
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _server(*row: Any) -> AddressServer:
+    """The address server of a row; making an instance for each request would cost more than it."""
+    return AddressServer(*row)
+
+
+def admit(
+    *,
+    found: Found,
+    username: str,
+    proven: Callable[[str], bool] | None,
+    device: str,
+    at: datetime,
+) -> Admission:
+    """Decide whether a line comes in; ask for its addresses when it does.
+
+    `found` is what `find` found. A line in the walled garden comes in,
+    to see the page that says why and nothing else.
+
+    `proven` says whether the equipment showed that it knows a secret, as far as that can be seen
+    here. FreeRADIUS checks it against the secret that it is given; it is checked here first,
+    because a stranger who knows no more than the name must not use up the line's addresses.
+    `device` is the Calling-Station-Id; equipment that sends none is known by its login.
+    """
+    login = found.login
+    if login is None:
+        return Admission(admitted=False, words=UNKNOWN)
+    if proven is not None and not proven(login.secret):
+        return Admission(admitted=False, words=UNKNOWN)
+    if refusal := _refusal(login) or _too_many(login, device, at):
+        return Admission(admitted=False, words=refusal)
+    service_ref = f"{Service.PREFIX}_{login.service_id.hex}"
+    if found.held:
+        answer = allocation.held_already(found.held, at)
+    else:
+        answer = allocation.request_addresses(
+            service_ref=service_ref, device=device or username, server=found.server, at=at
+        )
+    if answer.outcome == allocation.Outcome.DENIED:
+        return Admission(admitted=False, words=answer.reason or "There is no address for you now.")
+    return Admission(
+        admitted=True,
+        control={"Cleartext-Password": login.secret},
+        reply=_session(service_ref, login.revision)
+        | _addresses(answer)
+        | _profile(login, answer.lease_seconds),
     )
-    return next((_Login(*row) for row in found), None)
 
 
-def _refusal(login: _Login) -> str:
+def _refusal(login: Login) -> str:
     """Say in words why a known line is not let in; empty when it is."""
     call = f"Please call {settings.SUPPORT_PHONE}."
     match login.state:
@@ -133,7 +189,7 @@ def _refusal(login: _Login) -> str:
             return "This line is not switched on yet. Your account shows when it will be."
 
 
-def _too_many(login: _Login, device: str, at: datetime) -> str:
+def _too_many(login: Login, device: str, at: datetime) -> str:
     """Say in words that a line is in use as often as it may be; empty when it is not.
 
     The device that comes back is let in, for its own session may be dead. Reads only where there is
@@ -176,7 +232,7 @@ def _addresses(answer: allocation.Answer) -> Attributes:
     return reply
 
 
-def _profile(login: _Login, lease_seconds: int) -> Attributes:
+def _profile(login: Login, lease_seconds: int) -> Attributes:
     """Give the speed in force, or the walled garden for a short time."""
     profile = Profile(
         enabled=True,

@@ -119,9 +119,9 @@ class TestLettingIn:
     def test_the_price_in_queries(
         self, client: Client, line: Service, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
-        """Server, login with its line and plan, addresses: nothing is read twice or for nothing."""
+        """The server, the login with its line and plan, and the addresses: one read for all."""
         ask(client, line)
-        with django_assert_num_queries(3):
+        with django_assert_num_queries(1):
             ask(client, line)
 
     def test_no_session_and_no_cookie(self, client: Client, line: Service) -> None:
@@ -202,7 +202,7 @@ class TestKindsOfServer:
     ) -> None:
         AccessServer.objects.create(name="mx", nas_ip="192.0.2.7", kind="juniper")
         ask(client, line)
-        with django_assert_num_queries(3):
+        with django_assert_num_queries(1):
             ask(client, line, NAS_IP_Address="192.0.2.7")
 
 
