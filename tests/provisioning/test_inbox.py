@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import QuerySet
 
+from ipam import queries
 from ipam.models import AddressServer
 from ispops.errors import InvalidInput
 from ispops.parties.models import AuditEntry, User
@@ -245,6 +246,22 @@ class TestClients:
         assert "ipv4addr = 10.0.0.9" in radius_setup.clients_file()
         entry = AuditEntry.objects.get(action="access_server.client_set")
         assert "another-long-secret" not in str(entry.detail)
+
+
+class TestTheServer:
+    def test_it_can_call_with_what_was_printed(
+        self, db: None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        call_command("radius_server", "south")
+        said = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+        name, secret = said["RADIUS_SERVER_NAME"], said["RADIUS_SERVER_SECRET"]
+        found = queries.authenticate_server(name, secret)
+        assert found is not None
+        assert (found.name, found.kind) == ("south", "radius")
+
+    def test_one_name(self, server: AddressServer) -> None:
+        with pytest.raises(CommandError, match="an address server north already"):
+            call_command("radius_server", "north")
 
 
 class TestTheRole:

@@ -20,6 +20,7 @@ class Heard:
 
     kind: str
     values: dict[str, str] = field(default_factory=dict)
+    several: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
 
 def send(
@@ -44,8 +45,11 @@ def send(
     received = done.stdout.rpartition("Received ")[2] if "Received " in done.stdout else ""
     if not received:
         return Heard("")
-    values = dict(re.findall(r"^\t(\S+) = (.*)$", received, re.MULTILINE))
-    return Heard(received.split()[0], {name: value.strip('"') for name, value in values.items()})
+    found = re.findall(r"^\t(\S+) = (.*)$", received, re.MULTILINE)
+    several: dict[str, list[str]] = {}
+    for name, value in found:
+        several.setdefault(name, []).append(value.strip('"'))
+    return Heard(received.split()[0], {name: last for name, [*_, last] in several.items()}, several)
 
 
 def send_octets(port: int, *, session: bytes, username: bytes) -> bool:

@@ -85,6 +85,37 @@ def test_an_application_that_is_down_is_no_reject_and_is_found_again(isp: Isp) -
     isp.until(lambda: isp.ask(seconds=2).kind == "Access-Accept", "the line is let in again")
 
 
+def test_connections_that_the_database_lost_are_made_again(isp: Isp) -> None:
+    """After a restart of PostgreSQL the first to ask is let in, not left to ask again."""
+    for _ in range(3):
+        isp.ask()
+    mine = (
+        f"datname = '{isp.stack.database}' AND usename = current_user AND pid <> pg_backend_pid()"
+    )
+    [(ended,)] = isp.query(
+        f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {mine}"
+    )
+    assert ended > 0
+    assert isp.ask().kind == "Access-Accept"
+
+
+def test_a_database_that_is_away_rejects_nobody(isp: Isp) -> None:
+    from tests import databases
+
+    name = isp.stack.database
+    away = f'ALTER DATABASE "{name}" RENAME TO "{name}_away"'
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    databases.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
+    databases.execute(end)
+    databases.execute(away)
+    try:
+        assert isp.ask(seconds=2) == nas.Heard("")
+    finally:
+        databases.execute(f'ALTER DATABASE "{name}_away" RENAME TO "{name}"')
+        databases.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
+    assert isp.ask().kind == "Access-Accept"
+
+
 @contextmanager
 def changed(isp: Isp, column: str, value: str) -> Iterator[None]:
     """Have another value in the address server's row for as long as the block lasts."""

@@ -9,6 +9,8 @@ import pytest
 
 from ispops.network.freeradius import FreeRadius
 from provisioning import radius
+from provisioning.in_force import Profile, Speed
+from provisioning.network import templates
 from tests.radius import nas
 from tests.radius.conftest import require_freeradius
 from tests.radius.fake_app import FakeApp
@@ -102,6 +104,37 @@ def test_whoever_shows_no_password_is_not_even_asked_for(server: FreeRadius, app
     asked = len(app.asked)
     assert ask(server, "NAS-Port = 1") == nas.Heard("Access-Reject")
     assert len(app.asked) == asked
+
+
+SPEEDS = {
+    "": {"WISPr-Bandwidth-Max-Down", "WISPr-Bandwidth-Max-Up", "Mikrotik-Rate-Limit"},
+    "wispr": {"WISPr-Bandwidth-Max-Down", "WISPr-Bandwidth-Max-Up"},
+    "mikrotik": {"Mikrotik-Rate-Limit"},
+    "cisco": {"Cisco-AVPair"},
+    "juniper": {"ERX-Service-Activate:1"},
+    "huawei": {"Huawei-Input-Average-Rate", "Huawei-Output-Average-Rate"},
+    "nokia": {"Alc-SLA-Prof-Str"},
+}
+
+
+@pytest.mark.parametrize("kind", SPEEDS)
+def test_each_make_hears_its_own_words(server: FreeRadius, app: FakeApp, kind: str) -> None:
+    """FreeRADIUS knows the attributes of every make, and passes on each value of several."""
+    names = templates.Names(walled="walled", open="open")
+    profile = Profile(enabled=True, treatment="", speed=Speed(100_000, 20_000))
+    told = templates.at_login(kind, profile, names)
+    app.answer(
+        200,
+        radius.reply(
+            {"control:Cleartext-Password": "swordfish"}
+            | {f"reply:{name}": value for name, value in told.items()}
+        ),
+    )
+    heard = ask(server)
+    assert heard.kind == "Access-Accept"
+    assert heard.values.keys() == SPEEDS[kind]
+    if kind == "cisco":
+        assert heard.several["Cisco-AVPair"] == told["Cisco-AVPair"]
 
 
 class TestExpansion:
