@@ -282,6 +282,11 @@ DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "service@harbor.exampl
 SMS_GATEWAY = "http" if SMS_GATEWAY_URL else "files" if DEMO else ""
 SMS_FILE_PATH = DATA_DIR / "sms"
 
+# With a key, people may pay by card: https://docs.stripe.com/payments/checkout
+STRIPE_SECRET_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
+STRIPE_WEBHOOK_SECRET = os.environ.get("STRIPE_WEBHOOK_SECRET", "")
+STRIPE_API_URL = os.environ.get("STRIPE_API_URL", "https://api.stripe.com")
+
 # --- The web ----------------------------------------------------------------------------------
 
 SECURE_COOKIES = _flag("SECURE_COOKIES", not (DEBUG or DEMO))

@@ -7,7 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from ispops import health
 from ispops.demo import mail
 from ispops.notices import reports
-from ispops.parties import docs, problems
+from ispops.parties import docs, payment_hooks, problems
 
 api: list[URLPattern | URLResolver] = [
     path("v1/openapi.yaml", docs.openapi, name="openapi"),
@@ -25,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("aaa/", include("provisioning.aaa_urls")),
+    path("payments/stripe/events", payment_hooks.stripe_events, name="stripe_events"),
     path("sms/reports", reports.receive, name="sms_reports"),
     path("api/", include(api)),
     path("tmf-api/", include("provisioning.listener_urls")),

@@ -61,6 +61,7 @@ urlpatterns = [
     path("account/purchases/<str:purchase_id>/", shop.purchase, name="purchase"),
     path("account/purchases/<str:purchase_id>/state/", shop.purchase_state, name="purchase_state"),
     path("account/payment/", payment.payment, name="payment"),
+    path("account/payment/card/", payment.card, name="payment_card"),
     path("account/bill/", bills.bill, name="bill"),
     path("account/bills/<str:bill_id>/", bills.issued_bill, name="issued_bill"),
     path("account/charges/<str:charge_id>/", bills.charge, name="charge"),

@@ -42,7 +42,9 @@ ROOMS = {
             "accounts audit invitations outbox partners payments programs roles terms webhooks"
         ),
         reads=_names("people"),
-        web=_names("adapter admin_accounts destinations docs limits problems rest schema"),
+        web=_names(
+            "adapter admin_accounts destinations docs limits payment_hooks problems rest schema"
+        ),
     ),
     "ispops.notices": Room(
         stage=2,
@@ -112,7 +114,7 @@ SHARED_PURE = {
 ADAPTERS = {
     f"qualification.providers.{name}"
     for name in ("base", "files", "registry", "tmf645", "transport")
-} | {f"ispops.parties.gateways.{name}" for name in ("base", "offline", "registry")}
+} | {f"ispops.parties.gateways.{name}" for name in ("base", "offline", "registry", "stripe")}
 ADAPTERS |= {"provisioning.network.coa"}
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
 ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}

@@ -1,13 +1,19 @@
 """Which gateways there are today, by the settings; the first that knows a kind serves it."""
 
+from django.conf import settings
+
 from ispops.errors import InvalidInput
 from ispops.parties.gateways.base import Gateway
 from ispops.parties.gateways.offline import OfflineGateway
+from ispops.parties.gateways.stripe import StripeGateway
 
 
 def gateways() -> list[Gateway]:
     """Return the gateways that this ISP uses."""
-    return [OfflineGateway()]
+    found: list[Gateway] = [OfflineGateway()]
+    if settings.STRIPE_SECRET_KEY:
+        found.append(StripeGateway())
+    return found
 
 
 def kinds() -> list[str]:

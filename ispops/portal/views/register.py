@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 
 from ispops.errors import Refusal
 from ispops.parties import terms as terms_of_service
+from ispops.parties.models import PaymentMethod
 from ispops.parties.terms import Acceptance
 from ispops.portal import journey, queries
 from ispops.portal.forms import (
@@ -232,6 +233,9 @@ def place(request: HttpRequest, found: Registration) -> HttpResponse:
         return redirect("portal:register")
     except Refusal as refusal:
         return _review(request, progress, refused=refusal.detail, status=409)
+    if found.payment_kind == PaymentMethod.Kind.CARD:
+        messages.success(request, "Your order is placed. What is missing is your card.")
+        return redirect("portal:payment")
     return redirect("portal:order", order.public_id)
 
 
