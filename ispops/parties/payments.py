@@ -4,7 +4,6 @@ import logging
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
 from ispops import db
 from ispops.errors import (
@@ -83,7 +82,7 @@ def in_use(subscriber: Subscriber) -> PaymentMethod | None:
     return rows.order_by("state", "-pk").first()
 
 
-def page_of_gateway(*, method: PaymentMethod, return_url: str) -> str:
+def page_of_gateway(*, method: PaymentMethod, return_url: str, at: datetime) -> str:
     """Return the gateway's own page, on which somebody gives what a pending method waits for.
 
     Outside any transaction: it calls the gateway.
@@ -100,7 +99,7 @@ def page_of_gateway(*, method: PaymentMethod, return_url: str) -> str:
             email=method.subscriber.email,
             return_url=return_url,
             # One page an hour: Stripe's own ends after a day.
-            key=f"{method.public_id}-{int(timezone.now().timestamp()) // 3600}",
+            key=f"{method.public_id}-{int(at.timestamp()) // 3600}",
         )
     except (TransientFault, PermanentFault) as fault:
         log.warning("no page for %s: %s", method.public_id, fault)

@@ -78,8 +78,8 @@ class StripeGateway:
         told = _call(
             "GET", f"setup_intents/{finished.setup_intent}", {"expand[0]": "payment_method"}
         )
-        method = told.get("payment_method")
-        card = method.get("card") if isinstance(method, dict) else None
+        method = told.get("payment_method") or {}
+        card = method.get("card")
         if told.get("status") != "succeeded" or not isinstance(card, dict):
             raise PermanentFault("Stripe has no card for this.")
         brand = str(card.get("brand") or "card").replace("_", " ").title()

@@ -49,7 +49,9 @@ def card(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         return redirect("portal:payment")
     try:
         url = payments.page_of_gateway(
-            method=method, return_url=request.build_absolute_uri(reverse("portal:payment"))
+            method=method,
+            return_url=request.build_absolute_uri(reverse("portal:payment")),
+            at=timezone.now(),
         )
     except Refusal as refused:
         messages.error(request, refused.detail)
