@@ -3,15 +3,20 @@
 import hashlib
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
+from ispops.errors import Refusal
 from ispops.portal.access import own
 from ispops.portal.wording import look
 from provisioning.models import OrderTask, ProductOrder
+from provisioning.orders import cancel_order
+from provisioning.plan import NO_RETURN
 from provisioning.queries import StepProgress, order_progress, orders_of_user
 from provisioning.transitions import CLOSED_ORDER
 
@@ -37,6 +42,23 @@ _AT_WORK = {OrderTask.State.READY, OrderTask.State.AWAITING, OrderTask.State.FAL
 def order(request: HttpRequest, order_id: str) -> HttpResponse:
     """Show an order with its steps; the steps keep themselves up to date while it is open."""
     return render(request, "portal/order.html", _progress(request, order_id))
+
+
+@require_POST
+@login_required
+def cancel(request: HttpRequest, order_id: str) -> HttpResponse:
+    """Take an order back that has not taken effect; a cancelled one stays as it is."""
+    order = own(orders_of_user(request.user), order_id)  # type: ignore[arg-type]
+    try:
+        cancel_order(
+            order_id=order.pk,
+            actor=request.user,  # type: ignore[arg-type]
+            reason="Cancelled by the subscriber.",
+            at=timezone.now(),
+        )
+    except Refusal as refused:
+        messages.error(request, refused.detail)
+    return redirect("portal:order", order.public_id)
 
 
 @require_safe
@@ -65,9 +87,17 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "done": sum(step.is_finished for step in steps),
         "now": _now(order, steps),
         "open": order.state not in CLOSED_ORDER,
+        "may_cancel": _may_cancel(order, steps),
         "seen": _fingerprint(order, steps),
         "as_fragment": request.headers.get("HX-Request") == "true",
     }
+
+
+def _may_cancel(order: ProductOrder, steps: list[StepProgress]) -> bool:
+    """Say whether an order can be taken back by whoever placed it; the verb decides."""
+    final = any(step.kind in NO_RETURN and step.is_finished for step in steps)
+    is_own = order.suspension in {"", "requested"}
+    return order.state not in CLOSED_ORDER and not final and is_own
 
 
 def _title(order: ProductOrder) -> str:
