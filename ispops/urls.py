@@ -12,6 +12,7 @@ from ispops.parties import docs, payment_hooks, problems
 api: list[URLPattern | URLResolver] = [
     path("v1/openapi.yaml", docs.openapi, name="openapi"),
     path("v1/docs", docs.reference, name="api_reference"),
+    path("v1/", include("ispops.parties.urls")),
     path("v1/", include("qualification.urls")),
     path("v1/", include("provisioning.urls")),
     path("v1/", include("rating.urls")),

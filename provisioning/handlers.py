@@ -3,7 +3,7 @@
 from typing import Any
 
 from ispops import events
-from provisioning import execution, expectations, telling
+from provisioning import execution, expectations, partner_news, telling
 from provisioning.models import ProductOrder, Service, ServiceOrder
 
 
@@ -127,3 +127,27 @@ def partner_progressed(event: Any) -> None:
     key = ServiceOrder.key_of(event.subject)
     if key is not None:
         expectations.follow_partner(service_order_id=key, at=event.occurred_at)
+
+
+def _tell_partner(event: Any) -> None:
+    key = Service.key_of(event.subject)
+    if key is not None:
+        partner_news.tell_of_service(service_id=key, kind=event.kind, at=event.occurred_at)
+
+
+@events.on("service.activated", name="provisioning.tell_partner_of_start")
+def tell_partner_of_start(event: Any) -> None:
+    """Whoever delivers a service hears that it is in use, also after a pause."""
+    _tell_partner(event)
+
+
+@events.on("service.suspended", name="provisioning.tell_partner_of_pause")
+def tell_partner_of_pause(event: Any) -> None:
+    """Whoever delivers a service hears that it is paused."""
+    _tell_partner(event)
+
+
+@events.on("service.ceased", name="provisioning.tell_partner_of_end")
+def tell_partner_of_end(event: Any) -> None:
+    """Whoever delivers a service hears that it has ended."""
+    _tell_partner(event)

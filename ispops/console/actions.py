@@ -34,6 +34,11 @@ def attempt_with_reason(
     return attempt(request, verb, done=done, actor=request.user, reason=reason, **arguments)
 
 
+def say(request: HttpRequest, words: str) -> None:
+    """Tell the user what was done, on the next page."""
+    messages.success(request, words)
+
+
 def back(request: HttpRequest, otherwise: str) -> HttpResponse:
     """Return to the page the button was on, when that is one of ours."""
     asked = request.POST.get("next", "")

@@ -154,8 +154,8 @@ QUEUES: tuple[Queue, ...] = (
         "webhooks",
         "Parked webhooks",
         "parties.view_webhookdelivery",
-        "admin:parties_webhookdelivery_changelist",
-        "state__exact=parked",
+        "admin:console_webhooks",
+        "state=parked",
         lambda: WebhookDelivery.objects.filter(state=WebhookDelivery.State.PARKED),
     ),
     Queue(

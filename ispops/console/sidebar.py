@@ -92,10 +92,10 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "Webhooks",
                 "webhook",
-                "admin:parties_webhookdelivery_changelist",
+                "admin:console_webhooks",
                 "parties.view_webhookdelivery",
                 "webhooks",
-                "state__exact=parked",
+                "state=parked",
             ),
             Entry(
                 "Notices",

@@ -22,6 +22,7 @@ from ispops.console.views import (
     sessions,
     subscribers,
     waitlist,
+    webhooks,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ SEE_INQUIRIES = "qualification.view_providerinquiry"
 WORK_INQUIRIES = "qualification.change_providerinquiry"
 REGISTER = "parties.register_on_behalf"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
+SEE_WEBHOOKS = "parties.view_webhookdelivery"
 REPLAY = "parties.replay_webhookdelivery"
 FILE_COVERAGE = "qualification.change_coveragearea"
 
@@ -147,7 +149,10 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("lists/<str:ref>/roll-back/", imports.roll_back, "console_roll_back_import", imports.DECIDE),
     ("lists/<str:ref>/file/", imports.original, "console_import_file", imports.DECIDE),
     ("lists/<str:ref>/rejected/", imports.rejects, "console_import_rejects", imports.DECIDE),
-    ("webhooks/<str:ref>/replay/", subscribers.replay_webhook, "console_replay", REPLAY),
+    ("webhooks/", webhooks.listing, "console_webhooks", SEE_WEBHOOKS),
+    ("webhooks/replay/", webhooks.replay_span, "console_replay_span", REPLAY),
+    ("webhooks/<str:ref>/", webhooks.page, "console_webhook", SEE_WEBHOOKS),
+    ("webhooks/<str:ref>/replay/", webhooks.replay, "console_replay", REPLAY),
 )
 
 
@@ -168,6 +173,11 @@ def console_urls(site: "ConsoleSite") -> list[URLPattern]:
             "provisioning/productorder/<uuid:key>/change/",
             site.admin_view(orders.from_list),
             name="console_order_from_list",
+        ),
+        path(
+            "parties/webhookdelivery/<uuid:key>/change/",
+            site.admin_view(webhooks.from_list),
+            name="console_webhook_from_list",
         ),
         path(
             "qualification/providerinquiry/<uuid:key>/change/",

@@ -18,7 +18,10 @@ from ispops.parties.models import Partner, User
 
 DEFAULT_PARTNER_PORT = 8099
 CREDENTIALS_FILE = "demo_partners.json"
-ANSWER_ORDERS = ("service_orders:read", "service_orders:write", "settlement:read")
+ANSWER_ORDERS = (
+    "service_orders:read", "service_orders:write", "settlement:read", "webhooks:read",
+    "webhooks:write",
+)  # fmt: skip
 QUALIFY = ("qualification:read", "qualification:write")
 SELL = (*ANSWER_ORDERS, *QUALIFY, "purchases:read", "usage:read", "usage:write")
 

@@ -4,6 +4,7 @@ Everything is shown and nothing is saved except through a verb; see `ispops.admi
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 from allauth.account.models import EmailAddress
@@ -164,7 +165,7 @@ class PartnerAdmin(VerbAdmin):
     list_filter = ("kind", "is_on_net", "active")
     search_fields = ("name", "code", "contact_email")
     ordering = ("name",)
-    actions = ("stop", "resume")
+    actions = ("stop", "resume", "change_secret")
     formfield_overrides: ClassVar[dict[Any, Any]] = {models.URLField: {"assume_scheme": "https"}}
 
     NEW = ("code", "name", "kind", "is_on_net", "contact_email", "webhook_url")
@@ -223,6 +224,21 @@ class PartnerAdmin(VerbAdmin):
     @admin.action(description="Resume dealing with them", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
         self._set_active(request, queryset, active=True, done="{n} partners are active.")
+
+    @admin.action(description="Change the secret of their webhooks", permissions=["change"])
+    def change_secret(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
+        """Show each new secret once; messages are signed by the old one, too, for a day."""
+
+        def change(row: Partner, at: datetime) -> None:
+            _, secret = partners.rotate_webhook_secret(
+                partner_id=row.pk, actor=signed_in(request), at=at
+            )
+            words = f"{row}: {secret} is the new secret. Give it to them; it is not shown again."
+            self.message_user(request, words)
+
+        self.call_each(
+            request, queryset, change, done="New secrets: {n}. The old ones are good for a day."
+        )
 
     def _set_active(
         self, request: HttpRequest, queryset: QuerySet[Partner], *, active: bool, done: str

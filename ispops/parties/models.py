@@ -274,6 +274,9 @@ class Partner(models.Model):
     contact_email = models.EmailField(blank=True, default="")
     webhook_url = models.URLField(blank=True, default="")
     webhook_secret = EncryptedTextField(blank=True, default="")
+    # While a secret is being changed, messages are signed by both.
+    old_webhook_secret = EncryptedTextField(blank=True, default="")
+    old_webhook_secret_until = models.DateTimeField(null=True, blank=True)
     # What the FCC knows a network by: a number that it gives, kept as text, and the name on sale.
     fcc_provider_id = models.CharField(
         "FCC provider id",
@@ -327,6 +330,8 @@ class WebhookDelivery(PublicIdModel, LeasedRow):
     body = models.JSONField(encoder=DjangoJSONEncoder)
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     response_status = models.PositiveSmallIntegerField(null=True)
+    # How the last answer began.
+    response_text = models.CharField(max_length=1_000, blank=True, default="")
     last_error = models.TextField(blank=True, default="")
     created_at = models.DateTimeField()
     delivered_at = models.DateTimeField(null=True)
@@ -348,7 +353,8 @@ class WebhookDelivery(PublicIdModel, LeasedRow):
         indexes = [
             models.Index(
                 fields=["next_attempt_at"], condition=Q(state="pending"), name="webhook_due"
-            )
+            ),
+            models.Index(fields=["partner", "-created_at"], name="webhook_of_partner"),
         ]
 
     def __str__(self) -> str:

@@ -3,7 +3,7 @@
 import base64
 import secrets
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from allauth.idp.oidc.models import Client
@@ -19,6 +19,8 @@ from ispops.parties.scopes import API_SCOPES
 
 # RFC 2606 keeps this domain empty, so that no mail to a program's login ever reaches anybody.
 PROGRAM_DOMAIN = "partners.invalid"
+# A partner has this long to take a new webhook secret into use.
+OLD_SECRET_LASTS = timedelta(days=1)
 
 
 class PartnerCodeTaken(Refusal):
@@ -95,6 +97,27 @@ def set_webhook_url(
         partner.save(update_fields=["webhook_url"])
         _note(partner, "partner.webhook_moved", actor, at, before=before, after=webhook_url)
     return partner
+
+
+@transaction.atomic
+def rotate_webhook_secret(
+    *, partner_id: int, actor: User, at: datetime, reason: str = ""
+) -> tuple[Partner, str]:
+    """Sign a partner's messages by a new secret, and for `OLD_SECRET_LASTS` by the old one too.
+
+    Returns the partner and the new secret, for the partner's eyes alone. While two secrets are
+    good, another rotation takes the older one away at once.
+    """
+    partner = db.lock(Partner, partner_id)
+    partner.old_webhook_secret = partner.webhook_secret
+    partner.old_webhook_secret_until = at + OLD_SECRET_LASTS
+    partner.webhook_secret = new_webhook_secret()
+    partner.save(update_fields=["webhook_secret", "old_webhook_secret", "old_webhook_secret_until"])
+    _note(
+        partner, "partner.webhook_secret_rotated", actor, at, reason,
+        old_one_until=partner.old_webhook_secret_until,
+    )  # fmt: skip
+    return partner, partner.webhook_secret
 
 
 @transaction.atomic

@@ -5,6 +5,7 @@ AREAS = {
     "registration": "registrations and accounts",
     "orders": "product orders",
     "service_orders": "service orders",
+    "webhooks": "webhook deliveries",
     "purchases": "purchases",
     "usage": "usage",
     "settlement": "settlement shares and statements",

@@ -13,11 +13,11 @@ from typing import Any
 
 import requests
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from standardwebhooks import Webhook
 
 from ispops import db, jobs
-from ispops.errors import IllegalTransition, Refusal
+from ispops.errors import IllegalTransition, InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.destinations import check_destination
 from ispops.parties.models import Partner, User, WebhookDelivery
@@ -29,6 +29,8 @@ LONGEST_PAUSE = timedelta(hours=1)
 # Seconds to connect, and seconds of silence while waiting for the answer.
 TIME_OUT = (3.0, 10.0)
 GONE = 410
+MOST_KEPT_BYTES = 1_000
+MOST_REPLAYED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Answer:
     status: int | None
     error: str = ""
     is_final: bool = False
+    text: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -140,6 +143,57 @@ def replay(*, delivery_id: Any, actor: User, at: datetime, reason: str = "") -> 
     return delivery
 
 
+@transaction.atomic
+def replay_span(
+    *,
+    partner: Partner,
+    since: datetime,
+    until: datetime,
+    actor: User,
+    at: datetime,
+    state: str = "",
+    reason: str = "",
+) -> int:
+    """Send again what a partner was told about from `since` to before `until`; returns how many.
+
+    With `state`, only what is in that state now. Each keeps its id and its place in the order of
+    its object. What is being sent at this moment is left to that.
+
+    Raises:
+        InvalidInput: the span is none, or more than `MOST_REPLAYED` messages are in it.
+        PartnerTakesNoWebhooks: the partner has no address or is no longer active.
+    """
+    if not since < until:
+        raise InvalidInput("The end must come after the beginning.", field="until")
+    if not partner.webhook_url or not partner.active:
+        raise PartnerTakesNoWebhooks(f"{partner} has no webhook address or is no longer active.")
+    rows = partner.webhooks.filter(created_at__gte=since, created_at__lt=until)
+    rows = rows.filter(state=state) if state else rows
+    free = rows.filter(Q(leased_until__isnull=True) | Q(leased_until__lte=at))
+    held = free.select_for_update(of=("self",), no_key=True, skip_locked=True).order_by("pk")
+    keys = list(held.values_list("pk", flat=True)[: MOST_REPLAYED + 1])
+    if len(keys) > MOST_REPLAYED:
+        raise InvalidInput(
+            f"More than {MOST_REPLAYED:,} messages are in this span. Choose a shorter one.",
+            field="until",
+        )
+    WebhookDelivery.objects.filter(pk__in=keys).update(
+        state=WebhookDelivery.State.PENDING, attempts=0, leased_until=None, next_attempt_at=at
+    )
+    audit.record(
+        actor=actor,
+        action="webhooks.replayed",
+        subject=f"partner_{partner.code}",
+        reason=reason,
+        at=at,
+        since=since,
+        until=until,
+        state=state,
+        count=len(keys),
+    )
+    return len(keys)
+
+
 class PartnerTakesNoWebhooks(Refusal):
     code = "partner_takes_no_webhooks"
     title = "The partner takes no webhooks"
@@ -186,9 +240,7 @@ def _send(delivery: WebhookDelivery, at: datetime) -> Answer:
         "user-agent": "ispops-webhooks/1",
         "webhook-id": delivery.public_id,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(partner.webhook_secret).sign(
-            delivery.public_id, at.astimezone(UTC), text
-        ),
+        "webhook-signature": _signatures(partner, delivery.public_id, text, at),
     }
     try:
         check_destination(partner.webhook_url, field="webhook_url")
@@ -203,13 +255,35 @@ def _send(delivery: WebhookDelivery, at: datetime) -> Answer:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                status = response.status_code
+                status, said = response.status_code, _beginning(response)
     except (requests.RequestException, OSError, Refusal) as error:
         return Answer(None, f"{type(error).__name__}: {error}"[:500])
     accepted = 200 <= status < 300
     return Answer(
-        status, "" if accepted else f"The partner answered {status}.", is_final=status == GONE
+        status,
+        "" if accepted else f"The partner answered {status}.",
+        is_final=status == GONE,
+        text=said,
     )
+
+
+def _signatures(partner: Partner, message_id: str, text: str, at: datetime) -> str:
+    """Sign by the secret, and by the one before it for as long as that is good too."""
+    secrets = [partner.webhook_secret]
+    until = partner.old_webhook_secret_until
+    if partner.old_webhook_secret and until is not None and at < until:
+        secrets.append(partner.old_webhook_secret)
+    moment = at.astimezone(UTC)
+    return " ".join(Webhook(secret).sign(message_id, moment, text) for secret in secrets)
+
+
+def _beginning(response: requests.Response) -> str:
+    """Return how the partner's answer begins, for people; what cannot be read is left out."""
+    try:
+        first = next(response.iter_content(MOST_KEPT_BYTES), b"")
+    except (requests.RequestException, OSError):
+        return ""
+    return first.decode(errors="replace").replace("\x00", "")[:MOST_KEPT_BYTES]
 
 
 def _record(delivery: WebhookDelivery, answer: Answer, at: datetime) -> bool:
@@ -217,6 +291,7 @@ def _record(delivery: WebhookDelivery, answer: Answer, at: datetime) -> bool:
     changes: dict[str, Any] = {
         "leased_until": None,
         "response_status": answer.status,
+        "response_text": answer.text,
         "last_error": answer.error,
     }
     if answer.accepted:

@@ -10,12 +10,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from ispops.errors import PermanentFault, TransientFault
+from ispops.masking import mask
 from qualification.providers.base import Place
 
 LONGEST_REFERENCE = 200
 MOST_KEPT_LETTERS = 4_000
-_MASKED = "•••"
-_SECRETS = ("authorization", "password", "secret", "token", "apikey", "api_key")
 
 
 class OrderLost(TransientFault):
@@ -111,19 +110,21 @@ class Deliverer(Protocol):
         """Ask the provider not to deliver an order that is open."""
 
 
-def masked(value: Any, depth: int = 0) -> Any:
+def masked(value: Any) -> Any:
     """Return what was said in a form that may be kept: no secrets, nothing endless."""
+    return mask(_cut(value))
+
+
+def _cut(value: Any, depth: int = 0) -> Any:
     if depth > 12:
         return "…"
     if isinstance(value, dict):
         return {
-            _text(str(name), 100): _MASKED
-            if any(secret in str(name).casefold() for secret in _SECRETS)
-            else masked(entry, depth + 1)
+            _text(str(name), 100): _cut(entry, depth + 1)
             for name, entry in list(value.items())[:60]
         }
     if isinstance(value, list):
-        return [masked(entry, depth + 1) for entry in value[:30]]
+        return [_cut(entry, depth + 1) for entry in value[:30]]
     return _text(value, MOST_KEPT_LETTERS) if isinstance(value, str) else value
 
 

@@ -43,7 +43,8 @@ ROOMS = {
         ),
         reads=_names("people"),
         web=_names(
-            "adapter admin_accounts destinations docs limits payment_hooks problems rest schema"
+            "adapter admin_accounts destinations docs limits payment_hooks problems rest schema "
+            "webhook_api"
         ),
     ),
     "ispops.notices": Room(
@@ -83,6 +84,7 @@ ROOMS = {
         verbs=_names(
             "accounting amending changing control deliveries delivering delivery_connections "
             "execution expectations fallout hearing inbox jeopardy moving orders outside "
+            "partner_news "
             "partner_orders placing profiles progress radius_setup registrations reminders "
             "services sessions steering steps suspending telling"
         ),

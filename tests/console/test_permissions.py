@@ -36,6 +36,9 @@ MAY_OPEN = {
     "console_try_system": NETWORK_DESK,
     "console_limit_system": {roles.OPERATIONS},
     "console_partner_orders": WHOLE_STAFF,
+    "console_webhooks": NETWORK_DESK,
+    "console_webhook": NETWORK_DESK,
+    "console_replay_span": {roles.OPERATIONS},
     "console_call_provider": NETWORK_DESK,
     "console_overallocation": NETWORK_DESK,
     "console_accept_request": NETWORK_DESK,
@@ -106,6 +109,7 @@ POSTS = {
     "console_discard_import",
     "console_roll_back_import",
     "console_replay",
+    "console_replay_span",
     "console_call_provider",
     "console_filing_download",
     "console_save_notice",
@@ -151,6 +155,7 @@ def address_of(name: str, world: World) -> str:
             if "import" in name and name != "console_imports"
         },
         "console_replay": [f"msg_{'0' * 32}"],
+        "console_webhook": [f"msg_{'0' * 32}"],
         **{name: ["welcome"] for name in MAY_OPEN if name.endswith("_notice")},
         "console_call_provider": [f"sor_{'0' * 32}"],
     }

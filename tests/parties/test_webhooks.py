@@ -1,14 +1,17 @@
 """Webhooks: signed, in order per object, tried again, parked, sent again by a person."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ispops.errors import IllegalTransition
+from ispops.errors import IllegalTransition, InvalidInput
 from ispops.parties import destinations, partners, tasks, webhooks
 from ispops.parties.models import AuditEntry, Partner, User, WebhookDelivery
 from tests.receiver import Receiver
@@ -325,3 +328,99 @@ def test_a_message_of_a_change_that_failed_is_never_sent(
         raise ZeroDivisionError
     assert not WebhookDelivery.objects.exists()
     assert sent_tasks == []
+
+
+def test_both_secrets_sign_while_one_is_changed(
+    partner: Partner, receiver: Receiver, cara: User
+) -> None:
+    at = datetime.now(UTC)
+    old = partner.webhook_secret
+    partner, new = partners.rotate_webhook_secret(partner_id=partner.pk, actor=cara, at=at)
+    assert new == partner.webhook_secret != old
+    delivery = queue(partner, at=at)
+    webhooks.deliver(delivery_id=delivery.pk, at=at)
+    [request] = receiver.requests
+    for secret in (old, new):
+        Webhook(secret).verify(request.body, request.headers)
+    assert len(request.headers["webhook-signature"].split()) == 2
+    later = queue(partner, at=at + partners.OLD_SECRET_LASTS)
+    webhooks.deliver(delivery_id=later.pk, at=at + partners.OLD_SECRET_LASTS)
+    assert len(receiver.requests[1].headers["webhook-signature"].split()) == 1
+    told = AuditEntry.objects.get(action="partner.webhook_secret_rotated")
+    assert old not in str(told.detail)
+    assert new not in str(told.detail)
+
+
+def test_how_the_last_answer_began_is_kept(partner: Partner, settings: Settings) -> None:
+    class Teapot(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b"\x00no \xff coffee" + b"x" * 5_000
+            self.send_response(418)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            """Be quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Teapot)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    settings.WEBHOOKS_MAY_STAY_LOCAL = True
+    partner.webhook_url = f"http://127.0.0.1:{server.server_address[1]}/"
+    partner.save()
+    delivery = queue(partner)
+    webhooks.deliver(delivery_id=delivery.pk, at=NOW)
+    server.shutdown()
+    server.server_close()
+    delivery.refresh_from_db()
+    assert delivery.response_status == 418
+    assert delivery.response_text.startswith("no \ufffd coffee")
+    assert len(delivery.response_text) <= webhooks.MOST_KEPT_BYTES
+
+
+def test_a_span_is_sent_again_in_order_and_once_for_a_receiver_that_looks(
+    partner: Partner, receiver: Receiver, cara: User
+) -> None:
+    rows = [queue(partner, at=NOW + timedelta(minutes=n)) for n in range(4)]
+    rows.append(queue(partner, subject="sor_2", at=NOW + timedelta(minutes=1)))
+    for row in rows:
+        webhooks.deliver(delivery_id=row.pk, at=NOW + timedelta(minutes=5))
+    first = [request.headers["webhook-id"] for request in receiver.requests]
+    since, until = NOW + timedelta(minutes=1), NOW + timedelta(minutes=3)
+    count = webhooks.replay_span(
+        partner=partner, since=since, until=until, actor=cara, at=LATER, reason="They lost them."
+    )
+    assert count == 3
+    while due := webhooks.due_deliveries(at=LATER, limit=10):
+        for key in due:
+            webhooks.deliver(delivery_id=key, at=LATER)
+    again = [request.headers["webhook-id"] for request in receiver.requests[5:]]
+    assert set(again) == {rows[1].public_id, rows[2].public_id, rows[4].public_id}
+    assert again.index(rows[1].public_id) < again.index(rows[2].public_id)
+    assert set(again) < set(first)
+    assert AuditEntry.objects.get(action="webhooks.replayed").detail["count"] == 3
+
+
+def test_a_span_is_narrowed_down_and_bounded(
+    partner: Partner, cara: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [queue(partner, at=NOW) for _ in range(3)]
+    WebhookDelivery.objects.filter(pk=rows[0].pk).update(state="parked", next_attempt_at=None)
+    WebhookDelivery.objects.filter(pk=rows[1].pk).update(leased_until=LATER + timedelta(hours=1))
+
+    def again(**more: Any) -> int:
+        span = {"since": NOW, "until": LATER} | more
+        return webhooks.replay_span(partner=partner, actor=cara, at=LATER, **span)
+
+    assert again(state="parked") == 1
+    assert again() == 2, "what is being sent is left to that"
+    with pytest.raises(InvalidInput, match="after the beginning"):
+        again(until=NOW)
+    monkeypatch.setattr(webhooks, "MOST_REPLAYED", 1)
+    with pytest.raises(InvalidInput, match="shorter"):
+        again()
+    Partner.objects.filter(pk=partner.pk).update(active=False)
+    partner.refresh_from_db()
+    with pytest.raises(webhooks.PartnerTakesNoWebhooks):
+        again()

@@ -36,6 +36,7 @@ _PAGES = {
     "qlf": "admin:console_qualification",
     "inq": "admin:console_inquiry",
     "blk": "admin:console_bulk_file",
+    "msg": "admin:console_webhook",
 }
 
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, pages, search, subscriber_page
-from ispops.parties import accounts, webhooks
-from ispops.parties.models import Subscriber, WebhookDelivery
+from ispops.parties import accounts
+from ispops.parties.models import Subscriber
 
 PER_PAGE = 50
 
@@ -83,17 +83,3 @@ def set_standing(request: HttpRequest, ref: str) -> HttpResponse:
         standing=request.POST.get("standing", ""),
     )
     return redirect("admin:console_subscriber", ref)
-
-
-@require_POST
-def replay_webhook(request: HttpRequest, ref: str) -> HttpResponse:
-    """Send a message to a partner once more."""
-    delivery = pages.get(WebhookDelivery.objects.all(), WebhookDelivery, ref)
-    actions.attempt(
-        request,
-        webhooks.replay,
-        done="The message will be sent again in a moment.",
-        delivery_id=delivery.pk,
-        actor=request.user,
-    )
-    return actions.back(request, "/console/parties/webhookdelivery/")
