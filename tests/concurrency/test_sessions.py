@@ -46,15 +46,11 @@ def agent(line: Service) -> Iterator[Agent]:
 
 
 def suspend(line: Service, treatment: str = "block") -> None:
-    with transaction.atomic():
-        line.suspensions.create(reason="non_payment", treatment=treatment, started_at=AT)
-        services.suspend(service=line, reason="non_payment", at=AT)
+    services.open_suspension(line=line, reason="non_payment", treatment=treatment, note="", at=AT)
 
 
 def pay(line: Service) -> None:
-    with transaction.atomic():
-        line.suspensions.update(ended_at=AT)
-        services.activate(service=line, at=AT)
+    services.close_suspension(line=line, reason="non_payment", at=AT)
 
 
 def elsewhere(work: Callable[[], Any]) -> Future[Any]:

@@ -90,8 +90,7 @@ def test_a_change_reaches_the_session_though_its_worker_is_killed(
     assert SessionCommand.objects.get().outcome == "acknowledged"
 
     began = timezone.now()
-    line.suspensions.create(reason="abuse", treatment="block", started_at=began)
-    services.suspend(service=line, reason="abuse", at=began)
+    services.open_suspension(line=line, reason="abuse", treatment="block", note="", at=began)
     assert agent.next()["kind"] == "disconnect"
     live.until(lambda: _session().ended_at is not None, "the session is over")
     refused = ask(live, AaaCredential.objects.get(service=line).username)

@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from ipam.models import AddressServer, Allocation, OverallocationRequest
 from ispops.parties.models import Subscriber
-from provisioning import admission, profiles, services
+from provisioning import admission, services
 from provisioning.models import AaaCredential, AccessServer, AccountingRecord, Service
 from tests import factories
 from tests.provisioning import ground, online
@@ -146,8 +146,9 @@ class TestLettingIn:
 class TestWalledGarden:
     @pytest.fixture
     def walled(self, line: Service, at: datetime) -> Service:
-        line.suspensions.create(reason="non_payment", treatment="walled_garden", started_at=at)
-        services.suspend(service=line, reason="non_payment", at=at)
+        services.open_suspension(
+            line=line, reason="non_payment", treatment="walled_garden", note="", at=at
+        )
         return line
 
     def test_a_line_that_has_to_pay_comes_in_to_see_why(
@@ -163,15 +164,13 @@ class TestWalledGarden:
     def test_a_second_reason_that_blocks_keeps_it_out(
         self, client: Client, walled: Service, at: datetime
     ) -> None:
-        walled.suspensions.create(reason="abuse", treatment="block", started_at=at)
-        profiles.refresh(service=walled, at=at)
+        services.open_suspension(line=walled, reason="abuse", treatment="block", note="", at=at)
         assert "is suspended" in words(ask(client, walled))
 
     def test_a_line_that_has_paid_is_let_out(
         self, client: Client, walled: Service, at: datetime
     ) -> None:
-        walled.suspensions.update(ended_at=at)
-        services.activate(service=walled, at=at)
+        services.close_suspension(line=walled, reason="non_payment", at=at)
         found = said(ask(client, walled))
         assert "reply:Filter-Id" not in found
         assert found["reply:Session-Timeout"] == 86400

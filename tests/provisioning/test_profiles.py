@@ -34,8 +34,7 @@ def session(line: Service, at: datetime, **facts: Any) -> AccessSession:
 
 
 def suspended(line: Service, treatment: str, at: datetime, reason: str = "non_payment") -> None:
-    line.suspensions.create(reason=reason, treatment=treatment, started_at=at)
-    services.suspend(service=line, reason=reason, at=at)
+    services.open_suspension(line=line, reason=reason, treatment=treatment, note="", at=at)
 
 
 def test_a_line_that_goes_live_gets_the_speed_of_its_plan(line: Service, at: datetime) -> None:
@@ -73,18 +72,15 @@ def test_a_second_reason_that_blocks_is_stricter_and_its_end_is_not_the_end(
     line: Service, at: datetime
 ) -> None:
     suspended(line, "walled_garden", at)
-    line.suspensions.create(reason="abuse", treatment="block", started_at=at)
-    profiles.refresh(service=line, at=at)
+    suspended(line, "block", at, "abuse")
     assert login(line).treatment == "block"
-    line.suspensions.filter(reason="abuse").update(ended_at=at)
-    profiles.refresh(service=line, at=at)
+    services.close_suspension(line=line, reason="abuse", at=at)
     assert login(line).treatment == "walled_garden"
 
 
 def test_activating_again_lets_the_line_in(line: Service, at: datetime) -> None:
     suspended(line, "block", at)
-    line.suspensions.update(ended_at=at)
-    services.activate(service=line, at=at)
+    services.close_suspension(line=line, reason="non_payment", at=at)
     assert login(line).treatment == ""
     assert [row.treatment for row in ProfileRevision.objects.order_by("revision")] == [
         "", "block", ""

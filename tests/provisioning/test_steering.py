@@ -30,13 +30,11 @@ def _little_patience(settings: Settings) -> None:
 
 
 def suspend(line: Service, at: datetime, treatment: str = "block") -> None:
-    line.suspensions.create(reason="abuse", treatment=treatment, started_at=at)
-    services.suspend(service=line, reason="abuse", at=at)
+    services.open_suspension(line=line, reason="abuse", treatment=treatment, note="", at=at)
 
 
 def resume(line: Service, at: datetime) -> None:
-    line.suspensions.update(ended_at=at)
-    services.activate(service=line, at=at)
+    services.close_suspension(line=line, reason="abuse", at=at)
 
 
 def speed_up(line: Service, otto: User, at: datetime, kbps: int = 900_000) -> None:
