@@ -65,14 +65,16 @@ class Isp:
         return nas.send(self.radius.acct_port, "acct", *base, *lines, **options)
 
     def work(self) -> None:
-        """Read the inbox, and meter and rate what was in it."""
+        """Read the inbox, follow who is online, and meter and rate what was in it."""
         from django.utils import timezone
 
-        from provisioning import inbox
+        from provisioning import inbox, sessions
         from rating import usage
 
         with self.stack.orm():
             while inbox.read_inbox(limit=500):
+                pass
+            while sessions.follow_accounting(at=timezone.now(), limit=500):
                 pass
             while usage.meter_accounting(at=timezone.now(), limit=500):
                 pass

@@ -62,6 +62,23 @@ def waiting(isp: Isp) -> int:
     return int(number)
 
 
+def test_who_is_online_is_known_with_what_was_served(isp: Isp) -> None:
+    """The Class goes from our answer through FreeRADIUS and back: line and revision are in it."""
+    line = isp.ask().values
+    said = (f"Class = {line['Class']}", f"Framed-IP-Address = {line['Framed-IP-Address']}")
+    isp.tell("Start", "seen", *said)
+    isp.work()
+    listed = (
+        "SELECT s.service_id = l.service_id, s.applied_revision = l.revision, host(s.framed_ip), "
+        "s.ended_at IS NULL, s.end_cause FROM provisioning_accesssession s, "
+        "provisioning_aaacredential l WHERE l.username = s.username AND s.session_id = 'seen'"
+    )
+    assert isp.query(listed) == [(True, True, line["Framed-IP-Address"], True, "")]
+    isp.tell("Stop", "seen", *said, *counted(1, 1, 60), "Acct-Terminate-Cause = User-Request")
+    isp.work()
+    assert isp.query(listed) == [(True, True, line["Framed-IP-Address"], False, "User-Request")]
+
+
 def test_a_session_from_start_to_stop_is_usage(isp: Isp) -> None:
     line = isp.ask().values
     said = (f"Class = {line['Class']}", f"Framed-IP-Address = {line['Framed-IP-Address']}")
