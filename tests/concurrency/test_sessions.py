@@ -175,8 +175,13 @@ class TestPaidIsSuspended:
         steering.steer_due(at=AT, limit=10)
         server = factories.address_server(at=AT)
         login = AaaCredential.objects.get(service=line)
+        found = admission.find(
+            server=server.name, secret=factories.SECRET, username=login.username, nas_ip=None,
+            device="d", at=AT,
+        )  # fmt: skip
+        assert found is not None
         let_in = admission.admit(
-            server=server, username=login.username, proven=None, device="d", at=AT
+            found=found, username=login.username, proven=None, device="d", at=AT
         )
         assert let_in.admitted
         assert let_in.reply is not None
