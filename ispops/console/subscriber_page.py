@@ -1,5 +1,6 @@
 """Everything of one subscriber, in a number of queries that grows with its lines alone."""
 
+import secrets
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -8,12 +9,19 @@ from django.conf import settings
 
 from ipam import queries as ipam_queries
 from ipam.models import Allocation, ExtraAddress, OverallocationRequest
+from ispops.catalog.queries import sold_at
 from ispops.console import charts, order_page, timeline
 from ispops.console.session_page import SessionView
 from ispops.parties.models import PaymentMethod, Subscriber, User, WebhookDelivery
 from ispops.periods import billing_period
 from provisioning import queries as provisioning_queries
-from provisioning.models import PartnerSubscriber, ProductOrder, Service, ServiceOrder
+from provisioning.models import (
+    PartnerSubscriber,
+    ProductOrder,
+    Service,
+    ServiceOrder,
+    ServiceSuspension,
+)
 from qualification.models import AccessPort
 from rating import billing
 from rating import queries as rating_queries
@@ -47,6 +55,10 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
     names |= {service.public_id: service.offering.name for service in services}
     if user.has_perm("provisioning.view_productorder"):
         page["orders"] = _orders(subscriber)
+        page["may_order"] = user.has_perm("provisioning.add_productorder")
+        page["plans"] = list(
+            sold_at(at).filter(kind__in=["access", "bundle"]).order_by("name").only("code", "name")
+        )
         page["service_orders"] = _service_orders(subscriber)
         page["references"] = list(
             PartnerSubscriber.objects.filter(subscriber=subscriber).select_related("partner")
@@ -103,6 +115,9 @@ def _lines(lines: list[Service], services: list[Service], at: datetime) -> list[
         ).select_related("node")
     }
     last = provisioning_queries.last_sessions(lines, most=MOST_SESSIONS)
+    suspensions: dict[Any, list[ServiceSuspension]] = {}
+    for row in provisioning_queries.open_suspensions(lines):
+        suspensions.setdefault(row.service_id, []).append(row)
     sessions = {key: [SessionView(row) for row in rows] for key, rows in last.items()}
     return [
         {
@@ -112,6 +127,9 @@ def _lines(lines: list[Service], services: list[Service], at: datetime) -> list[
             "credential": getattr(line, "credential", None),
             "sessions": sessions.get(line.pk, []),
             "in_trouble": any(session.trouble for session in sessions.get(line.pk, [])),
+            "suspensions": suspensions.get(line.pk, []),
+            # Of the form that changes it: sent twice, it is one order.
+            "key": f"console-{secrets.token_urlsafe(16)}",
             "carried": [service for service in services if service.line_id == line.pk],
         }
         for line in lines
