@@ -314,6 +314,10 @@ class AccountingInboxAdmin(VerbAdmin):
     """What FreeRADIUS has stored and no worker has read; `fault__isempty=0` could not be read."""
 
     list_display = ("received_at", "server", "source", "status_type", "session_id", "fault")
+    fields = (
+        "fault",
+        *(f.name for f in models.AccountingInbox._meta.fields if f.name not in {"id", "fault"}),
+    )
     list_filter = (("fault", admin.EmptyFieldListFilter), "server")
     search_fields = ("=session_id",)
     ordering = ("-id",)

@@ -82,6 +82,14 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "qualification.view_providerinquiry",
             ),
             Entry(
+                "Unreadable accounting",
+                "quick_reference_all",
+                "admin:provisioning_accountinginbox_changelist",
+                "provisioning.view_accountinginbox",
+                "accounting",
+                "fault__isempty=0",
+            ),
+            Entry(
                 "Rating errors",
                 "rule",
                 "admin:rating_usage_changelist",

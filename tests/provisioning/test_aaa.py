@@ -1,5 +1,6 @@
 """The calls of FreeRADIUS, as bodies and statuses over HTTP; bodies as in `test_radius`."""
 
+import io
 import json
 import re
 from datetime import datetime, timedelta
@@ -7,13 +8,14 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from ipam.models import AddressServer, Allocation, OverallocationRequest
 from ispops.parties.models import Subscriber
-from provisioning import admission, services
+from provisioning import aaa, admission, services
 from provisioning.models import AaaCredential, AccessServer, AccountingRecord, Service
 from tests import factories
 from tests.provisioning import ground, online
@@ -392,3 +394,68 @@ class TestAccounting:
     ) -> None:
         services.cease(service=line, at=at + timedelta(seconds=1))
         assert call(client, "accounting", ACCOUNTING).status_code == 204
+
+
+class TestWithoutDjangosRequest:
+    """The way in that `ispops.wsgi` takes; the real one is tried with the real FreeRADIUS."""
+
+    def send(self, body: bytes, method: str = "POST") -> tuple[str, dict[str, str], bytes]:
+        import base64
+
+        basic = base64.b64encode(f"north:{factories.SECRET}".encode()).decode()
+        heard: list[Any] = []
+        parts = aaa.authorize_wsgi(
+            {
+                "REQUEST_METHOD": method,
+                "CONTENT_LENGTH": str(len(body)),
+                "HTTP_AUTHORIZATION": f"Basic {basic}",
+                "wsgi.input": io.BytesIO(body),
+            },
+            lambda status, headers: heard.extend([status, dict(headers)]),
+        )
+        return heard[0], heard[1], b"".join(parts)
+
+    def asked(self, line: Service) -> bytes:
+        return json.dumps(attributes(User_Name=line.credential.username)).encode()
+
+    def test_it_answers_as_the_view_does(self, client: Client, line: Service) -> None:
+        status, headers, body = self.send(self.asked(line))
+        assert (status, headers["Content-Type"]) == ("200 OK", "application/json")
+        assert int(headers["Content-Length"]) == len(body)
+        by_view = call(client, "authorize", self.asked(line)).json()
+        by_wsgi = json.loads(body)
+        assert by_wsgi.pop("reply:Class") != by_view.pop("reply:Class")
+        assert by_wsgi == by_view
+
+    def test_what_it_does_not_take(self, line: Service) -> None:
+        assert self.send(b"", method="GET")[0] == "405 Method Not Allowed"
+        assert self.send(b"x" * (aaa.MOST_BODY + 1))[0] == "413 Request Entity Too Large"
+        assert self.send(b"{")[0] == "400 Bad Request"
+
+    @pytest.mark.parametrize("fault", [ZeroDivisionError, DatabaseError])
+    def test_our_own_fault_is_no_reject(
+        self, line: Service, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+    ) -> None:
+        def ill(**_: Any) -> None:
+            raise fault
+
+        monkeypatch.setattr(aaa.connection, "close", lambda: None)  # it is the test's own
+        monkeypatch.setattr(admission, "admit", ill)
+        status, _, body = self.send(self.asked(line))
+        assert (status, body) == ("500 Internal Server Error", aaa.ILL.body)
+
+    def test_a_lost_connection_is_made_again_once(
+        self, line: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real, calls, closed = admission.find, [], []
+
+        def lost_at_first(**asked: Any) -> Any:
+            calls.append(asked)
+            if len(calls) == 1:
+                raise DatabaseError
+            return real(**asked)
+
+        monkeypatch.setattr(aaa.connection, "close", lambda: closed.append(True))
+        monkeypatch.setattr(admission, "find", lost_at_first)
+        assert self.send(self.asked(line))[0] == "200 OK"
+        assert (len(calls), closed) == (2, [True])
