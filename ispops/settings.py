@@ -287,6 +287,14 @@ STRIPE_SECRET_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRET = os.environ.get("STRIPE_WEBHOOK_SECRET", "")
 STRIPE_API_URL = os.environ.get("STRIPE_API_URL", "https://api.stripe.com")
 
+# Who looks into people before their first line: none, or manual. `CHECKED` names the account kinds
+# and plan codes for which it is done; empty is for all.
+CHECKS = {
+    "identity": os.environ.get("IDENTITY_CHECK", "none"),
+    "credit": os.environ.get("CREDIT_CHECK", "none"),
+}
+CHECKED = {word.strip() for word in os.environ.get("CHECKED", "").split(",") if word.strip()}
+
 # --- The web ----------------------------------------------------------------------------------
 
 SECURE_COOKIES = _flag("SECURE_COOKIES", not (DEBUG or DEMO))

@@ -205,7 +205,7 @@ def _perform(attempts: Sequence[TaskAttempt], *, at: datetime) -> None:
         _require_not_lost_too_often(task)
         result = steps.INSIDE[task.kind](task, at)
         _end(attempt, task, result, at)
-        if result.awaits is None:
+        if not result.is_waiting:
             done.append(task)
     _write_ends(attempts)
     if done:
@@ -221,7 +221,7 @@ def _record(
     (task,) = _lock([attempt])
     _end(attempt, task, result, ended_at)
     _write_ends([attempt])
-    if result.awaits is None:
+    if not result.is_waiting:
         progress.finish([task], State.COMPLETED, at)
     outside.report(task, None, at=ended_at)
     progress.send_tasks(progress.settle(task.order, at))
@@ -255,9 +255,9 @@ def _end(attempt: TaskAttempt, task: OrderTask, result: steps.Outcome, at: datet
     attempt.detail, attempt.ended_at = mask_text(result.detail), at
     attempt.request, attempt.reply = mask(result.request), mask(result.reply)
     attempt.outcome = Outcome.DONE
-    if result.awaits is not None:
+    if result.is_waiting:
         attempt.outcome = Outcome.AWAITING
-        task.service_order = result.awaits
+        task.service_order, task.awaited_check = result.awaits, result.awaits_check
         progress.move(task, State.AWAITING)
 
 

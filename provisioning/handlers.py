@@ -3,7 +3,8 @@
 from typing import Any
 
 from ispops import events
-from provisioning import execution, expectations, partner_news, telling
+from ispops.parties.models import SubscriberCheck
+from provisioning import checking, execution, expectations, partner_news, telling
 from provisioning.models import ProductOrder, Service, ServiceOrder
 
 
@@ -96,6 +97,14 @@ def write_order_cancelled(event: Any) -> None:
 def write_order_failed(event: Any) -> None:
     """Whoever ordered hears that nothing more happens."""
     _write_cancelled(event)
+
+
+@events.on("check.decided", name="provisioning.check_decided")
+def check_decided(event: Any) -> None:
+    """Steps that waited for a check go on, or need a person."""
+    key = SubscriberCheck.key_of(event.subject)
+    if key is not None:
+        checking.take_verdict(check_id=key, at=event.occurred_at)
 
 
 @events.on("service.suspended", name="provisioning.write_line_suspended")

@@ -15,7 +15,7 @@ from django.db import IntegrityError
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
-from ispops.parties import audit
+from ispops.parties import audit, checks
 from ispops.parties.models import Subscriber, User
 from provisioning import execution, plan, services
 from provisioning.composing import Line
@@ -365,7 +365,16 @@ def as_planned(item: ProductOrderItem) -> plan.Item:
         is_off_net=is_access and provider is not None and not provider.is_on_net,
         action=item.action,
         is_granted=offering.kind == Kind.BSP,
+        checks=_checks_of(item) if is_access else (),
     )
+
+
+def _checks_of(item: ProductOrderItem) -> tuple[str, ...]:
+    if item.order.intent != ProductOrder.Intent.NEW:
+        return ()
+    code = (item.bundle or item.offering).code
+    needed = checks.needed(subscriber=item.order.subscriber, plan_code=code)
+    return tuple(f"{kind}_check" for kind in needed)
 
 
 def install_days(lines: Collection[Line]) -> timedelta:

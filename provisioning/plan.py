@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 RESERVE_PORT = "reserve_port"
 OPEN_ADDRESS_HOLDER = "open_address_holder"
 CREATE_CREDENTIALS = "create_credentials"
+IDENTITY_CHECK = "identity_check"
+CREDIT_CHECK = "credit_check"
 ORDER_LINE = "order_line"
 MODIFY_LINE = "modify_line"
 GRANT_ENTITLEMENT = "grant_entitlement"
@@ -40,7 +42,10 @@ AT_ONE_MOMENT = frozenset({CHANGE_SERVICE, SUSPEND_SERVICE, RESUME_SERVICE, CEAS
 _AFTERWARDS = frozenset({APPLY_TO_SESSION, WELCOME})
 # They wait for another company, or for all that do.
 _AS_LONG_AS_IT_TAKES = frozenset(
-    {ORDER_LINE, MODIFY_LINE, GRANT_ENTITLEMENT, GO_LIVE, CHANGE_SERVICE}
+    {
+        *(IDENTITY_CHECK, CREDIT_CHECK, ORDER_LINE, MODIFY_LINE),
+        *(GRANT_ENTITLEMENT, GO_LIVE, CHANGE_SERVICE),
+    }
 )
 OWN_WORK_TAKES = timedelta(minutes=15)
 NO_TIME = timedelta(0)
@@ -70,6 +75,8 @@ class Item:
     action: str = Action.ADD
     # An add-on of our own needs nobody's word; a partner's product does.
     is_granted: bool = True
+    # Access only: kinds of steps that have to be done before anybody outside is asked for anything.
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +197,13 @@ def _new_line(items: Sequence[Item]) -> list[Step]:
         Step(OPEN_ADDRESS_HOLDER, line),
         Step(CREATE_CREDENTIALS, line),
     ]
-    line_is_sure = 0
+    checked = tuple(range(len(steps), len(steps) + len(items[line].checks)))
+    steps += [Step(kind, line) for kind in items[line].checks]
+    line_is_sure = (0, *checked)
     if items[line].is_off_net:
-        line_is_sure = len(steps)
-        steps.append(Step(ORDER_LINE, line, (0,)))
-    steps += _grants(items, (line_is_sure,))
+        steps.append(Step(ORDER_LINE, line, line_is_sure))
+        line_is_sure = (len(steps) - 1,)
+    steps += _grants(items, line_is_sure)
     steps.append(Step(GO_LIVE, line, _last_of(steps)))
     steps.append(Step(WELCOME, line, (len(steps) - 1,)))
     return steps

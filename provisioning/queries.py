@@ -218,6 +218,8 @@ _WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
     plan.RESERVE_PORT: lambda item: "Reserve your place in the access network",
     plan.OPEN_ADDRESS_HOLDER: lambda item: "Set aside your internet addresses",
     plan.CREATE_CREDENTIALS: lambda item: "Create your network login",
+    plan.IDENTITY_CHECK: lambda item: "Make sure that it is you",
+    plan.CREDIT_CHECK: lambda item: "Check your credit",
     plan.ORDER_LINE: lambda item: f"Order the line from {item.offering.provider}",
     plan.GRANT_ENTITLEMENT: lambda item: f"Set up {item.offering}",
     plan.GO_LIVE: lambda item: "Switch your line on",
@@ -249,6 +251,8 @@ def _status(task: OrderTask) -> str:
         return "Waits for its day" if task.begins_at else _STATUS[State.READY]
     if task.state == State.AWAITING and task.service_order:
         return _waiting(task.service_order)
+    if task.state == State.AWAITING:
+        return "One of us looks at it, within a working day"
     return _STATUS[State(task.state)]
 
 

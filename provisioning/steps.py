@@ -16,6 +16,9 @@ from django.conf import settings
 from ipam import allocation
 from ispops import db
 from ispops.catalog.models import ProductOffering
+from ispops.errors import PermanentFault
+from ispops.parties import checks
+from ispops.parties.models import SubscriberCheck
 from provisioning import partner_orders, plan, profiles, services, steering, telling
 from provisioning.models import (
     AaaCredential,
@@ -35,6 +38,12 @@ SAME_MOMENT = timedelta(minutes=15)
 Action = ProductOrderItem.Action
 
 
+class CheckRefused(PermanentFault):
+    """Whoever looked into the subscriber said no."""
+
+    cause = "check_refused"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a step did, in words; with a partner's order, the step now waits for its answer.
@@ -45,8 +54,25 @@ class Outcome:
 
     detail: str
     awaits: ServiceOrder | None = None
+    awaits_check: SubscriberCheck | None = None
     request: Any = None
     reply: Any = None
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.awaits is not None or self.awaits_check is not None
+
+
+def check(task: OrderTask, at: datetime) -> Outcome:
+    """Have somebody look into who the subscriber is, or whether they pay, and wait for that."""
+    kind = task.kind.removesuffix("_check")
+    row = checks.request_check(subscriber=task.order.subscriber, kind=kind, at=at)
+    match row.state:
+        case SubscriberCheck.State.PASSED:
+            return Outcome(f"Passed: {row.reason}")
+        case SubscriberCheck.State.REFUSED:
+            raise CheckRefused(f"Refused: {row.reason}")
+    return Outcome("A member of staff has to decide.", awaits_check=row)
 
 
 def reserve_port(task: OrderTask, at: datetime) -> Outcome:
@@ -345,6 +371,8 @@ def _cause(task: OrderTask) -> str:
 Step = Callable[[OrderTask, datetime], Outcome]
 
 INSIDE: dict[str, Step] = {
+    plan.IDENTITY_CHECK: check,
+    plan.CREDIT_CHECK: check,
     plan.RESERVE_PORT: reserve_port,
     plan.OPEN_ADDRESS_HOLDER: open_address_holder,
     plan.CREATE_CREDENTIALS: create_credentials,

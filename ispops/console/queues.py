@@ -12,7 +12,7 @@ from django.utils import timezone
 from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
 from ispops.notices.models import Notice
-from ispops.parties.models import User, WebhookDelivery
+from ispops.parties.models import SubscriberCheck, User, WebhookDelivery
 from provisioning import queries as provisioning_queries
 from provisioning.models import (
     AccessSession,
@@ -51,6 +51,15 @@ class Queue:
 
 
 QUEUES: tuple[Queue, ...] = (
+    Queue(
+        "checks",
+        "People to look into",
+        "parties.view_subscribercheck",
+        "admin:console_checks",
+        "",
+        lambda: SubscriberCheck.objects.filter(state=SubscriberCheck.State.PENDING),
+        is_trouble=False,
+    ),
     Queue(
         "orders",
         "Orders in progress",

@@ -69,6 +69,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "systems",
             ),
             Entry(
+                "Checks",
+                "verified_user",
+                "admin:console_checks",
+                "parties.view_subscribercheck",
+                "checks",
+            ),
+            Entry(
                 "Address requests",
                 "lan",
                 "admin:console_overallocation",

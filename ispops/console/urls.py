@@ -7,6 +7,7 @@ from django.urls import URLPattern, path
 from ispops.console import guard
 from ispops.console.views import (
     bulk,
+    checks,
     demand,
     fallout,
     filing,
@@ -46,6 +47,8 @@ SEE_DEMAND = "qualification.view_waitlistentry"
 JOIN_WAITLIST = "qualification.add_waitlistentry"
 SEE_INQUIRIES = "qualification.view_providerinquiry"
 WORK_INQUIRIES = "qualification.change_providerinquiry"
+SEE_CHECKS = "parties.view_subscribercheck"
+DECIDE_CHECKS = "parties.decide_subscribercheck"
 REGISTER = "parties.register_on_behalf"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
 SEE_WEBHOOKS = "parties.view_webhookdelivery"
@@ -130,6 +133,8 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("registrations/<str:ref>/place/", register.place, "console_place_registration", REGISTER),
     ("registrations/<str:ref>/give-up/", register.give_up, "console_drop_registration", REGISTER),
     ("subscribers/<str:ref>/invite/", register.invite, "console_invite", REGISTER),
+    ("checks/", checks.queue, "console_checks", SEE_CHECKS),
+    ("checks/<str:ref>/decide/", checks.decide, "console_decide_check", DECIDE_CHECKS),
     ("inquiries/<str:ref>/", inquiries.page, "console_inquiry", SEE_INQUIRIES),
     ("inquiries/<str:ref>/ask/", inquiries.ask_again, "console_ask_again", WORK_INQUIRIES),
     ("inquiries/<str:ref>/give-up/", inquiries.give_up, "console_give_up", WORK_INQUIRIES),

@@ -8,7 +8,14 @@ from django.http import HttpRequest
 
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
 from ispops.parties import terms
-from ispops.parties.models import Invitation, PaymentMethod, TermsAcceptance, TermsVersion, User
+from ispops.parties.models import (
+    Invitation,
+    PaymentMethod,
+    SubscriberCheck,
+    TermsAcceptance,
+    TermsVersion,
+    User,
+)
 
 
 class TermsForm(VerbForm):
@@ -71,6 +78,15 @@ class InvitationAdmin(ReadOnlyAdmin):
     list_select_related = ("subscriber", "invited_by")
     search_fields = ("email", "subscriber__name")
     ordering = ("-created_at",)
+
+
+@admin.register(SubscriberCheck)
+class SubscriberCheckAdmin(ReadOnlyAdmin):
+    list_display = ("subscriber", "kind", "state", "asked_at", "decided_at", "decided_by")
+    list_filter = ("kind", "state")
+    list_select_related = ("subscriber", "decided_by")
+    search_fields = ("subscriber__name", "subscriber__email")
+    ordering = ("-asked_at",)
 
 
 @admin.register(PaymentMethod)

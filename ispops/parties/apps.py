@@ -20,6 +20,8 @@ class PartiesConfig(AppConfig):
             "view_termsacceptance",
             "view_paymentmethod",
             "view_invitation",
+            "view_subscribercheck",
+            "decide_subscribercheck",
         ),
         # Terms are a contract with every subscriber.
         roles.CSR_LEAD: ("publish_termsversion",),

@@ -158,6 +158,50 @@ class TermsAcceptance(models.Model):
         return f"{self.version} by {self.subscriber}"
 
 
+class SubscriberCheck(PublicIdModel):
+    """That somebody looked, or has to look, into who a subscriber is, or whether they pay."""
+
+    PREFIX = "chk"
+
+    class Kind(models.TextChoices):
+        IDENTITY = "identity", "Identity"
+        CREDIT = "credit", "Credit"
+
+    class State(models.TextChoices):
+        PENDING = "pending", "To be decided"
+        PASSED = "passed", "Passed"
+        REFUSED = "refused", "Refused"
+
+    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="checks")
+    kind = models.CharField(max_length=8, choices=Kind)
+    state = models.CharField(max_length=7, choices=State, default=State.PENDING)
+    asked_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    # None where it was no person who decided.
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    reason = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        permissions = [("decide_subscribercheck", "Can pass or refuse a check")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscriber", "kind"],
+                condition=~Q(state="refused"),
+                name="one_standing_check_a_kind",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="pending", decided_at__isnull=True)
+                | ~Q(state="pending") & Q(decided_at__isnull=False) & ~Q(reason=""),
+                name="decided_check_says_when_and_why",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.subscriber}"
+
+
 class PaymentMethod(PublicIdModel):
     """How a subscriber pays, by a name that the payment gateway knows; never a card's number."""
 

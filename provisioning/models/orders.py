@@ -7,7 +7,7 @@ from django.db.models import F, Q
 from ispops.catalog.models import ProductOffering
 from ispops.db import PublicIdModel
 from ispops.jobs import LeasedRow
-from ispops.parties.models import Subscriber, User
+from ispops.parties.models import Subscriber, SubscriberCheck, User
 from provisioning.models.services import Service, ServiceSuspension
 from qualification.models import Premises, QualifiedOffer, ServiceQualification
 
@@ -194,6 +194,10 @@ class OrderTask(LeasedRow):
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     # Why a person is needed: the code of the refusal, such as "partner_refused".
     cause = models.CharField(max_length=40, blank=True, default="")
+    # What a step waits for that waits for no partner.
+    awaited_check = models.ForeignKey(
+        SubscriberCheck, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
+    )
     service_order = models.OneToOneField(
         "ServiceOrder", on_delete=models.PROTECT, null=True, blank=True, related_name="task"
     )
@@ -228,7 +232,9 @@ class OrderTask(LeasedRow):
                 name="task_keeps_its_day",
             ),
             models.CheckConstraint(
-                condition=~Q(state="awaiting") | Q(service_order__isnull=False),
+                condition=~Q(state="awaiting")
+                | Q(service_order__isnull=False)
+                | Q(awaited_check__isnull=False),
                 name="task_awaits_a_service_order",
             ),
             models.CheckConstraint(

@@ -39,7 +39,8 @@ ROOMS = {
         stage=1,
         pure=_names("scopes"),
         verbs=_names(
-            "accounts audit invitations outbox partners payments programs roles terms webhooks"
+            "accounts audit checks invitations outbox partners payments programs roles terms "
+            "webhooks"
         ),
         reads=_names("people"),
         web=_names(
@@ -116,7 +117,10 @@ SHARED_PURE = {
 ADAPTERS = {
     f"qualification.providers.{name}"
     for name in ("base", "files", "registry", "tmf645", "transport")
-} | {f"ispops.parties.gateways.{name}" for name in ("base", "offline", "registry", "stripe")}
+} | {
+    f"ispops.parties.gateways.{name}"
+    for name in ("base", "checks", "offline", "registry", "stripe")
+}
 ADAPTERS |= {"provisioning.network.coa"}
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
 ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}

@@ -51,6 +51,8 @@ MAY_OPEN = {
     "console_ask_again": NETWORK_DESK,
     "console_give_up": NETWORK_DESK,
     "console_place_order": NETWORK_DESK,
+    "console_checks": CSRS,
+    "console_decide_check": CSRS,
     "console_register": CSRS,
     "console_registration": CSRS,
     "console_change_registration": CSRS,
@@ -85,6 +87,7 @@ MAY_OPEN = {
     "console_filing_download": {roles.OPERATIONS},
 }
 POSTS = {
+    "console_decide_check",
     "console_place_registration",
     "console_drop_registration",
     "console_invite",
@@ -139,6 +142,7 @@ def address_of(name: str, world: World) -> str:
         "console_qualification": [world.stuck.qualification.public_id],
         "console_join_waitlist": [world.stuck.qualification.public_id],
         "console_register": [world.stuck.qualification.public_id],
+        "console_decide_check": [f"chk_{'0' * 32}"],
         "console_invite": [world.ada.public_id],
         **{name: [f"reg_{'0' * 32}"] for name in MAY_OPEN if name.endswith("registration")},
         "console_place_order": [world.stuck.qualification.public_id],

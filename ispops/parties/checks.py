@@ -1,0 +1,87 @@
+"""Verbs for checks of identity and credit: the only writers of `SubscriberCheck`."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from ispops import db, events
+from ispops.errors import IllegalTransition, InvalidInput
+from ispops.parties import audit
+from ispops.parties.gateways import checks as checkers
+from ispops.parties.models import Subscriber, SubscriberCheck, User
+
+State = SubscriberCheck.State
+
+
+def needed(*, subscriber: Subscriber, plan_code: str) -> tuple[str, ...]:
+    """Return the kinds of check that have to be passed before this plan is delivered.
+
+    What a subscriber has passed once is not asked for again.
+    """
+    only = settings.CHECKED
+    if only and not only & {subscriber.kind, plan_code}:
+        return ()
+    kinds = [kind for kind in SubscriberCheck.Kind.values if checkers.checker_of(kind)]
+    if not kinds:
+        return ()
+    passed = set(subscriber.checks.filter(state=State.PASSED).values_list("kind", flat=True))
+    return tuple(kind for kind in kinds if kind not in passed)
+
+
+@transaction.atomic
+def request_check(*, subscriber: Subscriber, kind: str, at: datetime) -> SubscriberCheck:
+    """Return the check that was passed or waits for its verdict; else ask for a new one."""
+    holder = db.lock(Subscriber, subscriber.pk)
+    rows = holder.checks.filter(kind=kind)
+    standing = rows.exclude(state=State.REFUSED).order_by("-asked_at").first()
+    if standing is not None:
+        return standing
+    row = SubscriberCheck.objects.create(subscriber=holder, kind=kind, asked_at=at)
+    checker = checkers.checker_of(kind)
+    verdict = checker and checker.look(name=holder.name, email=holder.email, phone=holder.phone)
+    if verdict:
+        _decide(row, verdict.passed, verdict.reason, None, at)
+    return row
+
+
+@transaction.atomic
+def decide_check(
+    *, check_id: UUID, passed: bool, actor: User, reason: str, at: datetime
+) -> SubscriberCheck:
+    """Say what came of a check. Publishes `check.decided`; the same verdict changes nothing.
+
+    Raises:
+        InvalidInput: there is no reason.
+        IllegalTransition: the other verdict was given already.
+    """
+    if not reason.strip():
+        raise InvalidInput("Say why, for whoever reads this later.", field="reason")
+    row = db.lock(SubscriberCheck, check_id)
+    wanted = State.PASSED if passed else State.REFUSED
+    if row.state == wanted:
+        return row
+    if row.state != State.PENDING:
+        raise IllegalTransition("This was decided already. Ask for a new check instead.")
+    _decide(row, passed, reason.strip()[:300], actor, at)
+    return row
+
+
+def _decide(
+    row: SubscriberCheck, passed: bool, reason: str, actor: User | None, at: datetime
+) -> None:
+    row.state = State.PASSED if passed else State.REFUSED
+    row.decided_at, row.decided_by, row.reason = at, actor, reason
+    row.save(update_fields=["state", "decided_at", "decided_by", "reason"])
+    audit.record(
+        actor=actor,
+        actor_name="" if actor else "checker",
+        action="check.passed" if passed else "check.refused",
+        subject=row.subscriber.public_id,
+        subscriber=row.subscriber,
+        reason=reason,
+        at=at,
+        kind=row.kind,
+    )
+    events.publish("check.decided", subject=row.public_id, at=at, state=row.state)

@@ -1,0 +1,155 @@
+"""Orders wait for a person to look into who the subscriber is, and whether they pay."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from pytest_django import Settings
+
+from ispops.errors import IllegalTransition, InvalidInput
+from ispops.parties import checks, roles
+from ispops.parties.models import AuditEntry, Subscriber, SubscriberCheck
+from provisioning import fallout, orders, queries
+from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
+from tests import factories
+from tests.small_isp import SmallIsp
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def by_hand(settings: Settings) -> None:
+    settings.CHECKS = {"identity": "manual", "credit": "none"}
+    settings.CHECKED = set()
+
+
+@pytest.fixture
+def order(isp: SmallIsp, ada: Subscriber, at: datetime) -> ProductOrder:
+    placed = factories.order(ada, isp.oak_1, isp.dsl.code, at=at)
+    factories.work(at=at)
+    placed.refresh_from_db()
+    return placed
+
+
+def step(order: ProductOrder, kind: str = "identity_check") -> OrderTask:
+    return order.tasks.get(kind=kind)
+
+
+def decide(at: datetime, *, passed: bool, reason: str = "Saw the passport") -> SubscriberCheck:
+    row = checks.decide_check(
+        check_id=SubscriberCheck.objects.latest("asked_at").pk, passed=passed,
+        actor=factories.staff(roles.CSR, at=at), reason=reason, at=at,
+    )  # fmt: skip
+    factories.work(at=at)
+    return row
+
+
+def test_nothing_is_ordered_outside_before_somebody_has_looked(
+    order: ProductOrder, at: datetime
+) -> None:
+    assert order.state == "in_progress"
+    assert step(order).state == "awaiting"
+    assert step(order, "order_line").state == "pending"
+    assert not ServiceOrder.objects.exists()
+    told = {each.kind: each for each in queries.order_progress(order)}["identity_check"]
+    assert told.words == "Make sure that it is you"
+    assert told.status == "One of us looks at it, within a working day"
+
+    decide(at, passed=True)
+    order.refresh_from_db()
+    assert order.state == "completed"
+    assert step(order).tries.latest("number").detail == "Passed: Saw the passport"
+    assert AuditEntry.objects.get(action="check.passed").reason == "Saw the passport"
+
+
+def test_a_refusal_needs_a_person_who_tries_again_or_cancels(
+    order: ProductOrder, at: datetime
+) -> None:
+    decide(at, passed=False, reason="The name is another")
+    order.refresh_from_db()
+    assert (order.state, step(order).cause) == ("held", "check_refused")
+    staff = factories.staff(roles.OPERATIONS, at=at)
+    fallout.retry_task(task_id=step(order).pk, actor=staff, at=at)
+    factories.work(at=at)
+    assert step(order).state == "awaiting"
+    assert SubscriberCheck.objects.filter(state="pending").count() == 1
+    decide(at, passed=False)
+    orders.cancel_order(order_id=order.pk, actor=staff, reason="Not them", at=at)
+    assert Service.objects.get().state == "ceased"
+
+
+def test_a_verdict_that_comes_after_the_order_was_cancelled_changes_nothing(
+    order: ProductOrder, at: datetime
+) -> None:
+    staff = factories.staff(roles.OPERATIONS, at=at)
+    orders.cancel_order(order_id=order.pk, actor=staff, reason="Changed their mind", at=at)
+    decide(at, passed=True)
+    order.refresh_from_db()
+    assert (order.state, step(order).state) == ("cancelled", "cancelled")
+
+
+def test_whoever_has_passed_is_not_asked_again(
+    order: ProductOrder, isp: SmallIsp, ada: Subscriber, at: datetime
+) -> None:
+    decide(at, passed=True)
+    second = factories.order(ada, isp.elm_1, isp.slow_dsl.code, at=at)
+    assert not second.tasks.filter(kind="identity_check").exists()
+
+
+def test_two_orders_wait_for_one_check(
+    order: ProductOrder, isp: SmallIsp, ada: Subscriber, at: datetime
+) -> None:
+    second = factories.order(ada, isp.elm_1, isp.slow_dsl.code, at=at)
+    factories.work(at=at)
+    assert step(second).awaited_check == step(order).awaited_check
+    decide(at, passed=True)
+    assert {step(order).state, step(second).state} == {"completed"}
+
+
+@pytest.mark.parametrize(
+    ("checked", "kinds"),
+    [
+        (set(), ("identity",)),
+        ({"business"}, ()),
+        ({"consumer"}, ("identity",)),
+        ({"dsl-25"}, ("identity",)),
+    ],
+)
+def test_the_settings_say_for_whom(
+    ada: Subscriber, settings: Settings, checked: set[str], kinds: tuple[str, ...]
+) -> None:
+    settings.CHECKED = checked
+    assert checks.needed(subscriber=ada, plan_code="dsl-25") == kinds
+    settings.CHECKS = {"identity": "none", "credit": "none"}
+    assert checks.needed(subscriber=ada, plan_code="dsl-25") == ()
+
+
+def test_both_kinds_are_two_steps(
+    isp: SmallIsp, ada: Subscriber, settings: Settings, at: datetime
+) -> None:
+    settings.CHECKS = {"identity": "manual", "credit": "manual"}
+    placed = factories.order(ada, isp.oak_1, isp.fast.code, isp.streaming.code, at=at)
+    before = step(placed, "grant_entitlement").depends_on.values_list("kind", flat=True)
+    assert set(before) == {"reserve_port", "identity_check", "credit_check"}
+
+
+def test_a_verdict_is_given_once_with_a_reason(order: ProductOrder, at: datetime) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decide(at, passed=True, reason=" ")
+    assert refused.value.field == "reason"
+    assert decide(at, passed=True).decided_at == at
+    with pytest.raises(IllegalTransition):
+        decide(at, passed=False)
+
+
+def test_the_database_keeps_one_standing_check(order: ProductOrder, at: datetime) -> None:
+    given: dict[str, Any] = {"subscriber": order.subscriber, "kind": "identity", "asked_at": at}
+    with pytest.raises(IntegrityError, match="one_standing_check"), transaction.atomic():
+        SubscriberCheck.objects.create(**given)
+    with pytest.raises(IntegrityError, match="says_when_and_why"), transaction.atomic():
+        SubscriberCheck.objects.create(**given | {"state": "refused"})
+    with pytest.raises(IntegrityError, match="awaits_a_service_order"), transaction.atomic():
+        OrderTask.objects.filter(pk=step(order).pk).update(awaited_check=None)
