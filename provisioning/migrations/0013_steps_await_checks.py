@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('parties', '0007_subscriber_checks'),
+        ('parties', '0008_subscriber_checks'),
         ('provisioning', '0012_session_in_trouble'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

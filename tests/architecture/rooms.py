@@ -83,11 +83,10 @@ ROOMS = {
         stage=4,
         pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
-            "accounting amending changing control deliveries delivering delivery_connections "
-            "execution expectations fallout hearing inbox jeopardy moving orders outside "
-            "partner_news "
-            "partner_orders placing profiles progress radius_setup registrations reminders "
-            "services sessions steering steps suspending telling"
+            "accounting amending changing checking control deliveries delivering "
+            "delivery_connections execution expectations fallout hearing inbox jeopardy moving "
+            "orders outside partner_news partner_orders placing profiles progress radius_setup "
+            "registrations reminders services sessions steering steps suspending telling"
         ),
         reads=_names("admission composing duplicates worklist"),
         web=_names(

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('parties', '0006_invitations_are_notices'),
+        ('parties', '0007_webhook_replay'),
     ]
 
     operations = [
