@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -382,6 +383,33 @@ class TestClaiming:
         steer(at)
         live.refresh_from_db()
         assert live.trouble == "internal_error"
+
+
+class TestSessionsThatBegin:
+    """After an access server has restarted, thousands do, and nearly all are as they should be."""
+
+    def test_many_cost_what_one_costs(
+        self, line: Service, at: datetime, django_assert_max_num_queries: Any
+    ) -> None:
+        online.session(line, at=at, next_attempt_at=at)
+        with django_assert_max_num_queries(14) as first:
+            assert steering.steer_due(at=at, limit=100) == 1
+        for _ in range(30):
+            online.session(line, at=at, next_attempt_at=at)
+        with django_assert_max_num_queries(len(first)):
+            assert steering.steer_due(at=at, limit=100) == 30
+        assert not AccessSession.objects.exclude(next_attempt_at=None).exists()
+
+    @pytest.mark.parametrize("odd", ["behind", "asked", "leased"])
+    def test_the_others_are_looked_at_singly(self, line: Service, at: datetime, odd: str) -> None:
+        facts: dict[str, Any] = {
+            "behind": {"revision": 1},
+            "asked": {"asked_revision": 9},
+            "leased": {"leased_until": at + LATER},
+        }[odd]
+        online.session(line, at=at, next_attempt_at=at, **facts)
+        assert steering._settle_up_to_date(at=at) == 0
+        assert AccessSession.objects.get().next_attempt_at == at
 
 
 class TestForOrders:
