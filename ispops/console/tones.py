@@ -5,12 +5,12 @@ SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"
 _TONES = {
     "good": {
         "accepted", "active", "answered", "applied", "completed", "delivered", "eligible",
-        "good", "granted", "online", "placed", "qualified", "rated", "sent",
+        "good", "granted", "online", "passed", "placed", "qualified", "rated", "sent",
     },
     "busy": {
-        "acknowledged", "applying", "awaiting", "checking", "confirm_with_provider", "draft",
-        "in_progress", "open", "pending", "qualified_with_construction", "queued", "ready",
-        "received", "reserved", "rolling_back", "running", "waiting",
+        "acknowledged", "applying", "awaiting", "cancelling", "checking", "confirm_with_provider",
+        "draft", "in_progress", "open", "pending", "qualified_with_construction", "queued", "ready",
+        "received", "reserved", "rolling_back", "running", "to_cancel", "to_place", "waiting",
     },
     "warn": {
         "choose", "expired", "given_up", "held", "lost", "partial", "previewed", "quarantined",
@@ -18,7 +18,7 @@ _TONES = {
     },
     "bad": {
         "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked",
-        "undelivered", "unusable",
+        "refused", "undelivered", "unusable",
     },
 }  # fmt: skip
 

@@ -19,6 +19,8 @@ WHOLE_STAFF = set(roles.STAFF_ROLES)
 NETWORK_DESK = {*CSRS, roles.OPERATIONS}
 MAY_OPEN = {
     "console_search": EVERY_DESK,
+    "console_online": NETWORK_DESK,
+    "console_retry_session": NETWORK_DESK,
     "console_subscribers": EVERY_DESK,
     "console_subscriber": EVERY_DESK,
     "console_set_standing": CSRS,
@@ -87,6 +89,7 @@ MAY_OPEN = {
     "console_filing_download": {roles.OPERATIONS},
 }
 POSTS = {
+    "console_retry_session",
     "console_decide_check",
     "console_place_registration",
     "console_drop_registration",
@@ -161,6 +164,7 @@ def address_of(name: str, world: World) -> str:
             for name in MAY_OPEN
             if "import" in name and name != "console_imports"
         },
+        "console_retry_session": [0],
         "console_replay": [f"msg_{'0' * 32}"],
         "console_webhook": [f"msg_{'0' * 32}"],
         **{name: ["welcome"] for name in MAY_OPEN if name.endswith("_notice")},

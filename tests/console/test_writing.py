@@ -16,7 +16,10 @@ from ispops.console.templatetags import console
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ID = "ord_" + "0190" * 8
 # What is over, or has not begun, and asks nothing of anybody.
-QUIET = {"cancelled", "ceased", "closed", "discarded", "reversed", "rolled_back", "skipped"}
+QUIET = {
+    "abandoned", "cancelled", "ceased", "closed", "discarded", "ended", "reversed", "rolled_back",
+    "skipped",
+}  # fmt: skip
 
 
 def states() -> set[str]:
