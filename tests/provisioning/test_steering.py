@@ -10,9 +10,16 @@ from pytest_django import Settings
 
 from ispops.errors import NotFound, TransientFault
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import profiles, services, steering
+from provisioning import profiles, services, steering, suspending
 from provisioning.in_force import Speed
-from provisioning.models import AaaCredential, AccessServer, AccessSession, Service, SessionCommand
+from provisioning.models import (
+    AaaCredential,
+    AccessServer,
+    AccessSession,
+    ProductOrder,
+    Service,
+    SessionCommand,
+)
 from tests import coa_agent, factories
 from tests.provisioning import online
 from tests.small_isp import SmallIsp
@@ -462,6 +469,35 @@ class TestForOrders:
             online.access_server(agent)
             steering.bring_up(service=line, at=at)
         assert outcomes() == [("disconnect", "acknowledged")]
+
+
+class TestByAnOrder:
+    """The step of an order that changes a line goes through to its session, and waits for it."""
+
+    def pause(self, line: Service, at: datetime) -> ProductOrder:
+        order = suspending.suspend_line(
+            line=line, reason="abuse", channel="csr", placed_by=None, idempotency_key="k-1", at=at
+        )
+        factories.work(at=at)
+        order.refresh_from_db()
+        return order
+
+    def test_pausing_a_line_ends_its_session(self, line: Service, at: datetime) -> None:
+        with coa_agent.running() as agent:
+            online.access_server(agent)
+            online.session(line, at=at)
+            assert self.pause(line, at).state == "completed"
+        assert outcomes() == [("disconnect", "acknowledged")]
+
+    def test_a_session_that_stays_is_for_a_person_with_its_cause(
+        self, line: Service, at: datetime
+    ) -> None:
+        online.session(line, at=at)
+        order = self.pause(line, at)
+        assert order.state == "held"
+        task = order.tasks.get(state="fallout")
+        assert (task.kind, task.cause) == ("apply_to_session", "server_takes_no_changes")
+        assert Service.objects.get(pk=line.pk).state == "suspended"
 
 
 def test_there_is_no_such_session_to_retry(otto: User, at: datetime) -> None:
