@@ -135,8 +135,6 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {desk.token}":
             self._say_json(401, {"code": "401", "reason": "This token opens nothing here."})
             return
-        if partner.fault == "slow":
-            time.sleep(partner.slow_seconds)
         if partner.fault == "error":
             self._say_json(500, {"code": "500", "reason": "The fault that was asked for."})
             return
@@ -150,6 +148,9 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = desk.answer(self.command, rest, query, told)
         except (NoOrder, ValueError) as error:
             status, answer = 400, {"code": "400", "reason": str(error)}
+        if partner.fault == "slow":
+            # It has taken the order in, and takes its time to say so.
+            time.sleep(partner.slow_seconds)
         if partner.fault == "drop" and self.command == "POST":
             # It has the order, and the line breaks before anybody hears of it.
             self.close_connection = True
