@@ -35,12 +35,12 @@ from qualification.models import Premises
 OPENED = datetime(2025, 1, 1, tzinfo=UTC)
 SERVER, SECRET = "north", "a-secret-of-the-address-server"
 NAS_SECRET = "a-secret-of-the-access-server"
-AT_ONCE = 16
+AT_ONCE = 8
 
 
 @bench
 def aaa(size: Size) -> Iterator[Case]:
-    """Access-Requests by PAP, sixteen at a time."""
+    """Access-Requests by PAP, eight at a time."""
     try:
         freeradius.require()
     except embedded.CannotStart as cannot:
