@@ -227,11 +227,9 @@ def _record(
     progress.send_tasks(progress.settle(task.order, at))
 
 
-def _call_for_outside(ready: Sequence[int]) -> None:
+def _call_for_outside(ready: Sequence[OrderTask]) -> None:
     """Call workers for steps that may take long; the one that is here goes on with the rest."""
-    kinds = OrderTask.objects.filter(pk__in=ready, kind__in=list(steps.OUTSIDE)) if ready else ()
-    for task in kinds:
-        progress.send_task(task.pk)
+    progress.send_tasks([task for task in ready if task.kind in steps.OUTSIDE])
 
 
 def _lock(attempts: Sequence[TaskAttempt]) -> list[OrderTask]:

@@ -92,7 +92,7 @@ def move(task: OrderTask, state: str) -> None:
     task.save()
 
 
-def settle(order: ProductOrder, at: datetime) -> list[int]:
+def settle(order: ProductOrder, at: datetime) -> list[OrderTask]:
     """Bring a locked order in line with its steps, and make those ready that wait for nothing.
 
     Returns the steps that became ready and may begin now. Nobody was called for them: the caller
@@ -118,7 +118,7 @@ def settle(order: ProductOrder, at: datetime) -> list[int]:
     return ready
 
 
-def _wake(rows: Sequence[OrderTask], at: datetime) -> list[int]:
+def _wake(rows: Sequence[OrderTask], at: datetime) -> list[OrderTask]:
     """Make the pending steps of an order ready whose earlier steps are all finished."""
     states = {row.pk: row.state for row in rows}
     pending = [row for row in rows if row.state == State.PENDING]
@@ -138,7 +138,7 @@ def _wake(rows: Sequence[OrderTask], at: datetime) -> list[int]:
         by_time.setdefault(max(at, row.begins_at or at), []).append(row.pk)
     for begins_at, keys in by_time.items():
         OrderTask.objects.filter(pk__in=keys).update(state=State.READY, next_attempt_at=begins_at)
-    return by_time.get(at, [])
+    return [row for row in ready if max(at, row.begins_at or at) == at]
 
 
 def _move_order(order: ProductOrder, state: str, at: datetime) -> None:
@@ -164,10 +164,10 @@ def note(task: OrderTask, outcome: str, detail: str, at: datetime, *, reply: obj
     )
 
 
-def send_tasks(task_ids: Sequence[int]) -> None:
+def send_tasks(tasks: Sequence[OrderTask]) -> None:
     """Call a worker for each of these steps once this transaction is committed."""
-    for task_id in task_ids:
-        send_task(task_id)
+    for task in tasks:
+        send_task(task.pk)
 
 
 def send_task(task_id: int) -> None:

@@ -61,6 +61,8 @@ def test_a_pure_module_decides_and_computes_only(module: str) -> None:
 
 def test_only_verbs_write_rows() -> None:
     writers = rooms.modules("verbs") | {"ispops.parties.rest", "ispops.parties.models"}
+    # It measures orders of steps that no planner plans.
+    writers |= {"ispops.benches.provisioning"}
     found = [
         f"{path.relative_to(rooms.REPOSITORY)}:{call.lineno} {ast.unparse(call.func)}"
         for path in rooms.sources()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import pytest
 from django.db import connection
 from django.db.models import TextField
 from django.db.models.functions import Cast
+from django.utils import timezone
 from pytest_django import Settings
 
 from ispops import jobs
@@ -196,6 +198,30 @@ class TestOneWorker:
         outcomes = TaskAttempt.objects.filter(task=task).order_by("number")
         assert list(outcomes.values_list("outcome", flat=True)) == ["lost", "done"]
         assert AaaCredential.objects.count() == 1
+
+    def test_a_slow_worker_that_lives_keeps_its_step(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    ) -> None:
+        """The call takes longer than the lease, which is renewed meanwhile."""
+        settings.TASK_LEASE = timedelta(seconds=1)
+        task = self.order().tasks.get(kind="create_credentials")
+        ran, over = Counter[str](), threading.Event()
+
+        def slow(of: OrderTask, at: Any) -> steps.Outcome:
+            ran[of.kind] += 1
+            over.wait(timeout=2.5)
+            return steps.create_credentials(of, at)
+
+        def work(number: int) -> None:
+            until = time.monotonic() + 2.2
+            while time.monotonic() < until:
+                execution.run_task(task_id=task.pk, at=timezone.now())
+                time.sleep(0.05)
+
+        monkeypatch.setitem(steps.OUTSIDE, "create_credentials", slow)
+        at_once(work, many=2)
+        assert ran["create_credentials"] == 1
+        assert TaskAttempt.objects.get(task=task).outcome == "done"
 
     def test_the_last_two_steps_before_going_live_wake_it_once(self) -> None:
         """Both end at once; each must see the other's end, or nobody would go on."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import provisioning
 from ispops.errors import PermanentFault, Refusal
-from provisioning import causes
+from provisioning import causes, steering
 
 FOLDER = Path(provisioning.__file__).parent
 
@@ -22,9 +22,10 @@ def test_what_execution_gives_is_in_the_catalogue() -> None:
     assert given | {PermanentFault.cause} <= set(causes.CATALOGUE)
 
 
-def test_every_other_cause_is_the_code_of_a_refusal() -> None:
+def test_every_other_cause_is_a_refusal_s_or_steering_s() -> None:
     codes = {kind.code for kind in _refusals(Refusal)}
-    others = set(causes.CATALOGUE) - codes
+    steered = {steering.TAKES_NO_CHANGES, steering.GAVE_UP}
+    others = set(causes.CATALOGUE) - codes - steered
     assert others == {
         "gave_up", "internal_error", "not_possible", "partner_refused", "partner_timed_out",
         "partner_order_withdrawn",
