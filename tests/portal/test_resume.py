@@ -271,3 +271,16 @@ def test_how_one_pays_can_be_changed(owner: Client, stranger: Client, ada: Subsc
     assert active.label == f"Bank transfer, mandate {active.reference}"
     assert active.reference not in page(stranger.get("/account/payment/")).text
     assert ada.payment_methods.filter(state="ended").count() == 1
+
+
+def test_an_address_that_has_a_login_is_told_so_by_mail(
+    client: Client, isp: SmallIsp, ada: Subscriber
+) -> None:
+    choose(client, isp)
+    form = {"email": ada.email, "password1": "a-quiet-harbour-1843", "next": "/register/"}
+    found = page(client.post("/accounts/signup/", form, follow=True))
+    assert "Confirm your e-mail address" in found.text
+    (told,) = mail.outbox
+    assert (told.to, told.subject) == ([ada.email], "You have a login already")
+    assert "/accounts/password/reset/" in told.body
+    assert "Harbor Broadband" in told.body
