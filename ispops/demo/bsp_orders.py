@@ -144,8 +144,9 @@ class OrderDesk:
             _note(order, "Our cable does not reach this building.")
         self._move(order, "failed" if fault == "refuse" else "completed")
         if fault == "backwards":
-            for state in ("inProgress", "acknowledged"):
-                self._tell({**order, "state": state})
+            # One after the other, and when the end of it has been heard.
+            for number, state in enumerate(("inProgress", "acknowledged"), 1):
+                self._later(number * 0.5, self._tell, {**order, "state": state})
 
     def _move(self, order: dict[str, Any], state: str) -> None:
         with self.lock:
