@@ -95,6 +95,12 @@ def django_db_setup(
         databases.drop_database(name)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a case of bytes by its argument: a packed file holds the time at which it was made, and
+    the processes of a run must give a test the same name."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests with processes of their own in one test process: two would starve."""
