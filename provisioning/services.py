@@ -113,6 +113,31 @@ def open_suspension(
 
 
 @transaction.atomic
+def carry_suspensions(*, old: Service, line: Service, at: datetime) -> None:
+    """Keep a line suspended that takes the place of one that we have suspended.
+
+    Otherwise whoever is suspended for abuse, or for bills, would only have to move. A pause that
+    the subscriber asked for ends with the old line. A line that is not live yet is suspended when
+    it is, by the same call; a reason that it had before, and that may be lifted, is not repeated.
+    """
+    held = db.lock(Service, line.pk)
+    for one in old.suspensions.filter(ended_at__isnull=True).order_by("pk"):
+        is_ours = one.reason != ServiceSuspension.Reason.REQUESTED
+        if is_ours and not held.suspensions.filter(reason=one.reason).exists():
+            ServiceSuspension.objects.create(
+                service=held,
+                reason=one.reason,
+                treatment=one.treatment,
+                note=one.note,
+                started_at=at,
+            )
+    first = held.suspensions.filter(ended_at__isnull=True).order_by("pk").first()
+    if first is not None and held.state == Service.State.ACTIVE:
+        suspend_addons(line=held, at=at)
+        suspend(service=held, reason=first.reason, at=at)
+
+
+@transaction.atomic
 def suspend_addons(*, line: Service, at: datetime) -> None:
     """Suspend our own add-ons on a line that the caller has locked and is suspending."""
     for addon in _own_addons(line, Service.State.ACTIVE):

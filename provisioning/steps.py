@@ -174,12 +174,15 @@ def go_live(task: OrderTask, at: datetime) -> Outcome:
     """Let the line in, and make it and all that was granted with it active: charging begins.
 
     What a person skipped was not granted; it ends here, so that nobody pays for it. What the old
-    line of the order carried, and is kept, is carried by this one from now on.
+    line of the order carried, and is kept, is carried by this one from now on; and for what we
+    suspended that one, this one is suspended.
     """
     line = _service(task)
     services.activate(service=line, at=at)
     granted, ended = _activate_added(task, at)
     moved = _carry_over(task, line, at) if task.order.line_id else 0
+    if task.order.line is not None:
+        services.carry_suspensions(old=task.order.line, line=line, at=at)
     _match_addons(line, at)
     brought = f" {moved} were brought along." if moved else ""
     return Outcome(
@@ -247,6 +250,7 @@ def cease_service(task: OrderTask, at: datetime) -> Outcome:
     moved = 0
     if successor := _successor(task, line):
         moved = _carry_over(task, successor, at)
+        services.carry_suspensions(old=line, line=successor, at=at)
     services.cease(service=line, at=at)
     brought = f" {moved} products went to the new line." if moved else ""
     return Outcome(f"The line has ended, with all that hung on it.{brought}")

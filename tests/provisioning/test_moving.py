@@ -10,7 +10,7 @@ from ispops.parties.models import Subscriber, User
 from provisioning import orders
 from provisioning.models import AaaCredential, ProductOrder, Service, ServiceOrder
 from provisioning.moving import SameNetwork
-from provisioning.placing import ChangeUnderWay
+from provisioning.placing import ChangeUnderWay, OnlyForStaff
 from qualification.models import AccessPort, Premises
 from qualification.ports import NoFreePort
 from qualification.qualify import OfferNotQualified
@@ -101,6 +101,41 @@ class TestMoving:
         )  # fmt: skip
         assert work(order, at + 10 * DAY) == "completed"
         assert new_line(order).state == "active"
+
+    def test_whoever_we_suspended_stays_so_on_the_new_line(
+        self, line: Service, oak_3: Premises, at: datetime
+    ) -> None:
+        """Or a move would lift what was done for abuse."""
+        work(later.suspend(line, at, "abuse", note="Call us"), at)
+        work(later.suspend(line, at), at)
+        new = new_line(order := move(line, oak_3, at + DAY))
+        assert work(order, at + 2 * DAY) == "completed"
+        new.refresh_from_db()
+        assert new.state == "suspended"
+        assert list(new.suspensions.values_list("reason", "treatment", "note", "ended_at")) == [
+            ("abuse", "block", "Call us", None)
+        ]
+        with pytest.raises(OnlyForStaff):
+            later.resume(new, at + 2 * DAY, "abuse", placed_by=line.subscriber.users.get())
+        work(later.resume(new, at + 3 * DAY, "abuse"), at + 3 * DAY)
+        new.refresh_from_db()
+        assert new.state == "active"
+
+    @pytest.mark.parametrize(("suspended_on_day", "old_ends_on_day"), [(1, 3), (1, 20), (8, 20)])
+    def test_also_with_a_gap_and_when_suspended_meanwhile(
+        self, line: Service, oak_3: Premises, at: datetime, suspended_on_day: int,
+        old_ends_on_day: int,
+    ) -> None:  # fmt: skip
+        order = move(
+            line, oak_3, at, wanted_from=at + 6 * DAY, old_line_until=at + old_ends_on_day * DAY
+        )
+        for day in range(22):
+            if day == suspended_on_day:
+                later.suspend(line, at + day * DAY, "non_payment", treatment="walled_garden")
+            work(order, at + day * DAY)
+        assert (order.state, new_line(order).state) == ("completed", "suspended")
+        login = AaaCredential.objects.get(service=new_line(order))
+        assert (login.enabled, login.treatment) == (True, "walled_garden")
 
     def test_with_another_plan_and_other_products(
         self, isp: SmallIsp, line: Service, at: datetime
