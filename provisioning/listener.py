@@ -5,7 +5,6 @@ provider's alone. 201 when it is taken, also for an event that came before or sa
 409 when it comes too late; 404 for an order that is none of this provider's.
 """
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +18,12 @@ from ispops.errors import NotFound, TransientFault
 from provisioning import hearing, queries
 from provisioning.delivery import tmf641
 from provisioning.models import DeliveryNotice
-from qualification.providers.base import words
+from qualification.providers.base import Unusable, words
+from qualification.providers.transport import parse
 
 MOST_BODY = 256 * 1024
+# PostgreSQL takes the year 1 and the year 10000, and Python could not read the row again.
+EARLIEST_YEAR, LATEST_YEAR = 2000, 2199
 EVENTS = {
     "serviceOrderStateChangeEvent",
     "serviceOrderAttributeValueChangeEvent",
@@ -68,8 +70,8 @@ def read(body: bytes) -> hearing.Notice:
         TransientFault: the order in it is none in the form of TMF641.
     """
     try:
-        envelope = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        envelope = parse(body)
+    except Unusable as error:
         raise Malformed("The body is no JSON.") from error
     if not isinstance(envelope, dict):
         raise Malformed("The body is no event.")
@@ -109,6 +111,8 @@ def _moment(value: Any) -> datetime | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise Malformed("eventTime is no time with its zone.")
+    if not EARLIEST_YEAR <= moment.year <= LATEST_YEAR:
+        raise Malformed("eventTime is no time of these centuries.")
     return moment
 
 

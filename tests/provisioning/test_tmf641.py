@@ -595,12 +595,24 @@ class TestCallback:
               "event": {"serviceOrder": {"id": "x", "state": "held"}}}, "eventTime"),
             ({"eventId": "1", "event": {"serviceOrder": {"id": "x", "externalId": 5,
               "state": "held"}}}, "externalId"),
+            (b'{"eventId": NaN, "event": {"serviceOrder": {"state": "held"}}}', "no JSON"),
+            ({"eventId": "1", "eventTime": "0001-01-01T00:00:00+14:00",
+              "event": {"serviceOrder": {"id": "x", "state": "held"}}}, "eventTime"),
+            ({"eventId": "1", "eventTime": "9999-12-31T23:59:59-14:00",
+              "event": {"serviceOrder": {"id": "x", "state": "held"}}}, "eventTime"),
         ],
     )  # fmt: skip
     def test_nonsense_is_named(self, wrong: Any, says: str) -> None:
         answer = call_back(wrong)
         assert answer.status_code == 400
         assert says in answer.json()["reason"]
+
+    def test_a_number_without_end_is_kept_as_it_was_written(self) -> None:
+        """PostgreSQL's JSON has no infinity, which is what Python reads of it."""
+        told = json.dumps(event("held", order_facts={"weight": 0})).replace(": 0", ": 1e999")
+        assert call_back(told.encode()).status_code == 201
+        kept = DeliveryNotice.objects.get().body
+        assert kept["event"]["serviceOrder"]["weight"] == "1E+999"
 
     def test_a_body_that_is_too_large(self) -> None:
         assert call_back(b"x" * (listener.MOST_BODY + 1)).status_code == 413
