@@ -6,10 +6,12 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.conf import settings
+from django.core.validators import MaxValueValidator
 
 from ispops.portal.forms import KeyForm, PortalForm
 
 NOW, NEXT = "now", "next"
+LAST_DAY = date(9998, 12, 31)
 
 
 def _day(label: str, hint: str) -> forms.DateField:
@@ -19,6 +21,8 @@ def _day(label: str, hint: str) -> forms.DateField:
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         error_messages={"invalid": "Enter a day like 2026-01-31."},
+        # The calendar's last day has no day after it, which is when a line would end.
+        validators=[MaxValueValidator(LAST_DAY, "Choose a day within a year.")],
     )
 
 

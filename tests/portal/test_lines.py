@@ -117,6 +117,12 @@ class TestMoving:
         answer = owner.post(address, {"premises": picked[0]["value"]})
         assert answer.status_code == 302
 
+    def test_the_last_day_of_the_calendar(self, owner: Client, line: Service) -> None:
+        address = f"/account/lines/{line.public_id}/move/"
+        choice = owner.post(address, {"address": "3 Oak Street, Barre, VT 05641"})["Location"]
+        answer = owner.get(f"{choice}review/?plan=fibre-500&old_day=9999-12-31")
+        assert (answer.status_code, answer["Location"]) == (302, choice)
+
     def test_nowhere(self, owner: Client, line: Service) -> None:
         address = f"/account/lines/{line.public_id}/move/"
         assert "Enter an address" in page(owner.post(address, {"address": ""}), 422).text
@@ -151,6 +157,8 @@ class TestPausingAndEnding:
             "wanted_from": (now - timedelta(days=9)).date().isoformat(),
         }
         assert "from today on" in page(owner.post(address, sent), 409).text
+        sent["wanted_from"] = "9999-12-31"
+        assert "within a year" in page(owner.post(address, sent), 409).text
         assert not ProductOrder.objects.filter(intent="cease").exists()
 
 
