@@ -30,8 +30,8 @@ def receive(request: HttpRequest) -> HttpResponse:
     said = _read(request)
     if said is None:
         return _answer(400, "This is no JSON object and no form.")
-    reference = str(said.get(settings.SMS_REPORT_ID_FIELD, ""))[:200].replace("\0", "")
-    state = str(said.get(settings.SMS_REPORT_STATE_FIELD, ""))[:100].replace("\0", "")
+    reference = _text(said, settings.SMS_REPORT_ID_FIELD, 200)
+    state = _text(said, settings.SMS_REPORT_STATE_FIELD, 100)
     if not reference or not state:
         lacking = settings.SMS_REPORT_STATE_FIELD if reference else settings.SMS_REPORT_ID_FIELD
         return _answer(400, f"The field {lacking} is missing.")
@@ -64,6 +64,12 @@ def _read(request: HttpRequest) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
+
+
+def _text(said: dict[str, Any], field: str, most: int) -> str:
+    """Read a text without what PostgreSQL cannot store: NUL, and halves of characters."""
+    text = str(said.get(field, ""))[:most].replace("\0", "")
+    return text.encode(errors="replace").decode()
 
 
 def _answer(status: int, words: str) -> HttpResponse:

@@ -287,6 +287,7 @@ class TestReports:
             (b'{"status": "delivered"}', 400),
             (b'{"id": "gw-1\\u0000", "status": "delivered\\u0000"}', 204),
             (b'{"id": "other", "status": "delivered"}', 404),
+            (b'{"id": "\\ud800", "status": "delivered"}', 404),
             (b'{"id": {"a": 1}, "status": ["delivered"]}', 204),
             (b'"' + b"x" * 70_000 + b'"', 400),
         ],
