@@ -156,8 +156,9 @@ def fill(
     """Fill the order of a locked line, which the caller has emptied, with what is wanted now.
 
     Raises:
-        what `move_line` raises for plans, products and ports.
+        what `move_line` raises for the account, plans, products and ports.
     """
+    placing.require_good_standing(old.subscriber)
     wanted, lines = _judged(wish, old, qualification, plan_code, add, remove)
     order.expected_at = _expected_at(wish, lines)
     order.save(update_fields=["expected_at"])

@@ -93,8 +93,9 @@ def fill(
     """Fill the order of a new line, which the caller has emptied, with other offerings.
 
     Raises:
-        what `place_order` raises for offerings and ports.
+        what `place_order` raises for the account, offerings and ports.
     """
+    placing.require_good_standing(order.subscriber)
     lines = composing.lines_of(qualification, codes, order.subscriber, at)
     order.expected_at = max(at + placing.install_days(lines), order.wanted_from or at)
     order.save(update_fields=["expected_at"])

@@ -11,7 +11,7 @@ from ispops.parties.models import AuditEntry, Subscriber, User
 from provisioning import amending, execution, orders, partner_orders
 from provisioning.amending import TooLateToAmend
 from provisioning.models import ProductOrder, Service, ServiceOrder
-from provisioning.placing import OnlyForStaff
+from provisioning.placing import OnlyForStaff, SubscriberNotInGoodStanding
 from qualification.models import AccessPort
 from qualification.qualify import OfferNotQualified
 from tests import factories
@@ -41,6 +41,20 @@ def work(order: ProductOrder, at: datetime) -> str:
     factories.work(at=at)
     order.refresh_from_db()
     return order.state
+
+
+def test_a_restricted_account_amends_nothing_into_something_new(
+    isp: SmallIsp, ada: Subscriber, line: Service, at: datetime
+) -> None:
+    """What it could not order, it does not get by an order that was placed before."""
+    new = factories.order(ada, isp.oak_1, "fibre-500", at=at)
+    moved = later.move(line, place("3 OAK ST"), at)
+    Subscriber.objects.update(standing="restricted")
+    with pytest.raises(SubscriberNotInGoodStanding):
+        amend(new, at, offering_codes=["fibre-1000"])
+    with pytest.raises(SubscriberNotInGoodStanding):
+        amend(moved, at, plan_code="fibre-1000")
+    assert new.items.get().offering == isp.fast
 
 
 class TestAnotherDay:
