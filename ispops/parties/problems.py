@@ -104,7 +104,8 @@ def _field_errors(detail: Any, field: str = "") -> Iterator[dict[str, str]]:
             nested = isinstance(inner, dict | list)
             yield from _field_errors(inner, f"{field}[{index}]" if nested else field)
     else:
-        yield {"field": field, "detail": str(detail)}
+        # A choice that is none is repeated as it came, and half of a character cannot be sent.
+        yield {"field": field, "detail": str(detail).encode(errors="replace").decode()}
 
 
 def by_status(status: int) -> JsonResponse:

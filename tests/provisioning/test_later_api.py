@@ -121,6 +121,11 @@ def test_what_is_refused_names_the_field(
     assert send("8", intent="new").status_code in {400, 422}
 
 
+@pytest.mark.parametrize("field", ["intent", "suspension"])
+def test_half_of_a_character_is_no_choice(send: Callable[..., Any], field: str) -> None:
+    problem(send(**{"intent": "suspend", field: "\ud800"}), 422, "invalid_input", field)
+
+
 def test_another_s_line_is_not_there(
     client: Client,
     token: Token,
