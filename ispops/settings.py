@@ -377,6 +377,8 @@ INVITATION_VALID_FOR = timedelta(days=7)
 PORT_HELD_BY_STAFF_FOR = timedelta(days=7)
 # Of so many ports of a node visitors may hold one at once; of a smaller node one, too.
 PORTS_TO_ONE_HOLD = 10
+# How many lines an account may have and still order another one by itself; staff may order more.
+LINES_ORDERED_ALONE = int(os.environ.get("LINES_ORDERED_ALONE", "10"))
 ENTITLEMENT_CONFIRMED_WITHIN = timedelta(
     seconds=int(os.environ.get("ENTITLEMENT_TIMEOUT_SECONDS", "900"))
 )

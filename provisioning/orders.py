@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from ispops import db, events
@@ -13,7 +14,7 @@ from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
 from provisioning import composing, execution, partner_orders, placing, plan, services
 from provisioning.composing import OfferingWithdrawn
-from provisioning.models import OrderTask, ProductOrder, ProductOrderItem
+from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
 from provisioning.placing import OnlyForStaff, OrderKeyReused, SubscriberNotInGoodStanding
 from provisioning.transitions import ORDER
 from qualification.models import ServiceQualification
@@ -23,6 +24,7 @@ __all__ = [
     "OrderKeyReused",
     "SubscriberNotInGoodStanding",
     "TooLateToCancel",
+    "TooManyLines",
     "cancel_order",
     "fail_order",
     "place_order",
@@ -30,6 +32,11 @@ __all__ = [
 
 Kind = ProductOffering.Kind
 Action = ProductOrderItem.Action
+
+
+class TooManyLines(Refusal):
+    code = "too_many_lines"
+    title = "The account has as many lines as it may order by itself"
 
 
 class TooLateToCancel(Refusal):
@@ -57,6 +64,7 @@ def place_order(
     Raises:
         InvalidInput: the offerings do not make an order; says which one and why.
         SubscriberNotInGoodStanding: the account is restricted or closed.
+        TooManyLines: it has as many as may be ordered without one of us.
         QualificationExpired, OfferNotQualified: the address was not promised this, or too long ago.
         OfferingWithdrawn: an offering is no longer sold.
         NoFreePort: the last free port was taken since the address was checked.
@@ -67,6 +75,7 @@ def place_order(
     if first is not None:
         return first
     placing.require_good_standing(subscriber)
+    _require_room(subscriber, placed_by)
     lines = composing.lines_of(qualification, codes, subscriber, at)
     order, is_new = ProductOrder.objects.get_or_create(
         subscriber=subscriber,
@@ -142,6 +151,21 @@ def fail_order(*, order_id: UUID, actor: User, reason: str, at: datetime) -> Pro
     return _take_back(
         order_id, ProductOrder.State.FAILED, actor=actor, reason=reason.strip(), at=at
     )
+
+
+def _require_room(subscriber: Subscriber, placed_by: User | None) -> None:
+    """Keep one account from taking all the ports of an area; we may order more for it.
+
+    Orders that come at once may pass by the limit, as many as are served at a time.
+    """
+    if placed_by is None or placed_by.is_staff:
+        return
+    lines = Service.objects.filter(subscriber=subscriber, line__isnull=True)
+    if lines.exclude(state=Service.State.CEASED).count() >= settings.LINES_ORDERED_ALONE:
+        raise TooManyLines(
+            f"This account has {settings.LINES_ORDERED_ALONE} lines or more. Please call us for "
+            "another one."
+        )
 
 
 def _placed_before(

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from pytest_django import Settings
 
 from ipam.models import AddressHolder
 from ispops.catalog import publishing
@@ -15,6 +16,7 @@ from ispops.parties import accounts
 from ispops.parties.models import AuditEntry, Partner, Subscriber, User, WebhookDelivery
 from provisioning import execution, orders
 from provisioning.models import AaaCredential, OrderTask, ProductOrder, Service, ServiceOrder
+from provisioning.orders import TooManyLines
 from qualification import coverage
 from qualification.models import AccessPort, ServiceQualification
 from qualification.ports import NoFreePort
@@ -48,6 +50,19 @@ def place(ada: Subscriber, qualification: ServiceQualification, at: datetime) ->
         return orders.place_order(**usual | changes)  # type: ignore[arg-type]
 
     return placed
+
+
+def test_one_account_does_not_take_all_ports(place: Place, otto: User, settings: Settings) -> None:
+    settings.LINES_ORDERED_ALONE = 2
+    first = place("fibre-500")
+    place("fibre-500", idempotency_key="form-2")
+    with pytest.raises(TooManyLines):
+        place("fibre-500", idempotency_key="form-3")
+    assert place("fibre-500") == first, "a repeat is no new order"
+    place("fibre-500", idempotency_key="form-4", placed_by=otto, channel="csr")
+    for order in ProductOrder.objects.all()[:2]:
+        orders.cancel_order(order_id=order.pk, actor=None, reason="Enough", at=order.placed_at)
+    place("fibre-500", idempotency_key="form-5")
 
 
 class TestPlacing:
