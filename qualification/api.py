@@ -78,7 +78,6 @@ class OfferOut(serializers.ModelSerializer[QualifiedOffer]):
         help_text="How sure it is, as MEF Sonata's serviceability confidence.",
     )
     is_subscription = serializers.BooleanField(
-        source="offering.is_subscription",
         help_text="Of a partner product: it can be ordered together with the line.",
     )
     includes = serializers.SerializerMethodField(

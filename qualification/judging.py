@@ -237,6 +237,7 @@ def _row(
         offering_name=offering.name,
         provider_name=_provider_name(sold, line),
         description=offering.description,
+        is_subscription=offering.is_subscription,
         eligible=offer.eligible,
         reason_code=offer.reason_code,
         reason=offer.reason[:300],

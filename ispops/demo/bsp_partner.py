@@ -40,6 +40,8 @@ class Isp:
         self.base_url = base_url.rstrip("/")
         self.credentials = (client_id, client_secret)
         self.token = ""
+        # Two calls at once must not each get a token: the older may be of no use then.
+        self._renewing = threading.Lock()
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -51,20 +53,27 @@ class Isp:
         Raises:
             requests.RequestException: the ISP does not answer, or gives no token.
         """
-        if not self.token:
-            self._get_token()
-        response = self._send(method, path, body, key)
+        token = self.token or self._renew("")
+        response = self._send(token, method, path, body, key)
         if response.status_code == 401:
-            self._get_token()
-            response = self._send(method, path, body, key)
+            response = self._send(self._renew(token), method, path, body, key)
         return response
 
-    def _send(self, method: str, path: str, body: Any, key: str | None) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token}"}
+    def _send(
+        self, token: str, method: str, path: str, body: Any, key: str | None
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
         if key is not None:
             headers["Idempotency-Key"] = key
         url = path if path.startswith("http") else self.base_url + path
         return self.session.request(method, url, json=body, headers=headers, timeout=10)
+
+    def _renew(self, old: str) -> str:
+        """Return another token than the one that is of no use, got by this call or another."""
+        with self._renewing:
+            if self.token == old:
+                self._get_token()
+            return self.token
 
     def _get_token(self) -> None:
         response = self.session.post(

@@ -131,6 +131,8 @@ class QualifiedOffer(models.Model):
     description = models.TextField(blank=True, default="")
     # What an aggregated plan was made of, as `[{"code": "...", "name": "..."}]`.
     parts = models.JSONField(default=list)
+    # Of a partner product: it runs until it is cancelled, so it can be ordered with the line.
+    is_subscription = models.BooleanField(default=False)
     confidence = models.CharField(
         max_length=6,
         choices=ServiceQualification.Confidence,

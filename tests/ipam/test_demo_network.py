@@ -4,10 +4,16 @@ import pytest
 
 from ipam import allocation, queries
 from ipam.models import AddressServer, Block, FreeExtent, Pool
-from ispops.demo import network
+from ispops.demo import network, people
+from ispops.parties import accounts
 from tests.ipam.ground import NOON, a_plan, a_subscriber, after, mac
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _operations() -> None:
+    accounts.create_login(email=people.OPERATIONS_EMAIL, at=NOON, is_staff=True)
 
 
 def test_loading_twice_makes_everything_once() -> None:
