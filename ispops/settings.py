@@ -375,6 +375,10 @@ PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
 REGISTRATION_KEPT_FOR, REGISTRATION_REMINDED_AFTER = timedelta(days=14), timedelta(hours=2)
 INVITATION_VALID_FOR = timedelta(days=7)
 PORT_HELD_BY_STAFF_FOR = timedelta(days=7)
+# Whether technicians' visits are arranged, where a calendar of them is kept; and how long before it
+# begins a visit can still be chosen, or moved, by the subscriber.
+INSTALL_VISITS = _flag("INSTALL_VISITS", True)
+VISIT_NOTICE = timedelta(hours=24)
 # Of so many ports of a node visitors may hold one at once; of a smaller node one, too.
 PORTS_TO_ONE_HOLD = 10
 # How many lines an account may have and still order another one by itself; staff may order more.

@@ -81,6 +81,11 @@ CATALOGUE: dict[str, Cause] = {
         "The access node has no free port",
         "Free or add a port at the node, then retry.",
     ),
+    "no_free_visit": Cause(
+        OURS,
+        "All visits of technicians in the area are taken",
+        "Add visits to the area's calendar and retry, or arrange one by telephone and skip it.",
+    ),
     "address_pool_exhausted": Cause(
         NETWORK,
         "The address pool is used up",

@@ -99,6 +99,23 @@ def write_order_failed(event: Any) -> None:
     _write_cancelled(event)
 
 
+def _write_visit(event: Any) -> None:
+    if order := _order(event):
+        telling.visit_booked(order=order, cause=f"event:{event.pk}", at=event.occurred_at)
+
+
+@events.on("visit.booked", name="provisioning.write_visit_booked")
+def write_visit_booked(event: Any) -> None:
+    """Whoever ordered hears when the technician comes."""
+    _write_visit(event)
+
+
+@events.on("visit.moved", name="provisioning.write_visit_moved")
+def write_visit_moved(event: Any) -> None:
+    """Whoever ordered hears when the technician comes instead."""
+    _write_visit(event)
+
+
 @events.on("check.decided", name="provisioning.check_decided")
 def check_decided(event: Any) -> None:
     """Steps that waited for a check go on, or need a person."""

@@ -73,6 +73,24 @@ The order's page keeps what was done:
 {{{{ order_url }}}}{_CLOSING}""",
 )
 
+VISIT_BOOKED = Kind(
+    code="visit_booked",
+    title="Visit of a technician",
+    sent_when="when a visit was booked for an order, or moved to another time",
+    variables=(
+        *_ORDER,
+        Variable("visit", "when the technician comes", "Tuesday 3 December, 8:00 to 12:00"),
+    ),
+    subject="Our technician comes on {{ visit }}",
+    text=f"""\
+{_GREETING}our technician comes for {{{{ what }}}}: {{{{ visit }}}}. Please see that somebody is at
+home.
+
+It does not suit you? Choose another time:
+{{{{ order_url }}}}{_CLOSING}""",
+    sms="{{ isp }}: our technician comes on {{ visit }}. Another time? {{ order_url }}",
+)
+
 WELCOME = Kind(
     code="welcome",
     title="Welcome: the line is ready",
@@ -153,6 +171,7 @@ register(
     ORDER_DELAYED,
     ORDER_COMPLETED,
     ORDER_CANCELLED,
+    VISIT_BOOKED,
     WELCOME,
     PLAN_CHANGED,
     LINE_SUSPENDED,

@@ -12,7 +12,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
-from provisioning import composing, execution, partner_orders, placing, plan, services
+from provisioning import composing, execution, partner_orders, placing, plan, services, visits
 from provisioning.composing import OfferingWithdrawn
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
 from provisioning.placing import OnlyForStaff, OrderKeyReused, SubscriberNotInGoodStanding
@@ -260,6 +260,7 @@ def require_entitled(order: ProductOrder, actor: User | None) -> None:
 def undo(order: ProductOrder, reason: str, at: datetime) -> None:
     """Undo in reverse what an order did: end what it added, and have its partners take back the
     rest. What it would have changed or ended stays as it is."""
+    visits.give_back(order=order, at=at)
     for task in order.tasks.filter(kind=plan.MODIFY_LINE, service_order__isnull=False):
         if task.service_order_id:
             partner_orders.withdraw(service_order_id=task.service_order_id, reason=reason, at=at)

@@ -17,7 +17,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit, checks
 from ispops.parties.models import Subscriber, User
-from provisioning import execution, plan, services
+from provisioning import execution, plan, services, visiting
 from provisioning.composing import Line
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
 from provisioning.transitions import CLOSED_ORDER
@@ -366,6 +366,7 @@ def as_planned(item: ProductOrderItem) -> plan.Item:
         action=item.action,
         is_granted=offering.kind == Kind.BSP,
         checks=_checks_of(item) if is_access else (),
+        is_visited=is_access and visiting.is_needed(item),
     )
 
 

@@ -15,6 +15,7 @@ OPEN_ADDRESS_HOLDER = "open_address_holder"
 CREATE_CREDENTIALS = "create_credentials"
 IDENTITY_CHECK = "identity_check"
 CREDIT_CHECK = "credit_check"
+BOOK_VISIT = "book_visit"
 ORDER_LINE = "order_line"
 MODIFY_LINE = "modify_line"
 GRANT_ENTITLEMENT = "grant_entitlement"
@@ -30,7 +31,7 @@ WELCOME = "welcome"
 # a telephone call. Going live needs what the other steps make.
 MAY_BE_SKIPPED = frozenset(
     {
-        *(RESERVE_PORT, ORDER_LINE, MODIFY_LINE, GRANT_ENTITLEMENT),
+        *(RESERVE_PORT, BOOK_VISIT, ORDER_LINE, MODIFY_LINE, GRANT_ENTITLEMENT),
         *(APPLY_TO_SESSION, WELCOME),
     }
 )
@@ -77,6 +78,8 @@ class Item:
     is_granted: bool = True
     # Access only: kinds of steps that have to be done before anybody outside is asked for anything.
     checks: tuple[str, ...] = ()
+    # Access only: one of our technicians comes to the place; see `needs_visit`.
+    is_visited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,15 @@ def due_at(kind: str, *, starts_at: datetime, expected_at: datetime) -> datetime
     return starts_at + OWN_WORK_TAKES
 
 
+def needs_visit(*, is_on_net: bool, install_days: int | None) -> bool:
+    """Say whether one of our technicians has to come for a new line.
+
+    What takes a day or more on our own network is work at the place. Another network sends its
+    own people.
+    """
+    return is_on_net and bool(install_days)
+
+
 def _new_line(items: Sequence[Item]) -> list[Step]:
     """Plan one access line and what it carries.
 
@@ -200,6 +212,8 @@ def _new_line(items: Sequence[Item]) -> list[Step]:
     checked = tuple(range(len(steps), len(steps) + len(items[line].checks)))
     steps += [Step(kind, line) for kind in items[line].checks]
     line_is_sure = (0, *checked)
+    if items[line].is_visited:
+        steps.append(Step(BOOK_VISIT, line, line_is_sure))
     if items[line].is_off_net:
         steps.append(Step(ORDER_LINE, line, line_is_sure))
         line_is_sure = (len(steps) - 1,)

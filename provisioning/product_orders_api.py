@@ -74,7 +74,7 @@ class CancellationIn(serializers.Serializer[Any]):
     )
 
 
-def _user(request: Request) -> User:
+def login_of(request: Request) -> User:
     """Return the login that calls; a partner's program orders nothing for itself."""
     user = request.user
     if not isinstance(user, User) or hasattr(user, "partner"):
@@ -91,7 +91,7 @@ class ProductOrders(generics.ListAPIView[ProductOrder]):
     def get_queryset(self) -> QuerySet[ProductOrder]:
         if getattr(self, "swagger_fake_view", False):
             return ProductOrder.objects.none()
-        return queries.orders_of_user(_user(self.request))
+        return queries.orders_of_user(login_of(self.request))
 
     @extend_schema(
         summary="Place an order",
@@ -103,7 +103,7 @@ class ProductOrders(generics.ListAPIView[ProductOrder]):
     def post(self, request: Request) -> Response:
         asked = ProductOrderIn(data=request.data)
         asked.is_valid(raise_exception=True)
-        user = _user(request)
+        user = login_of(request)
         wanted = asked.validated_data
         named = wanted.get("qualification")
         qualification = _qualification(named) if named else None
@@ -125,7 +125,7 @@ class OneProductOrder(APIView):
 
     @extend_schema(summary="See an order and how far it is", responses={200: ProductOrderOut})
     def get(self, request: Request, public_id: str) -> Response:
-        return Response(ProductOrderOut(_own_order(_user(request), public_id)).data)
+        return Response(ProductOrderOut(own_order(login_of(request), public_id)).data)
 
     @extend_schema(
         summary="Change an order that has not taken effect",
@@ -137,11 +137,11 @@ class OneProductOrder(APIView):
     def patch(self, request: Request, public_id: str) -> Response:
         asked = AmendmentIn(data=request.data)
         asked.is_valid(raise_exception=True)
-        user = _user(request)
-        order = _own_order(user, public_id)
+        user = login_of(request)
+        order = own_order(user, public_id)
         named = asked.validated_data.get("qualification")
         amend(order, user, asked.validated_data, _qualification(named) if named else None)
-        return Response(ProductOrderOut(_own_order(user, public_id)).data)
+        return Response(ProductOrderOut(own_order(user, public_id)).data)
 
 
 class Cancellation(APIView):
@@ -158,15 +158,15 @@ class Cancellation(APIView):
     def post(self, request: Request, public_id: str) -> Response:
         said = CancellationIn(data=request.data)
         said.is_valid(raise_exception=True)
-        user = _user(request)
-        order = _own_order(user, public_id)
+        user = login_of(request)
+        order = own_order(user, public_id)
         orders.cancel_order(
             order_id=order.pk,
             actor=user,
             reason=said.validated_data["reason"].strip() or "Cancelled by the subscriber.",
             at=timezone.now(),
         )
-        return Response(ProductOrderOut(_own_order(user, public_id)).data)
+        return Response(ProductOrderOut(own_order(user, public_id)).data)
 
 
 class Services(generics.ListAPIView[Service]):
@@ -178,7 +178,7 @@ class Services(generics.ListAPIView[Service]):
     def get_queryset(self) -> QuerySet[Service]:
         if getattr(self, "swagger_fake_view", False):
             return Service.objects.none()
-        return queries.lines_of_user(_user(self.request))
+        return queries.lines_of_user(login_of(self.request))
 
     @extend_schema(
         summary="List lines, with what they carry and why they are suspended",
@@ -188,7 +188,7 @@ class Services(generics.ListAPIView[Service]):
         return super().get(request, *args, **kwargs)
 
 
-def _own_order(user: User, public_id: str) -> ProductOrder:
+def own_order(user: User, public_id: str) -> ProductOrder:
     key = ProductOrder.key_of(public_id)
     order = queries.orders_of_user(user).filter(pk=key).first() if key else None
     if order is None:

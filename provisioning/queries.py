@@ -220,6 +220,7 @@ _WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
     plan.CREATE_CREDENTIALS: lambda item: "Create your network login",
     plan.IDENTITY_CHECK: lambda item: "Make sure that it is you",
     plan.CREDIT_CHECK: lambda item: "Check your credit",
+    plan.BOOK_VISIT: lambda item: "Arrange the visit of our technician",
     plan.ORDER_LINE: lambda item: f"Order the line from {item.offering.provider}",
     plan.GRANT_ENTITLEMENT: lambda item: f"Set up {item.offering}",
     plan.GO_LIVE: lambda item: "Switch your line on",

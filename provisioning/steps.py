@@ -19,7 +19,16 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import PermanentFault
 from ispops.parties import checks
 from ispops.parties.models import SubscriberCheck
-from provisioning import partner_orders, plan, profiles, services, steering, telling
+from provisioning import (
+    partner_orders,
+    plan,
+    profiles,
+    services,
+    steering,
+    telling,
+    visiting,
+    visits,
+)
 from provisioning.models import (
     AaaCredential,
     OrderTask,
@@ -120,6 +129,14 @@ def create_credentials(task: OrderTask, at: datetime) -> Outcome:
         defaults={"username": f"line-{letters}", "secret": secrets.token_urlsafe(18)},
     )
     return Outcome(f"The network login is {login.username}.")
+
+
+def book_visit(task: OrderTask, at: datetime) -> Outcome:
+    """Book the first free visit of a technician, unless the subscriber has chosen one."""
+    visit = visits.book_first(order=task.order, at=at)
+    if visit is None:
+        return Outcome("No calendar of visits is kept for this place any more: arrange it by hand.")
+    return Outcome(f"Our technician comes on {visiting.in_words(visit.slot)}.")
 
 
 def order_line(task: OrderTask, at: datetime) -> Outcome:
@@ -380,6 +397,7 @@ INSIDE: dict[str, Step] = {
     plan.RESERVE_PORT: reserve_port,
     plan.OPEN_ADDRESS_HOLDER: open_address_holder,
     plan.CREATE_CREDENTIALS: create_credentials,
+    plan.BOOK_VISIT: book_visit,
     plan.ORDER_LINE: order_line,
     plan.MODIFY_LINE: modify_line,
     plan.GRANT_ENTITLEMENT: grant_entitlement,

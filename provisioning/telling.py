@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from ispops.catalog.models import ProductOffering
 from ispops.notices import notify
-from provisioning import notice_kinds
+from provisioning import notice_kinds, visiting
 from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceSuspension
 from provisioning.transitions import CLOSED_ORDER
 
@@ -70,6 +70,14 @@ def order_cancelled(*, order: ProductOrder, at: datetime) -> None:
         _of_order(notice_kinds.ORDER_CANCELLED.code, order, at)
 
 
+def visit_booked(*, order: ProductOrder, cause: str, at: datetime) -> None:
+    """Say when the technician comes; nothing where the visit was cancelled meanwhile."""
+    visit = visiting.visit_of(order)
+    if visit is not None:
+        words = visiting.in_words(visit.slot)
+        _of_order(notice_kinds.VISIT_BOOKED.code, order, at, cause=cause, visit=words)
+
+
 def welcome(*, order: ProductOrder, line: Service, at: datetime) -> None:
     """Say that a new line works. It holds no secret."""
     notify.send(
@@ -115,11 +123,13 @@ def day(at: datetime) -> str:
     return f"{at.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE)):%B %-d, %Y}"
 
 
-def _of_order(kind: str, order: ProductOrder, at: datetime, **more: str) -> None:
+def _of_order(
+    kind: str, order: ProductOrder, at: datetime, *, cause: str = "", **more: str
+) -> None:
     notify.send(
         kind=kind,
         subscriber=order.subscriber,
-        cause=order.public_id,
+        cause=cause or order.public_id,
         at=at,
         what=in_words(order),
         order_number=order.public_id,

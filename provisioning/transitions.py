@@ -105,6 +105,13 @@ SERVICE_ORDER = _table(
     cancelled=[],
 )
 
+VISIT = _table(
+    "visit",
+    booked=["moved", "cancelled"],
+    moved=[],
+    cancelled=[],
+)
+
 # What becomes of an order at a provider that has an API of its own.
 DELIVERY = _table(
     "delivery",

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from provisioning import api, registration_api
+from provisioning import api, registration_api, visits_api
 from provisioning import product_orders_api as products
 
 urlpatterns = [
@@ -21,6 +21,16 @@ urlpatterns = [
         "product_orders/<str:public_id>/cancellation",
         products.Cancellation.as_view(),
         name="product-order-cancellation",
+    ),
+    path(
+        "product_orders/<str:public_id>/install_slots",
+        visits_api.InstallSlots.as_view(),
+        name="product-order-install-slots",
+    ),
+    path(
+        "product_orders/<str:public_id>/appointment",
+        visits_api.OneAppointment.as_view(),
+        name="product-order-appointment",
     ),
     path("services", products.Services.as_view(), name="services"),
     path("service_orders", api.ServiceOrders.as_view(), name="service-orders"),

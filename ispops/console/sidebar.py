@@ -146,6 +146,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "provisioning.view_serviceorder",
             ),
             Entry(
+                "Install visits",
+                "calendar_month",
+                "admin:provisioning_installslot_changelist",
+                "provisioning.view_installslot",
+            ),
+            Entry(
                 "Online now",
                 "wifi",
                 "admin:console_online",

@@ -18,6 +18,7 @@ from ispops.portal.views import (
     shop,
     suspended,
     usage,
+    visits,
     waitlist,
 )
 
@@ -53,6 +54,7 @@ urlpatterns = [
     path("orders/<str:order_id>/", orders.order, name="order"),
     path("orders/<str:order_id>/cancel/", orders.cancel, name="cancel_order"),
     path("orders/<str:order_id>/progress/", orders.progress, name="order_progress"),
+    path("orders/<str:order_id>/visit/", visits.visit, name="visit"),
     path("account/", overview.overview, name="overview"),
     path("account/lines/<str:line_id>/check/", check.check_line, name="check_line"),
     path("account/lines/<str:line_id>/plans/", lines.check_plans, name="check_plans"),

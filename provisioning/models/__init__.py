@@ -25,6 +25,7 @@ from provisioning.models.services import (
     ServicePeriod,
     ServiceSuspension,
 )
+from provisioning.models.visits import Appointment, InstallSlot
 
 __all__ = [
     "AaaCredential",
@@ -32,10 +33,12 @@ __all__ = [
     "AccessSession",
     "AccountingInbox",
     "AccountingRecord",
+    "Appointment",
     "Delivery",
     "DeliveryAttempt",
     "DeliveryConnection",
     "DeliveryNotice",
+    "InstallSlot",
     "OrderTask",
     "OutsideSystem",
     "PartnerSubscriber",

@@ -86,12 +86,12 @@ ROOMS = {
             "accounting amending changing checking control deliveries delivering "
             "delivery_connections execution expectations fallout hearing inbox jeopardy moving "
             "orders outside partner_news partner_orders placing profiles progress radius_setup "
-            "registrations reminders services sessions steering steps suspending telling"
+            "registrations reminders services sessions steering steps suspending telling visits"
         ),
-        reads=_names("admission composing duplicates worklist"),
+        reads=_names("admission composing duplicates visiting worklist"),
         web=_names(
             "aaa aaa_urls control_admin delivery_admin later_api listener listener_urls "
-            "product_orders_api registration_api"
+            "product_orders_api registration_api visit_admin visits_api"
         ),
     ),
     "rating": Room(

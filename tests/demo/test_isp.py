@@ -262,3 +262,19 @@ def test_people_wait_where_nobody_reaches(isp: float) -> None:
     before = ServiceQualification.objects.count()
     waiting.load(at=NOW)
     assert ServiceQualification.objects.count() == before
+
+
+def test_a_line_of_the_own_network_is_visited_within_the_next_weeks(isp: float) -> None:
+    from ispops.demo import places, visits
+    from provisioning import visiting
+    from provisioning.models import InstallSlot
+    from qualification.models import Premises
+
+    visits.load(at=NOW)
+    planned = InstallSlot.objects.count()
+    visits.load(at=NOW)
+    assert InstallSlot.objects.count() == planned
+    street, city = places.TWO_NETWORKS.split(", ")[:2]
+    house = Premises.objects.filter(street__iexact=street, city=city).first()
+    assert visiting.has_calendar(visiting.area_of(house), at=NOW)
+    assert not visiting.has_calendar("ANCHORAGE, AK", at=NOW)

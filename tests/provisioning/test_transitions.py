@@ -7,6 +7,7 @@ from django.db import connection
 
 from ispops.errors import IllegalTransition
 from provisioning.models import (
+    Appointment,
     Delivery,
     OrderTask,
     ProductOrder,
@@ -23,6 +24,7 @@ from provisioning.transitions import (
     SERVICE,
     SERVICE_ORDER,
     TASK,
+    VISIT,
     StateTable,
     goes_back,
 )
@@ -34,6 +36,7 @@ TABLES = [
     (SERVICE_ORDER, ServiceOrder),
     (REGISTRATION, Registration),
     (DELIVERY, Delivery),
+    (VISIT, Appointment),
 ]
 by_noun = pytest.mark.parametrize(
     ("table", "model"), TABLES, ids=[table.noun for table, _ in TABLES]

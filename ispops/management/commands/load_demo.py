@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
-from ispops.demo import catalogue, coverage, network, people, places, providers, waiting
+from ispops.demo import catalogue, coverage, network, people, places, providers, visits, waiting
 
 # The ISP has been in business for a while, so that whatever happens has a price.
 OPENED = datetime(2025, 1, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
@@ -28,3 +28,4 @@ class Command(BaseCommand):
         network.load(at=timezone.now())
         providers.load(at=timezone.now())
         waiting.load(at=timezone.now())
+        visits.load(at=timezone.now())

@@ -132,6 +132,7 @@ def error_summary(form: Any) -> dict[str, Any]:
 _SECTIONS = {
     "overview": "overview",
     "order": "overview",
+    "visit": "overview",
     "usage": "usage",
     "bill": "bill",
     "issued_bill": "bill",

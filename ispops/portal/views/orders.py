@@ -14,11 +14,12 @@ from django.views.decorators.http import require_POST, require_safe
 from ispops.errors import Refusal
 from ispops.portal.access import own
 from ispops.portal.wording import look
-from provisioning.models import OrderTask, ProductOrder
+from provisioning.models import Appointment, OrderTask, ProductOrder
 from provisioning.orders import cancel_order
-from provisioning.plan import NO_RETURN
+from provisioning.plan import BOOK_VISIT, NO_RETURN
 from provisioning.queries import StepProgress, order_progress, orders_of_user
 from provisioning.transitions import CLOSED_ORDER
+from provisioning.visiting import in_words, may_be_moved, visit_of
 
 Intent = ProductOrder.Intent
 
@@ -76,6 +77,7 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
     order = own(orders_of_user(request.user), order_id)  # type: ignore[arg-type]
     steps = order_progress(order)
     items = list(order.items.all())
+    visit = visit_of(order) if any(step.kind == BOOK_VISIT for step in steps) else None
     shown = [(step, look("OrderTask", step.state)) for step in steps]
     return {
         "order": order,
@@ -88,7 +90,9 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "now": _now(order, steps),
         "open": order.state not in CLOSED_ORDER,
         "may_cancel": _may_cancel(order, steps),
-        "seen": _fingerprint(order, steps),
+        "visit": in_words(visit.slot) if visit else "",
+        "may_move_visit": visit is not None and may_be_moved(visit, at=timezone.now()),
+        "seen": _fingerprint(order, steps, visit),
         "as_fragment": request.headers.get("HX-Request") == "true",
     }
 
@@ -133,7 +137,8 @@ def _now(order: ProductOrder, steps: list[StepProgress]) -> str:
     return f"Now: {first.words[0].lower()}{first.words[1:]}. {first.status}."
 
 
-def _fingerprint(order: ProductOrder, steps: list[StepProgress]) -> str:
+def _fingerprint(order: ProductOrder, steps: list[StepProgress], visit: Appointment | None) -> str:
     """Name what a page shows of an order, so that an unchanged one is not drawn again."""
-    shown = [order.state, str(order.expected_at), *(f"{s.words}{s.state}{s.status}" for s in steps)]
+    shown = [order.state, str(order.expected_at), visit.public_id if visit else ""]
+    shown += [f"{s.words}{s.state}{s.status}" for s in steps]
     return hashlib.sha256("\n".join(shown).encode()).hexdigest()[:16]
