@@ -4,8 +4,8 @@
 SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
 _TONES = {
     "good": {
-        "accepted", "active", "answered", "applied", "completed", "delivered", "eligible",
-        "good", "granted", "online", "passed", "placed", "qualified", "rated", "sent",
+        "accepted", "active", "answered", "applied", "booked", "completed", "delivered",
+        "eligible", "good", "granted", "online", "passed", "placed", "qualified", "rated", "sent",
     },
     "busy": {
         "acknowledged", "applying", "awaiting", "cancelling", "checking", "confirm_with_provider",

@@ -23,6 +23,7 @@ from ispops.console.views import (
     register,
     sessions,
     subscribers,
+    visits,
     waitlist,
     webhooks,
 )
@@ -70,6 +71,8 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("orders/list.csv", orders.as_file, "console_orders_file", SEE_ORDERS),
     ("orders/<str:ref>/", orders.page, "console_order", SEE_ORDERS),
     ("orders/<str:ref>/cancel/", orders.cancel, "console_cancel_order", WORK_FALLOUT),
+    ("orders/<str:ref>/visit/", visits.book, "console_book_visit", WORK_FALLOUT),
+    ("orders/<str:ref>/visit/cancel/", visits.cancel, "console_cancel_visit", WORK_FALLOUT),
     (
         "orders/<str:ref>/tasks/<int:position>/retry/",
         orders.retry,

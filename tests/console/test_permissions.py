@@ -27,6 +27,8 @@ MAY_OPEN = {
     "console_orders": WHOLE_STAFF,
     "console_order": WHOLE_STAFF,
     "console_cancel_order": NETWORK_DESK,
+    "console_book_visit": NETWORK_DESK,
+    "console_cancel_visit": NETWORK_DESK,
     "console_retry_task": NETWORK_DESK,
     "console_skip_task": NETWORK_DESK,
     "console_fallout": WHOLE_STAFF,
@@ -89,6 +91,8 @@ MAY_OPEN = {
     "console_filing_download": {roles.OPERATIONS},
 }
 POSTS = {
+    "console_book_visit",
+    "console_cancel_visit",
     "console_retry_session",
     "console_decide_check",
     "console_place_registration",
@@ -135,6 +139,8 @@ def address_of(name: str, world: World) -> str:
         "console_order": [world.stuck.public_id],
         "console_change_line": [world.line.public_id],
         "console_cancel_order": [world.stuck.public_id],
+        "console_book_visit": [world.stuck.public_id],
+        "console_cancel_visit": [world.stuck.public_id],
         "console_retry_task": [world.stuck.public_id, world.stuck_task.position],
         "console_skip_task": [world.stuck.public_id, world.stuck_task.position],
         "console_take_task": [world.stuck.public_id, world.stuck_task.position],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from django.test import Client
 from django.urls import reverse
 
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
 from provisioning import visiting
-from provisioning.models import InstallSlot
+from provisioning.models import InstallSlot, ProductOrder
 from tests import factories
 from tests.console.conftest import NOW, World
 
@@ -63,13 +64,18 @@ def test_what_makes_no_calendar_is_said_at_the_field(
     assert not InstallSlot.objects.exists()
 
 
-def test_the_order_says_when_the_technician_comes(
-    world: World, as_role: Callable[[str], Client]
-) -> None:
+@pytest.fixture
+def order(world: World, as_role: Callable[[str], Client]) -> ProductOrder:
     add(as_role(roles.OPERATIONS))
     carl = factories.subscriber(at=NOW, name="Carl", email="carl@example.com")
     order = factories.order(carl, world.isp.oak_1, world.isp.fast.code, at=NOW)
     factories.work(at=NOW)
+    return order
+
+
+def test_the_order_says_when_the_technician_comes(
+    order: ProductOrder, as_role: Callable[[str], Client]
+) -> None:
     visit = visiting.visit_of(order)
     assert visit is not None
     assert visit.slot.starts_at > NOW + timedelta(days=1)
@@ -77,3 +83,24 @@ def test_the_order_says_when_the_technician_comes(
     page = as_role(roles.CSR).get(reverse("admin:console_order", args=[order.public_id]))
 
     assert visiting.in_words(visit.slot) in page.content.decode()
+
+
+def test_a_csr_moves_and_cancels_a_visit(
+    order: ProductOrder, as_role: Callable[[str], Client]
+) -> None:
+    client = as_role(roles.CSR)
+    later = InstallSlot.objects.latest("starts_at")
+
+    def post(name: str, **given: str) -> str:
+        address = reverse(f"admin:{name}", args=[order.public_id])
+        return client.post(address, given, follow=True).content.decode()
+
+    assert "There is no such time" in post("console_book_visit", slot="x")
+    assert "The visit is booked" in post("console_book_visit", slot=later.public_id)
+    visit = visiting.visit_of(order)
+    assert visit is not None
+    assert visit.slot == later
+    assert "Say why" in post("console_cancel_visit")
+    assert "None is booked" in post("console_cancel_visit", reason="It was there already")
+    assert visiting.visit_of(order) is None
+    assert AuditEntry.objects.get(action="visit.cancelled").reason == "It was there already"

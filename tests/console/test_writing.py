@@ -17,8 +17,8 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ID = "ord_" + "0190" * 8
 # What is over, or has not begun, and asks nothing of anybody.
 QUIET = {
-    "abandoned", "cancelled", "ceased", "closed", "discarded", "ended", "reversed", "rolled_back",
-    "skipped",
+    "abandoned", "cancelled", "ceased", "closed", "discarded", "ended", "moved", "reversed",
+    "rolled_back", "skipped",
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ def test_the_order_says_when_and_leads_to_another_time(
     found = page(owner.get(f"/orders/{order.public_id}/"))
     assert visiting.in_words(slots[0]) in found.text
     assert "Your line is on" in found.text
+    assert f"Our technician comes on {visiting.in_words(slots[0])}." in found.text
     (link,) = found.all("a", href=f"/orders/{order.public_id}/visit/")
 
     choice = page(owner.get(link["href"]))

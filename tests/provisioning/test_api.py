@@ -381,6 +381,8 @@ def test_the_contract_describes_the_calls() -> None:
         f"{API}/product_orders": {"get", "post"},
         f"{API}/product_orders/{{public_id}}": {"get", "patch"},
         f"{API}/product_orders/{{public_id}}/cancellation": {"post"},
+        f"{API}/product_orders/{{public_id}}/install_slots": {"get"},
+        f"{API}/product_orders/{{public_id}}/appointment": {"get", "post"},
         f"{API}/service_orders": {"get"},
         f"{API}/service_orders/{{public_id}}": {"get"},
         f"{API}/service_orders/{{public_id}}/completion": {"post"},

@@ -12,12 +12,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, order_page, pages, queues, timeline, work_page
+from ispops.console.views import visits
 from ispops.console.views.fallout import file_of
 from provisioning import fallout as fallout_verbs
 from provisioning import orders as order_verbs
-from provisioning import visiting
 from provisioning.models import OrderTask, ProductOrder
-from provisioning.plan import BOOK_VISIT, MAY_BE_SKIPPED
+from provisioning.plan import MAY_BE_SKIPPED
 
 PER_PAGE = 50
 
@@ -76,7 +76,7 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         "Order",
         order=described,
         requests=requests,
-        visit_words=_visit(order),
+        **visits.of(request, order),
         timeline=timeline.of(
             names,
             may_see_audit=request.user.has_perm("parties.view_auditentry"),
@@ -85,13 +85,6 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         may_be_skipped=MAY_BE_SKIPPED,
         can_be_cancelled=order.state in queues.OPEN_ORDERS,
     )
-
-
-def _visit(order: ProductOrder) -> str:
-    """Say when the technician comes for an order; empty where nobody does."""
-    is_visited = any(task.kind == BOOK_VISIT for task in order.tasks.all())
-    visit = visiting.visit_of(order) if is_visited else None
-    return visiting.in_words(visit.slot) if visit else ""
 
 
 @require_safe

@@ -87,7 +87,7 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "extras": [(item, _BECOMES[item.action]) for item in items[1:]],
         "steps": shown,
         "done": sum(step.is_finished for step in steps),
-        "now": _now(order, steps),
+        "now": _with_visit(_now(order, steps), visit),
         "open": order.state not in CLOSED_ORDER,
         "may_cancel": _may_cancel(order, steps),
         "visit": in_words(visit.slot) if visit else "",
@@ -135,6 +135,13 @@ def _now(order: ProductOrder, steps: list[StepProgress]) -> str:
         return "We have your order and are about to start."
     first = at_work[0]
     return f"Now: {first.words[0].lower()}{first.words[1:]}. {first.status}."
+
+
+def _with_visit(now: str, visit: Appointment | None) -> str:
+    """Add when the technician comes, while that is to come."""
+    if visit is None or visit.slot.ends_at <= timezone.now():
+        return now
+    return f"{now} Our technician comes on {in_words(visit.slot)}."
 
 
 def _fingerprint(order: ProductOrder, steps: list[StepProgress], visit: Appointment | None) -> str:
