@@ -10,6 +10,7 @@ from provisioning import plan, steps
 from provisioning.plan import Item, expand_bundles, plan_order
 
 ON_NET = Item(is_access=True)
+VISITED = Item(is_access=True, is_visited=True)
 OFF_NET = Item(is_access=True, is_off_net=True)
 PRODUCT = Item(is_access=False)
 
@@ -19,7 +20,7 @@ def orders(draw: st.DrawFn) -> list[Item]:
     """Any order: one line, on-net or off-net, among any number of partner products."""
     before = draw(st.integers(0, 6))
     after = draw(st.integers(0, 6))
-    line = draw(st.sampled_from([ON_NET, OFF_NET]))
+    line = draw(st.sampled_from([ON_NET, VISITED, OFF_NET]))
     return [PRODUCT] * before + [line] + [PRODUCT] * after
 
 
@@ -42,6 +43,28 @@ def test_an_on_net_line_alone() -> None:
         ("go_live", (0, 1, 2)),
         ("welcome", (3,)),
     ]
+
+
+def test_a_line_that_a_technician_comes_for() -> None:
+    """He is booked when the line is sure to come, and it goes live when he is."""
+    checked = Item(is_access=True, is_visited=True, checks=("identity_check",))
+    planned = plan_order([checked])
+    assert [(step.kind, step.depends_on) for step in planned][3:] == [
+        ("identity_check", ()),
+        ("book_visit", (0, 3)),
+        ("go_live", (1, 2, 4)),
+        ("welcome", (5,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("is_on_net", "install_days", "needed"),
+    [(True, 5, True), (True, 0, False), (True, None, False), (False, 5, False)],
+)
+def test_a_technician_comes_where_there_is_work_on_our_own_network(
+    is_on_net: bool, install_days: int | None, needed: bool
+) -> None:
+    assert plan.needs_visit(is_on_net=is_on_net, install_days=install_days) is needed
 
 
 def test_an_off_net_line_with_two_products() -> None:
@@ -171,7 +194,7 @@ def test_what_can_be_taken_back_comes_before_what_cannot(
     first = takes_effect[0]
     if not order[2]:
         assert everything_before(planned, first) == set(range(first))
-    can_be_undone = {"reserve_port", "order_line", "modify_line", "grant_entitlement"}
+    can_be_undone = {"reserve_port", "book_visit", "order_line", "modify_line", "grant_entitlement"}
     assert not {step.kind for step in planned[first + 1 :]} & can_be_undone
 
 
