@@ -16,7 +16,7 @@ from ispops import db, events
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import changing, execution, moving, orders, placing, plan
+from provisioning import changing, execution, moving, orders, placing, plan, visits
 from provisioning.models import OrderTask, ProductOrder
 from provisioning.placing import Wish
 from provisioning.transitions import CLOSED_ORDER, ORDER
@@ -38,8 +38,8 @@ def reschedule_order(
 ) -> ProductOrder:
     """Let an order take effect on another day; None is as soon as it can.
 
-    Publishes `order.amended`. Only its steps that wait for that day are moved. The same day again
-    changes nothing.
+    Publishes `order.amended`. Only its steps that wait for that day are moved, and the visit of a
+    technician that would be before it. The same day again changes nothing.
 
     Raises:
         InvalidInput: the day is past or too far off.
@@ -62,6 +62,7 @@ def reschedule_order(
     if wanted_from and wanted_from > at and ORDER.allows(order.state, State.PENDING):
         order.state = State.PENDING if order.intent not in plan.NEW_LINES else order.state
     order.save(update_fields=["wanted_from", "expected_at", "state"])
+    visits.follow_day(order=order, actor=actor, at=at)
     day = wanted_from.isoformat() if wanted_from else None
     _note(order, actor, reason, at, wanted_from=day)
     return order

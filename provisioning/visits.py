@@ -171,11 +171,8 @@ def book_first(*, order: ProductOrder, at: datetime) -> Appointment | None:
     if visit is not None:
         return visit
     for slot in visiting.free_slots(order, at=at)[:MOST_TRIED]:
-        try:
-            _take(slot)
-        except SlotFull:
-            continue
-        return _booked(order, slot, None, at)
+        if _is_taken(slot):
+            return _booked(order, slot, None, at)
     area = visiting.area_of(order.premises)
     if visiting.has_calendar(area, at=at):
         raise NoFreeVisit(f"All visits to come in {area} are taken.")
@@ -202,6 +199,25 @@ def cancel_visit(*, order_id: UUID, actor: User, reason: str, at: datetime) -> A
     _require_time(visit.slot, actor, at)
     _release(order, visit, actor, reason.strip(), at)
     return visit
+
+
+def follow_day(*, order: ProductOrder, actor: User | None, at: datetime) -> None:
+    """Move a visit that would now be before the day of a locked order to that day, or after it.
+
+    It stays where nothing is free then. Publishes `visit.moved`.
+    """
+    visit, day = visiting.visit_of(order), order.wanted_from
+    if visit is None or day is None or not at < visit.slot.starts_at < day:
+        return
+    later = visiting.free_slots(order, at=at)[:MOST_TRIED]
+    # Given first, as its key comes first; what this transaction gave it can take back.
+    _give(visit.slot)
+    slot = next((slot for slot in later if _is_taken(slot)), None)
+    if slot is None:
+        _take(visit.slot)
+        return
+    _close(visit, State.MOVED, at)
+    _booked(order, slot, actor, at, moved_from=visit.slot)
 
 
 def give_back(*, order: ProductOrder, at: datetime) -> None:
@@ -237,10 +253,15 @@ def _require_time(slot: InstallSlot, actor: User | None, at: datetime) -> None:
         )
 
 
-def _take(slot: InstallSlot) -> None:
-    """Take a place in a slot. Whoever comes at the same moment waits, and looks again."""
+def _is_taken(slot: InstallSlot) -> bool:
+    """Take a place in a slot if there is one; whoever comes at the same moment waits, and looks
+    again."""
     free = InstallSlot.objects.filter(pk=slot.pk, taken__lt=F("capacity"))
-    if not free.update(taken=F("taken") + 1):
+    return bool(free.update(taken=F("taken") + 1))
+
+
+def _take(slot: InstallSlot) -> None:
+    if not _is_taken(slot):
         raise SlotFull("This time has just been taken. Choose another.", field="slot")
 
 

@@ -173,6 +173,29 @@ class TestStep:
         factories.work(at=at)
         assert visit(order).slot.starts_at == WEDNESDAY_MORNING
 
+    def test_another_day_takes_the_visit_along(
+        self, isp: SmallIsp, ada: Subscriber, at: datetime
+    ) -> None:
+        line = factories.live_line(isp, ada, at=at)
+        slots = plan_week(at)
+        order = later.move(line, place("3 OAK ST"), at, wanted_from=WEDNESDAY_MORNING)
+        factories.work(at=at)
+
+        def reschedule(day: datetime) -> None:
+            amending.reschedule_order(
+                order_id=order.pk, wanted_from=day, actor=None, reason="Later.", at=at
+            )
+
+        reschedule(WEDNESDAY_MORNING + timedelta(days=1, hours=1))
+        assert visit(order).slot.starts_at == datetime(2026, 5, 7, 17, tzinfo=UTC)
+        assert taken() == [1]
+        # Nothing is free after the last one; and an earlier day leaves it where it is.
+        reschedule(slots[-1].starts_at + timedelta(days=1))
+        reschedule(WEDNESDAY_MORNING)
+        assert visit(order).slot.starts_at == datetime(2026, 5, 7, 17, tzinfo=UTC)
+        assert taken() == [1]
+        assert Event.objects.filter(kind="visit.moved").count() == 1
+
 
 class TestChoosing:
     def test_another_time_frees_the_first(
