@@ -31,16 +31,23 @@ _IN_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
     # RFC 9110, 11.4 and RFC 6750: what follows the name of the scheme.
     (re.compile(r"\b(Bearer|Basic|Digest|Token)\s+(?!•)[^\s\"',;]{4,}", re.I), rf"\1 {MASK}"),
     # RFC 3986, 3.2.1: the password between the user and the host.
-    (re.compile(r"(\w+://[^/\s:@]*):[^/\s@]+@"), rf"\1:{MASK}@"),
+    (re.compile(r"(\w{1,20}://[^/\s:@]{0,200}):[^/\s@]+@"), rf"\1:{MASK}@"),
     # Standard Webhooks: a receiver's secret, and a signature.
     (re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]+"), MASK),
     (re.compile(r"\bv1a?,[A-Za-z0-9+/=]{16,}"), MASK),
-    # name=value and "name": "value", as in addresses, forms, logs and JSON written as text.
+    # Stripe's keys.
+    (re.compile(r"\b[rs]k_(?:live|test)_\w+"), MASK),
+    # name=value, name := "value" of FreeRADIUS and "name": "value": in addresses, forms, logs and
+    # JSON written as text. Every repetition before the value has an end, because whoever answers us
+    # chooses the text, and could choose one that takes hours.
     (
         re.compile(
-            r"""(?P<name>["']?[\w-]*(?:password|passwd|secret|token|signature|api[-_]?key)[\w-]*["']?"""
-            r"""\s*[:=]\s*)(?P<value>"[^"]*"|'[^']*'|(?!•)[^\s&,;"'}\])]+)""",
-            re.I,
+            r"""(?P<name>(?:password|passwd|passphrase|secret|token|signature"""
+            r"""|api[-_]?key|private[-_]?key)[\w-]{0,40}["']?\s{0,9}[:+=]?[:=]\s{0,9})"""
+            # What is quoted may hold quotes of its own, and its end may have been cut off.
+            r"""(?P<value>"(?:[^"\\]|\\.)*(?:"|\\?\Z)|'(?:[^'\\]|\\.)*(?:'|\\?\Z)"""
+            r"""|(?![•=])[^\s&,;"'}\])]+)""",
+            re.I | re.S,
         ),
         rf"\g<name>{MASK}",
     ),

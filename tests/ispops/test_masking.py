@@ -1,6 +1,7 @@
 """Secrets do not get into what is kept of a conversation, whatever its shape."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -63,7 +64,9 @@ def test_masking_twice_is_masking_once(secret: str, data: st.DataObject) -> None
         ["Authorization: Bearer {}", "Basic {}", "https://otto:{}@isp.example/x", "whsec_{}",
          "GET /x?token={}&y=1", '{{"password": "{}"}}', "client_secret={}", "user_password: '{}'",
          "api-key={};", "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
-         "-----BEGIN RSA PRIVATE KEY-----\n{}", "v1,aaaaaaaa{}bbbbbbbb=="]
+         "-----BEGIN RSA PRIVATE KEY-----\n{}", "v1,aaaaaaaa{}bbbbbbbb==",
+         'Cleartext-Password := "{}"', 'User-Password += {}', r'{{"password": "say \"{}\" twice"}}',
+         '{{"secret": "cut {}', "passphrase={}", "private_key: '{}'", "sk_live_{}"]
     ),
     before=st.text(alphabet="abc \n", max_size=10),
 )  # fmt: skip
@@ -82,6 +85,14 @@ def test_a_secret_inside_of_a_text_is_gone(secret: str, around: str, before: str
 )  # fmt: skip
 def test_ordinary_words_stay(text: str) -> None:
     assert mask_text(text) == text
+
+
+@pytest.mark.parametrize("text", ["password", "token-", "api_key", "secret ", "a://a"])
+def test_no_text_takes_long(text: str) -> None:
+    """Whoever answers us chooses it; a worker that looks for secrets in it for hours is lost."""
+    began = time.process_time()
+    mask_text(text * 500)
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("name", ["id", "keyboard", "passenger", "monkey", "author", "spin"])
