@@ -107,6 +107,17 @@ class TestLettingItWorkAgain:
         assert self.press(owner, row) == self.press(owner, row)
         assert ProductOrder.objects.filter(intent="resume").count() == 1
 
+    def test_pressed_again_after_it_was_taken_back(
+        self, owner: Client, line: Service, now: datetime
+    ) -> None:
+        row = suspend(line, "requested", now)
+        first = self.press(owner, row)
+        owner.post(f"{first}cancel/")
+        assert self.press(owner, row) != first
+        factories.work(at=now + timedelta(minutes=1))
+        line.refresh_from_db()
+        assert line.state == "active"
+
     @pytest.mark.parametrize("reason", ["non_payment", "abuse"])
     def test_nobody_lifts_what_was_not_the_own_wish(
         self, owner: Client, line: Service, now: datetime, reason: str

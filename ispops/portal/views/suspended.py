@@ -34,13 +34,18 @@ def resume(request: HttpRequest, subscriber: Subscriber, key: int) -> HttpRespon
     row = rows.select_related("service").first()
     if row is None:
         raise Http404
+    # An order that was taken back is not the one that is wanted now.
+    taken_back = row.service.change_orders.filter(
+        intent=ProductOrder.Intent.RESUME,
+        state__in=[ProductOrder.State.CANCELLED, ProductOrder.State.FAILED],
+    )
     try:
         order = suspending.resume_line(
             line=row.service,
             reason=row.reason,
             channel=ProductOrder.Channel.PORTAL,
             placed_by=cast(User, request.user),
-            idempotency_key=f"resume-{row.pk}",
+            idempotency_key=f"resume-{row.pk}-{taken_back.count()}",
             at=timezone.now(),
         )
     except Refusal as refusal:
