@@ -260,7 +260,7 @@ class TestSpool:
             assert isp.tell("Interim-Update", "spool-a", *counted(5, 50)) == ANSWER
             assert isp.tell("Interim-Update", "spool-a", *counted(5, 50)) == ANSWER
             assert (
-                isp.tell("Stop", "spool-a", *counted(9, 90, 400), "Acct-Delay-Time = 2") == ANSWER
+                isp.tell("Stop", "spool-a", *counted(9, 90, 305), "Acct-Delay-Time = 2") == ANSWER
             )
             assert self.spooled(folder) == 3
             time.sleep(5)
