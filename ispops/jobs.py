@@ -50,6 +50,19 @@ def is_due(row: LeasedRow, *, at: datetime) -> bool:
     return row.leased_until is None or row.leased_until <= at
 
 
+def go_on_with_next(waiting: "models.QuerySet[Any]", go_on: Callable[[Any], bool]) -> bool:
+    """Go on with the first row of `waiting` that can be; False when none can.
+
+    The rows of a `connection` of which one could not be gone on with are passed over.
+    """
+    passed_over: set[int] = set()
+    while row := waiting.exclude(connection__in=passed_over).first():
+        if go_on(row):
+            return True
+        passed_over.add(row.connection_id)
+    return False
+
+
 def claim(rows: "models.QuerySet[R]", *, at: datetime, lease: timedelta, limit: int = 1) -> list[R]:
     """Take up to `limit` due rows, oldest first, and hold each for the length of `lease`.
 

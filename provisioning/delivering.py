@@ -58,12 +58,7 @@ def deliver(*, delivery_id: int, at: datetime) -> bool:
 
 def deliver_next(*, at: datetime) -> bool:
     """Go on with the due delivery that has waited longest; False when none can be gone on with."""
-    passed_over: set[int] = set()
-    while delivery := _due(at).exclude(connection__in=passed_over).first():
-        if _go_on(delivery, at):
-            return True
-        passed_over.add(delivery.connection_id)
-    return False
+    return jobs.go_on_with_next(_due(at), lambda delivery: _go_on(delivery, at))
 
 
 def _due(at: datetime) -> QuerySet[Delivery]:

@@ -57,12 +57,7 @@ def ask(*, inquiry_id: UUID, at: datetime) -> bool:
 
 def ask_next(*, at: datetime) -> bool:
     """Go on with the due inquiry that has waited longest; False when none can be gone on with."""
-    passed_over: set[int] = set()
-    while inquiry := _due(at).exclude(connection__in=passed_over).first():
-        if _go_on(inquiry, at):
-            return True
-        passed_over.add(inquiry.connection_id)
-    return False
+    return jobs.go_on_with_next(_due(at), lambda inquiry: _go_on(inquiry, at))
 
 
 def _due(at: datetime) -> QuerySet[ProviderInquiry]:

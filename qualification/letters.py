@@ -7,7 +7,6 @@ before noting it, and only then, the letter goes out a second time, under the sa
 
 import logging
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -121,10 +120,6 @@ def letter(entry: WaitlistEntry, plan: QualifiedOffer) -> EmailMessage:
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         },
     )
-
-
-def _if_any(amount: Decimal, currency: str) -> str:
-    return format_money(amount, currency) if amount else ""
 
 
 def _standing_plan(entry: WaitlistEntry, at: datetime) -> QualifiedOffer | None:
