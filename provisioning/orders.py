@@ -14,7 +14,13 @@ from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
 from provisioning import composing, execution, partner_orders, placing, plan, services, visits
 from provisioning.composing import OfferingWithdrawn
-from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
+from provisioning.models import (
+    OrderTask,
+    ProductOrder,
+    ProductOrderItem,
+    Service,
+    ServiceSuspension,
+)
 from provisioning.placing import OnlyForStaff, OrderKeyReused, SubscriberNotInGoodStanding
 from provisioning.transitions import ORDER
 from qualification.models import ServiceQualification
@@ -253,8 +259,19 @@ def _refuse_when_too_late(order: ProductOrder, state: str) -> None:
 
 def require_entitled(order: ProductOrder, actor: User | None) -> None:
     """Leave what we ordered to us, such as a suspension for abuse. Raises OnlyForStaff."""
-    if order.suspension not in {"", "requested"} and actor and not actor.is_staff:
+    if actor and not actor.is_staff and is_ours(order):
         raise OnlyForStaff("Please call us: we placed this order, and only we can take it back.")
+
+
+def is_ours(order: ProductOrder) -> bool:
+    """Say whether only we may take an order back or change it.
+
+    Of what stops a line, that is all that was not the subscriber's own wish: a suspension for
+    another reason, and an end that one of us, or the system, ordered.
+    """
+    if order.intent == ProductOrder.Intent.CEASE:
+        return order.placed_by is None or order.placed_by.is_staff
+    return order.suspension not in {"", ServiceSuspension.Reason.REQUESTED}
 
 
 def undo(order: ProductOrder, reason: str, at: datetime) -> None:

@@ -1,15 +1,17 @@
 """Figure 4 after the order: watching it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from django.test import Client
 
+from ispops.parties import roles
 from ispops.parties.models import Subscriber
 from provisioning import orders
 from provisioning.models import ProductOrder
 from tests import factories
 from tests.portal.pages import page
+from tests.provisioning import later
 from tests.small_isp import SmallIsp
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +74,19 @@ def test_a_cancelled_order_says_that_nothing_is_charged(
     assert "Order cancelled" in found.text
     assert "Nothing is charged" in found.text
     assert "hx-get" not in found.all("div", id="progress")[0]
+
+
+def test_the_end_that_we_ordered_is_not_taken_back_here(
+    owner: Client, isp: SmallIsp, ada: Subscriber, now: datetime
+) -> None:
+    line = factories.live_line(isp, ada, at=now)
+    csr = factories.staff(roles.CSR, at=now)
+    ours = later.cease(line, now, wanted_from=now + timedelta(days=1), placed_by=csr)
+    assert "Take this order back" not in page(owner.get(url(ours))).text
+    answer = owner.post(f"/orders/{ours.public_id}/cancel/", follow=True)
+    assert "Please call us: we placed this order" in page(answer).text
+    ours.refresh_from_db()
+    assert ours.state == "pending"
 
 
 @pytest.mark.parametrize("rest", ["", "progress/"])

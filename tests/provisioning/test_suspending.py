@@ -9,7 +9,7 @@ from ipam.models import AddressHolder
 from ispops.errors import InvalidInput, Refusal
 from ispops.models import Event
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import orders
+from provisioning import amending, orders
 from provisioning.models import AaaCredential, ProductOrder, Service, ServiceOrder
 from provisioning.placing import ChangeUnderWay, LineNotLive, OrderKeyReused
 from provisioning.suspending import AlreadySuspended, NotSuspended, OnlyForStaff
@@ -215,6 +215,24 @@ class TestCeasing:
         assert AccessPort.objects.filter(service_ref=line.public_id).exists()
         assert not ServiceOrder.objects.filter(state="cancelled").exists()
         assert cease(line, at + 2 * DAY).state == "acknowledged"
+
+    def test_what_we_ordered_is_for_us_to_take_back_or_move(
+        self, line: Service, ada: Subscriber, otto: User, at: datetime
+    ) -> None:
+        user = ada.users.get()
+        for placed_by in (otto, None):
+            order = cease(line, at, wanted_from=at + DAY, placed_by=placed_by)
+            with pytest.raises(OnlyForStaff, match="Please call us"):
+                orders.cancel_order(order_id=order.pk, actor=user, reason="No", at=at)
+            with pytest.raises(OnlyForStaff):
+                amending.reschedule_order(
+                    order_id=order.pk, wanted_from=at + 90 * DAY, actor=user, reason="", at=at
+                )
+            order.refresh_from_db()
+            assert (order.state, order.wanted_from) == ("pending", at + DAY)
+            orders.cancel_order(order_id=order.pk, actor=otto, reason="Paid", at=at)
+        own = cease(line, at, wanted_from=at + DAY, placed_by=user)
+        assert orders.cancel_order(order_id=own.pk, actor=user, reason="No", at=at).pk == own.pk
 
     def test_and_not_after_it(self, line: Service, otto: User, at: datetime) -> None:
         order = cease(line, at)

@@ -15,7 +15,7 @@ from ispops.errors import Refusal
 from ispops.portal.access import own
 from ispops.portal.wording import look
 from provisioning.models import Appointment, OrderTask, ProductOrder
-from provisioning.orders import cancel_order
+from provisioning.orders import cancel_order, is_ours
 from provisioning.plan import BOOK_VISIT, NO_RETURN
 from provisioning.queries import StepProgress, order_progress, orders_of_user
 from provisioning.transitions import CLOSED_ORDER
@@ -98,10 +98,9 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
 
 
 def _may_cancel(order: ProductOrder, steps: list[StepProgress]) -> bool:
-    """Say whether an order can be taken back by whoever placed it; the verb decides."""
+    """Say whether its subscriber can take an order back; the verb decides."""
     final = any(step.kind in NO_RETURN and step.is_finished for step in steps)
-    is_own = order.suspension in {"", "requested"}
-    return order.state not in CLOSED_ORDER and not final and is_own
+    return order.state not in CLOSED_ORDER and not final and not is_ours(order)
 
 
 def _title(order: ProductOrder) -> str:
