@@ -371,7 +371,11 @@ def as_planned(item: ProductOrderItem) -> plan.Item:
 
 
 def _checks_of(item: ProductOrderItem) -> tuple[str, ...]:
-    if item.order.intent != ProductOrder.Intent.NEW:
+    """Return the checks before a plan that is new to the line; who keeps a plan was let have it."""
+    if item.action not in {Action.ADD, Action.MODIFY}:
+        return ()
+    old = item.order.line
+    if old is not None and (old.offering_id, old.bundle_id) == (item.offering_id, item.bundle_id):
         return ()
     code = (item.bundle or item.offering).code
     needed = checks.needed(subscriber=item.order.subscriber, plan_code=code)

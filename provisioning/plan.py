@@ -240,10 +240,12 @@ def _change(items: Sequence[Item]) -> list[Step]:
     What others have to do for it comes first, as long as it can be taken back.
     """
     line = _only_access(items, {Action.MODIFY, Action.NO_CHANGE})
-    steps: list[Step] = []
+    steps = [Step(kind, line) for kind in items[line].checks]
+    line_is_sure = tuple(range(len(steps)))
     if items[line].is_off_net and items[line].action == Action.MODIFY:
-        steps.append(Step(MODIFY_LINE, line))
-    steps += _grants(items, (0,) if steps else ())
+        steps.append(Step(MODIFY_LINE, line, line_is_sure))
+        line_is_sure = (len(steps) - 1,)
+    steps += _grants(items, line_is_sure)
     steps.append(Step(CHANGE_SERVICE, line, _last_of(steps)))
     steps.append(Step(APPLY_TO_SESSION, line, (len(steps) - 1,)))
     return steps

@@ -12,9 +12,11 @@ from pytest_django import Settings
 from ispops.errors import IllegalTransition, InvalidInput
 from ispops.parties import checks, roles
 from ispops.parties.models import AuditEntry, Subscriber, SubscriberCheck
-from provisioning import fallout, orders, queries
+from provisioning import amending, fallout, orders, queries
 from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
+from qualification.models import Premises
 from tests import factories
+from tests.provisioning import later
 from tests.small_isp import SmallIsp
 
 pytestmark = pytest.mark.django_db
@@ -134,6 +136,67 @@ def test_both_kinds_are_two_steps(
     placed = factories.order(ada, isp.oak_1, isp.fast.code, isp.streaming.code, at=at)
     before = step(placed, "grant_entitlement").depends_on.values_list("kind", flat=True)
     assert set(before) == {"reserve_port", "identity_check", "credit_check"}
+
+
+class TestLaterOrders:
+    """A plan that is checked cannot be had unchecked by way of another one."""
+
+    @pytest.fixture
+    def unchecked(
+        self, isp: SmallIsp, ada: Subscriber, settings: Settings, at: datetime
+    ) -> Service:
+        later.faster(isp)
+        settings.CHECKED = {"fibre-1000", "dsl-25"}
+        return factories.live_line(isp, ada, at=at)
+
+    def test_a_change_to_such_a_plan_waits_for_the_check(
+        self, unchecked: Service, at: datetime
+    ) -> None:
+        placed = later.change(unchecked, at, plan_code="fibre-1000", add=["films-streaming"])
+        factories.work(at=at)
+        assert step(placed).state == "awaiting"
+        unchecked.refresh_from_db()
+        assert unchecked.offering.code == "fibre-500"
+        assert not ServiceOrder.objects.exists()
+        decide(at, passed=True)
+        placed.refresh_from_db()
+        unchecked.refresh_from_db()
+        assert (placed.state, unchecked.offering.code) == ("completed", "fibre-1000")
+
+    def test_a_refusal_leaves_the_line_as_it_is(self, unchecked: Service, at: datetime) -> None:
+        placed = later.change(unchecked, at, plan_code="fibre-1000")
+        factories.work(at=at)
+        decide(at, passed=False)
+        placed.refresh_from_db()
+        unchecked.refresh_from_db()
+        assert (placed.state, unchecked.offering.code) == ("held", "fibre-500")
+
+    def test_so_does_a_change_of_network(self, unchecked: Service, at: datetime) -> None:
+        placed = later.change_provider(unchecked, "dsl-25", at)
+        factories.work(at=at)
+        assert step(placed).state == "awaiting"
+        assert not ServiceOrder.objects.exists()
+
+    def test_and_an_order_that_becomes_one_for_it(
+        self, isp: SmallIsp, ada: Subscriber, settings: Settings, at: datetime
+    ) -> None:
+        settings.CHECKED = {"dsl-25"}
+        placed = factories.order(ada, isp.oak_1, isp.fast.code, at=at)
+        assert not placed.tasks.filter(kind="identity_check").exists()
+        amending.amend_order(
+            order_id=placed.pk, offering_codes=["dsl-25"], actor=ada.users.get(), reason="", at=at
+        )
+        assert step(placed).state == "ready"
+
+    def test_no_other_change_is_asked_for_it(
+        self, isp: SmallIsp, unchecked: Service, settings: Settings, at: datetime
+    ) -> None:
+        settings.CHECKED = {"fibre-500"}
+        added = later.change(unchecked, at, add=["films-streaming"])
+        factories.work(at=at)
+        moved = later.move(unchecked, Premises.objects.get(street="3 Oak Street"), at)
+        checked = OrderTask.objects.filter(order__in=[added, moved], kind="identity_check")
+        assert not checked.exists()
 
 
 def test_a_verdict_is_given_once_with_a_reason(order: ProductOrder, at: datetime) -> None:
