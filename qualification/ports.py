@@ -49,9 +49,10 @@ def reserve_port(
 ) -> AccessPort | None:
     """Take a free port of the node that serves a place, for one service.
 
-    The port that is held for `qualification` comes first, and its hold ends. Repeating it for the
-    same service gives the port it has. Returns None where the network counts no ports. Coverage
-    that ended after the promise still counts, because the promise stands.
+    The port that is held for `qualification` comes first, and its hold ends; a hold on another
+    network ends, too, unless one of us keeps it. Repeating it for the same service gives the port
+    it has. Returns None where the network counts no ports. Coverage that ended after the promise
+    still counts, because the promise stands.
 
     Raises:
         NoFreePort: the last one was taken meanwhile, or is held for somebody else.
@@ -70,7 +71,7 @@ def reserve_port(
         port = held if is_here else _lock_free_port(coverage.node, at)
         if port is None:
             raise _none_left(provider)
-    if held and held != port:
+    if held and held != port and not _is_kept_by_us(held, at):
         _free(held)
     return _take(port, service_ref, at) if port else None
 
@@ -101,13 +102,13 @@ def hold_port(
 
     An answer has one hold: holding again changes its end, or moves it to another network. Without
     a member of staff as `actor` only so many ports of a node can be held at once
-    (`settings.PORTS_TO_ONE_HOLD`), lest visitors keep a node from those who order, and a hold is
-    never shortened. Returns None where the network counts no ports.
+    (`settings.PORTS_TO_ONE_HOLD`), lest visitors keep a node from those who order; a hold is never
+    shortened, and one of staff stays where it is. Returns None where the network counts no ports.
 
     Raises:
         InvalidInput: the end is past or too far off, or the answer offers nothing on this network.
         NoFreePort: all ports are taken or held.
-        TooManyHolds: as many ports are held there as may be.
+        TooManyHolds: as many ports are held there as may be, or staff keep one elsewhere.
     """
     _refuse_strange_end(until, qualification, at, actor)
     promised = qualification.offers.filter(eligible=True, technology=technology, provider=provider)
@@ -120,6 +121,8 @@ def hold_port(
     node = db.lock(AccessNode, coverage.node.pk)
     held = _lock_held_port(qualification)
     port = held if held and held.node_id == node.pk else None
+    if actor is None and port is None and held and _is_kept_by_us(held, at):
+        raise TooManyHolds("A connection of another network is kept for this answer.")
     until = min(until, qualification.expires_at)
     if actor is None and port and port.is_held(at):
         until = max(until, port.held_until or until)
@@ -130,8 +133,9 @@ def hold_port(
         raise _none_left(provider)
     if held and held != port:
         _free(held)
+    port.held_by_staff = actor is not None or _is_kept_by_us(port, at)
     port.held_for, port.held_until = qualification.public_id, until
-    port.save(update_fields=["held_for", "held_until"])
+    port.save(update_fields=["held_for", "held_until", "held_by_staff"])
     if actor:
         audit.record(
             actor=actor, action="port.held", subject=qualification.public_id, at=at,
@@ -144,9 +148,12 @@ def hold_port(
 def release_hold(
     *, qualification: ServiceQualification, at: datetime, actor: User | None = None
 ) -> bool:
-    """Let others have the port that is held for an answer; False when none is (any more)."""
+    """Let others have the port that is held for an answer; False when none is (any more).
+
+    What staff keep, a visitor who goes elsewhere leaves as it is, and only staff let go.
+    """
     port = _lock_held_port(qualification)
-    if port is None:
+    if port is None or (actor is None and _is_kept_by_us(port, at)):
         return False
     was_held = port.is_held(at)
     _free(port)
@@ -210,9 +217,10 @@ def _refuse_too_many(node: AccessNode, at: datetime) -> None:
 def _take(port: AccessPort, service_ref: str, at: datetime) -> AccessPort:
     port.service_ref, port.taken_at = service_ref, at
     port.held_for = port.held_until = None
+    port.held_by_staff = False
     try:
         with transaction.atomic():
-            port.save(update_fields=["service_ref", "taken_at", "held_for", "held_until"])
+            port.save()
     except IntegrityError:
         # The same service asked twice at once; the other one was quicker.
         return AccessPort.objects.get(service_ref=service_ref)
@@ -222,7 +230,12 @@ def _take(port: AccessPort, service_ref: str, at: datetime) -> AccessPort:
 def _free(port: AccessPort) -> None:
     """End a hold."""
     port.held_for = port.held_until = None
-    port.save(update_fields=["held_for", "held_until"])
+    port.held_by_staff = False
+    port.save(update_fields=["held_for", "held_until", "held_by_staff"])
+
+
+def _is_kept_by_us(port: AccessPort, at: datetime) -> bool:
+    return port.held_by_staff and port.is_held(at)
 
 
 def _none_left(provider: Partner) -> NoFreePort:

@@ -138,6 +138,8 @@ class AccessPort(models.Model):
     # The public id of the qualification it is kept for, and until when; then it is free again.
     held_for = models.CharField(max_length=40, null=True, blank=True, unique=True)
     held_until = models.DateTimeField(null=True, blank=True)
+    # Kept by one of us: whoever knows the answer's address cannot let others have it.
+    held_by_staff = models.BooleanField(default=False, db_default=False)
 
     objects = PortSet.as_manager()
 
@@ -149,6 +151,10 @@ class AccessPort(models.Model):
                 condition=Q(held_for__isnull=True, held_until__isnull=True)
                 | Q(held_for__isnull=False, held_until__isnull=False, service_ref__isnull=True),
                 name="held_port_is_not_taken",
+            ),
+            models.CheckConstraint(
+                condition=Q(held_by_staff=False) | Q(held_for__isnull=False),
+                name="staff_hold_is_for_an_answer",
             ),
             models.CheckConstraint(
                 condition=Q(service_ref__isnull=True, taken_at__isnull=True)

@@ -10,10 +10,11 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from ispops.parties import terms
+from ispops.parties import roles, terms
 from ispops.parties.models import Subscriber, User
 from provisioning.models import ProductOrder
-from qualification.models import AccessPort
+from qualification import ports
+from qualification.models import AccessPort, ServiceQualification
 from tests import factories
 from tests.portal.pages import page
 from tests.small_isp import SmallIsp
@@ -230,6 +231,23 @@ def test_a_bundle_is_not_asked_for_what_it_holds(owner: Client, isp: SmallIsp) -
     assert owner.get("/register/", follow=True).request["PATH_INFO"] == "/register/review/"
     order = place(owner)
     assert order.items.count() == 2
+
+
+def test_whoever_has_the_link_does_not_let_go_what_staff_keep(
+    client: Client, isp: SmallIsp
+) -> None:
+    now = timezone.now()
+    asked = choose(client, isp)
+    answer = ServiceQualification.objects.get()
+    kept = ports.hold_port(
+        qualification=answer, provider=isp.fibre, technology=isp.fast.technology,  # type: ignore[arg-type]
+        until=now + timedelta(days=3), actor=factories.staff(roles.CSR, at=now), at=now,
+    )  # fmt: skip
+    for plan in ("dsl-25", "fibre-500"):
+        client.post(f"{asked}choose/", {"offering": plan})
+        assert list(AccessPort.objects.held(timezone.now())) == [kept]
+    client.post("/", {"address": str(isp.elm_1)})
+    assert list(AccessPort.objects.held(timezone.now())) == [kept]
 
 
 def test_a_refused_order_says_why_and_leaves_nothing(owner: Client, isp: SmallIsp) -> None:

@@ -214,6 +214,33 @@ def test_hold_is_given_up_and_moves_with_the_plan(isp: SmallIsp, csr: User) -> N
     assert [entry.action for entry in said] == ["port.hold_released"]
 
 
+def test_what_staff_keep_stays_whatever_those_do_who_have_the_link(
+    isp: SmallIsp, csr: User
+) -> None:
+    node = coverage.create_node(provider=isp.copper, name="dslam-1", technology=10, ports=5, at=AT)
+    coverage.import_coverage(
+        provider=isp.copper,
+        at=AT,
+        rows=[{"technology": 10, "premises": isp.oak_1, "max_download_kbps": 50_000,
+               "max_upload_kbps": 10_000, "node": node}],
+    )  # fmt: skip
+    answer = asked(isp)
+    kept = hold(isp, answer, until=AT + timedelta(days=3), actor=csr)
+    assert ports.release_hold(qualification=answer, at=AT) is False
+    with pytest.raises(ports.TooManyHolds):
+        hold(isp, answer, provider=isp.copper, technology=10)
+    hold(isp, answer)
+    reserve(isp, "svc_dsl", provider=isp.copper, technology=10, qualification=answer)
+    assert list(AccessPort.objects.held(AT)) == [kept]
+    assert ports.release_hold(qualification=answer, at=AT) is False
+
+    after = AT + timedelta(days=4)
+    assert hold(isp, answer, at=after, until=after + HALF_AN_HOUR) == kept
+    assert ports.release_hold(qualification=answer, at=after) is True  # Now it is a visitor's.
+    hold(isp, answer, until=AT + timedelta(days=3), actor=csr)
+    assert ports.release_hold(qualification=answer, at=AT, actor=csr) is True
+
+
 def test_network_that_counts_no_ports_needs_no_hold(isp: SmallIsp) -> None:
     assert hold(isp, asked(isp), provider=isp.copper, technology=10) is None
     assert not AccessPort.objects.held(AT).exists()
