@@ -100,7 +100,7 @@ def settle(order: ProductOrder, at: datetime) -> list[OrderTask]:
     """
     # What an amendment took out of the order is no part of it any more.
     in_force = order.tasks.exclude(state=State.CANCELLED)
-    rows = list(in_force.order_by("position").only("state", "kind", "begins_at"))
+    rows = list(in_force.order_by("position").only("order", "state", "kind", "begins_at"))
     ready = _wake(rows, at)
     states = {row.state for row in rows}
     if State.FALLOUT in states:
