@@ -118,6 +118,15 @@ def overlapping(start: str, end: str) -> str:
     return f"tstzrange({start}, {end}) WITH &&"
 
 
+def leave_broken_connection() -> None:
+    """Let the next statement make a new connection, when the fault was that this one broke.
+
+    Outside a transaction Django goes on with a broken connection until its task or request ends.
+    """
+    if connection.errors_occurred and not connection.in_atomic_block and not connection.is_usable():
+        connection.close()
+
+
 class Prepared:
     """A statement by hand that PostgreSQL plans once for each connection.
 

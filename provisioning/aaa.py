@@ -20,7 +20,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -83,7 +83,7 @@ def authorize_wsgi(environ: dict[str, Any], start: Callable[..., Any]) -> Iterab
         asked = environ.get("HTTP_AUTHORIZATION", ""), environ["wsgi.input"].read(length)
         try:
             answer = _authorize(*asked)
-        except DatabaseError:
+        except Error:
             connection.close()
             answer = _last_try(*asked)
         except Exception:  # whatever is wrong, FreeRADIUS must hear that it is we

@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
 
-from ispops import jobs
+from ispops import db, jobs
 from ispops.errors import PermanentFault, Refusal, TransientFault
 from ispops.masking import mask, mask_text
 from provisioning import outside, plan, progress, steps
@@ -36,7 +36,7 @@ MOST_ATTEMPTS = 8
 # How many steps of one order are done in one transaction: it holds what it locks until its end.
 MOST_TOGETHER = 20
 # A connection that breaks, a lock that is not got, a mail server that is away: all of these pass.
-TRANSIENT = (TransientFault, OperationalError, OSError)
+TRANSIENT = (TransientFault, OperationalError, InterfaceError, OSError)
 
 # Why a step that waited for a partner falls out, by what became of the partner's order.
 _CAUSES: dict[str, str] = {
@@ -265,6 +265,7 @@ def _write_ends(attempts: Sequence[TaskAttempt]) -> None:
 
 def _record_fault(attempt: TaskAttempt, fault: Exception, *, at: datetime) -> None:
     """Write down why a step failed, and whether it is tried again or a person must look."""
+    db.leave_broken_connection()
     cause = _cause_of(fault)
     if cause == "internal_error":
         log.error("task %s failed", attempt.task_id, exc_info=fault)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Count, F, Q, QuerySet
 
 from ispops import jobs
@@ -188,6 +188,9 @@ def _steer_next(rows: QuerySet[AccessSession], clock: _Clock) -> bool:
     work = _Work(session, clock)
     try:
         work.do()
+    except (OperationalError, InterfaceError):
+        # The database was away: nothing is wrong with the session, whose lease runs out.
+        raise
     except Exception:
         log.exception("session %s could not be brought up to date", session.pk)
         work.park(FAILED)

@@ -91,6 +91,28 @@ def copy_database(template: str, name: str) -> None:
     execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
 
 
+@contextlib.contextmanager
+def own_server(folder: Path) -> Iterator[embedded.Postgres]:
+    """A server of one test's own, with the tables of a migrated database; it may be restarted.
+
+    It is as durable as a real one: what it acknowledged, it has after a crash.
+    """
+    template = url_of(make_template())
+    with embedded.lock_folder(folder):
+        server = embedded.Postgres(folder)
+        server.start()
+        try:
+            tables = subprocess.run(
+                [server.binaries / "pg_dump", "--no-owner", template], check=True,
+                stdout=subprocess.PIPE,
+            ).stdout  # fmt: skip
+            read_in = [server.binaries / "psql", "-q", "-v", "ON_ERROR_STOP=1", server.url]
+            subprocess.run(read_in, input=tables, check=True, stdout=subprocess.DEVNULL)
+            yield server
+        finally:
+            server.stop()
+
+
 def drop_database(name: str) -> None:
     """Remove a database, once PostgreSQL's own vacuum, which nobody may end, has left it."""
     until = time.monotonic() + 30

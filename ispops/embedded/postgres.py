@@ -54,6 +54,11 @@ class Postgres(Server):
     def url(self) -> str:
         return self.url_of(self.database)
 
+    @property
+    def host(self) -> str:
+        """The folder of its socket, which is what libpq takes for a host."""
+        return str(self._runtime)
+
     def url_of(self, database: str) -> str:
         """The address of one database of this cluster, as libpq and dj-database-url read it."""
         return f"postgresql://{self.role}@{quote(str(self._runtime), safe='')}:5432/{database}"

@@ -1,7 +1,8 @@
 """A worker is killed in the middle of each kind of step, and PostgreSQL breaks off in it.
 
-The worker is a process that runs the sweep's own verb; it is held in the middle of the step by a
-lock on what the step writes last. After it, another worker does the rest.
+The kinds are those of the registry: whoever adds one says here how it comes about, or a test
+fails. The worker is a process that runs the sweep's own verb; it is held in the middle of the step
+by a lock on what the step writes last. After it, another worker does the rest.
 """
 
 from __future__ import annotations
@@ -11,159 +12,359 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings as product
 from django.db import connection
 from django.utils import timezone
 
+from ipam.models import AddressHolder
 from ispops import processes
 from ispops.models import Event
 from ispops.notices.models import Notice
-from ispops.parties.models import Subscriber
-from provisioning import execution, worklist
+from ispops.parties import checks
+from ispops.parties.models import Subscriber, SubscriberCheck
+from provisioning import steps, visits, worklist
 from provisioning.models import (
     AaaCredential,
+    Appointment,
     OrderTask,
     ProductOrder,
     Service,
     ServiceOrder,
     ServicePeriod,
+    ServiceSuspension,
+    SessionCommand,
     TaskAttempt,
 )
 from qualification import ports
-from tests import databases, factories
+from qualification.models import AccessPort, Premises
+from tests import coa_agent, databases, factories
 from tests.faults.test_worker import nobody_writes
+from tests.provisioning import later, online
 from tests.small_isp import SmallIsp
 
 if TYPE_CHECKING:
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
+    from pytest_django import Settings
 
-pytestmark = pytest.mark.faults
-
-# What each kind of step of the first group, and those after it, write in their transaction.
-WRITES: dict[str, str] = {
-    "reserve_port": "qualification_accessport",
-    "open_address_holder": "ipam_addressholder",
-    "create_credentials": AaaCredential._meta.db_table,
-    "grant_entitlement": ServiceOrder._meta.db_table,
-    "go_live": ServicePeriod._meta.db_table,
-    "welcome": Notice._meta.db_table,
-}
-WORK = """
-import django; django.setup()
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("processes")]
+WAITS = (
+    "SELECT {} FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+# Ready once Django is, it makes a worker for each line, says which process that is, and when it
+# has ended. Making it by a fork costs nothing.
+WORKERS = """
+import os, sys, django; django.setup()
 from django.utils import timezone
 from provisioning import execution
-while execution.run_due(at=timezone.now(), limit=20): pass
+for _ in sys.stdin:
+    if (child := os.fork()) == 0:
+        try:
+            while execution.run_due(at=timezone.now(), limit=20): pass
+        finally:
+            os._exit(0)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
 """
-Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+class Workers:
+    """Makes worker processes, one at a time."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKERS],
+            cwd=databases.REPOSITORY,
+            env=os.environ
+            | {
+                "DATABASE_URL": databases.url_of(connection.settings_dict["NAME"]),
+                "PYTHONPATH": str(databases.REPOSITORY),
+                **{f"{kind}_CHECK": "manual" for kind in ("IDENTITY", "CREDIT")},
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return int(self._next_line())
+
+    def wait(self) -> None:
+        assert self._next_line() == "ended\n"
+
+    def _next_line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+
+@pytest.fixture(scope="module")
+def workers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Workers]:
+    started = Workers()
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+@dataclass
+class Ground:
+    """What the orders of this module are made of."""
+
+    isp: SmallIsp
+    ada: Subscriber
+    settings: Settings
+    agent: coa_agent.Agent
+    at: datetime = field(default_factory=timezone.now)
+
+    @property
+    def oak_3(self) -> Premises:
+        return Premises.objects.get(street__startswith="3 Oak")
+
+    def new(self, *codes: str) -> ProductOrder:
+        codes = codes or (self.isp.bundle.code,)
+        return factories.order(self.ada, self.isp.oak_1, *codes, at=self.at)
+
+    def line(self) -> Service:
+        return factories.live_line(self.isp, self.ada, at=self.at)
 
 
 @pytest.fixture
-def worker() -> Iterator[Start]:
-    """Start a process that runs all that is due and ends."""
-    started: list[subprocess.Popen[bytes]] = []
-    environment = databases_environment()
-
-    def start() -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", WORK], cwd=databases.REPOSITORY, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+def ground(isp: SmallIsp, ada: Subscriber, settings: Settings) -> Iterator[Ground]:
+    with coa_agent.running() as agent:
+        yield Ground(isp, ada, settings, agent)
 
 
-def databases_environment() -> dict[str, str]:
-    return os.environ | {
-        "DATABASE_URL": databases.url_of(connection.settings_dict["NAME"]),
-        "PYTHONPATH": str(databases.REPOSITORY),
-    }
+def new_line(order: ProductOrder) -> Service:
+    item = order.items.get(action="add", service__line=None, offering__kind="access")
+    assert item.service is not None
+    return item.service
+
+
+def line_of(order: ProductOrder) -> Service:
+    return order.line or new_line(order)
+
+
+def bundle(ground: Ground) -> ProductOrder:
+    return ground.new()
+
+
+def of_another_network(ground: Ground) -> ProductOrder:
+    return ground.new(ground.isp.dsl.code)
+
+
+def with_a_check(ground: Ground) -> ProductOrder:
+    ground.settings.CHECKS = {"identity": "manual", "credit": "manual"}
+    return ground.new()
+
+
+def without_its_port(ground: Ground) -> ProductOrder:
+    """As if placing the order had not taken a port: then the step does."""
+    order = ground.new()
+    ports.release_port(service_ref=new_line(order).public_id, at=ground.at)
+    return order
+
+
+def with_a_visit(ground: Ground) -> ProductOrder:
+    visits.add_slots(
+        city="Barre", region="VT", first_day=(ground.at + timedelta(days=4)).date(),
+        hours=((time(7), time(11)),), capacity=1, actor=None, at=ground.at,
+    )  # fmt: skip
+    return ground.new()
+
+
+def change_there(ground: Ground) -> ProductOrder:
+    order = ground.new(ground.isp.slow_dsl.code)
+    factories.work(at=ground.at)
+    return later.change(new_line(order), ground.at, plan_code=ground.isp.dsl.code)
+
+
+def change(ground: Ground) -> ProductOrder:
+    plan = later.faster(ground.isp, at=ground.at)
+    return later.change(ground.line(), ground.at, plan_code=plan.code)
+
+
+def change_while_online(ground: Ground) -> ProductOrder:
+    line = ground.line()
+    online.access_server(ground.agent)
+    online.session(line, at=ground.at)
+    plan = later.faster(ground.isp, at=ground.at)
+    return later.change(line, ground.at, plan_code=plan.code)
+
+
+def suspend(ground: Ground) -> ProductOrder:
+    order: ProductOrder = later.suspend(ground.line(), ground.at)
+    return order
+
+
+def resume(ground: Ground) -> ProductOrder:
+    line = ground.line()
+    later.suspend(line, ground.at)
+    factories.work(at=ground.at)
+    order: ProductOrder = later.resume(line, ground.at)
+    return order
+
+
+def cease(ground: Ground) -> ProductOrder:
+    return later.cease(ground.line(), ground.at)
+
+
+def move(ground: Ground) -> ProductOrder:
+    return later.move(ground.line(), ground.oak_3, ground.at)
+
+
+def change_of_network(ground: Ground) -> ProductOrder:
+    return later.change_provider(ground.line(), ground.isp.dsl.code, ground.at)
+
+
+def asked(**what: str) -> One:
+    return lambda order: ServiceOrder.objects.filter(service__subscriber=order.subscriber, **what)
+
+
+def told(kind: str) -> One:
+    return lambda order: Event.objects.filter(kind=kind, subject=line_of(order).public_id)
+
+
+One = Callable[[ProductOrder], "QuerySet[Any]"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a step comes about, what it writes, and what there must be one of after it."""
+
+    order: Callable[[Ground], ProductOrder]
+    writes: type[Model]
+    one: One
+
+
+def checks_of(kind: str) -> One:
+    return lambda order: SubscriberCheck.objects.filter(kind=kind)
+
+
+CASES: dict[str, Case] = {
+    "identity_check": Case(with_a_check, SubscriberCheck, checks_of("identity")),
+    "credit_check": Case(with_a_check, SubscriberCheck, checks_of("credit")),
+    "reserve_port": Case(
+        without_its_port,
+        AccessPort,
+        lambda order: AccessPort.objects.filter(service_ref=line_of(order).public_id),
+    ),
+    "open_address_holder": Case(
+        bundle,
+        AddressHolder,
+        lambda order: AddressHolder.objects.filter(service_ref=line_of(order).public_id),
+    ),
+    "create_credentials": Case(bundle, AaaCredential, lambda order: AaaCredential.objects.all()),
+    "book_visit": Case(with_a_visit, Appointment, lambda order: order.appointments.all()),
+    "order_line": Case(of_another_network, ServiceOrder, asked(kind="line")),
+    "modify_line": Case(change_there, ServiceOrder, asked(action="modify")),
+    "grant_entitlement": Case(bundle, ServiceOrder, asked(kind="entitlement")),
+    "go_live": Case(bundle, ServicePeriod, lambda order: line_of(order).periods.all()),
+    "change_service": Case(change, ServicePeriod, told("service.changed")),
+    "suspend_service": Case(
+        suspend, ServiceSuspension, lambda order: line_of(order).suspensions.all()
+    ),
+    "resume_service": Case(
+        resume,
+        ServicePeriod,
+        lambda order: line_of(order).periods.filter(state="active", ended_at=None),
+    ),
+    "cease_service": Case(cease, ServicePeriod, told("service.ceased")),
+    "apply_to_session": Case(
+        change_while_online, SessionCommand, lambda order: SessionCommand.objects.all()
+    ),
+    "welcome": Case(bundle, Notice, lambda order: Notice.objects.filter(kind="welcome")),
+}
+# The same steps, of orders that put several of them together.
+ALSO: list[tuple[str, Case]] = [
+    ("go_live", Case(move, ServicePeriod, lambda order: new_line(order).periods.all())),
+    ("cease_service", Case(move, ServicePeriod, told("service.ceased"))),
+    ("order_line", Case(change_of_network, ServiceOrder, asked(kind="line"))),
+    ("cease_service", Case(change_of_network, ServicePeriod, told("service.ceased"))),
+]
+
+
+def test_each_kind_of_step_has_a_case() -> None:
+    assert set(CASES) == steps.INSIDE.keys() | steps.OUTSIDE.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "case", "fault"),
+    [
+        *(pytest.param(kind, case, "kill", id=kind) for kind, case in CASES.items()),
+        *(pytest.param(kind, case, "kill", id=f"{kind} of a {case.order.__name__}")
+          for kind, case in ALSO),
+        *(pytest.param(kind, CASES[kind], "break off", id=f"{kind} breaks off")
+          for kind in ("go_live", "apply_to_session")),
+    ],
+)  # fmt: skip
+def test_a_step_that_is_broken_off_has_its_effect_once(
+    kind: str, case: Case, fault: str, ground: Ground, workers: Workers
+) -> None:
+    order = case.order(ground)
+    step = do_all_before(kind, order, ground.at)
+    with nobody_writes(case.writes._meta.db_table):
+        pid = workers.start()
+        assert processes.wait_until(a_worker_waits, seconds=40, every=0.02), "it never began"
+        assert step.tries.filter(outcome="").exists(), "the attempt is open: nobody knows its end"
+        if fault == "kill":
+            os.kill(pid, signal.SIGKILL)
+        break_off()
+        workers.wait()
+    at = timezone.now() + product.TASK_LEASE + timedelta(seconds=1)
+    finish(at)
+    if kind == "apply_to_session":  # the session's own lease is longer by the calls
+        finish(at := at + timedelta(minutes=1))
+    step.refresh_from_db()
+    assert step.state == "completed"
+    assert case.one(order).count() == 1
+    ends = TaskAttempt.objects.filter(task=step).values_list("outcome", flat=True)
+    assert [outcome for outcome in ends if outcome == "done"] == ["done"]
+    assert not TaskAttempt.objects.filter(outcome="").exists()
+    assert worklist.stuck(at, grace=timedelta(0)) == []
+    if kind != "book_visit":  # the rest of that order waits for its day
+        assert Event.objects.filter(kind="order.completed", subject=order.public_id).count() == 1
+        assert set(order.tasks.values_list("state", flat=True)) == {"completed"}
+
+
+def do_all_before(kind: str, order: ProductOrder, at: datetime) -> OrderTask:
+    """Do what the order needs before its step of this kind, which is held back for so long."""
+    rows = order.tasks.filter(kind=kind)
+    step = rows.get()
+    if step.state != "ready":
+        rows.update(begins_at=at + timedelta(days=1))
+        finish(at)
+        rows.update(begins_at=step.begins_at, next_attempt_at=at)
+        step.refresh_from_db()
+    assert (step.state, step.attempts) == ("ready", 0)
+    return step
+
+
+def finish(at: datetime) -> None:
+    """Do all that can be done: workers, partners, and whoever looks into people."""
+    factories.work(at=at)
+    for row in SubscriberCheck.objects.filter(state="pending"):
+        checks.decide_check(check_id=row.pk, passed=True, actor=None, reason="Seen", at=at)
+        factories.work(at=at)
 
 
 def a_worker_waits() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT 1 FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
+        cursor.execute(WAITS.format("1"))
         return cursor.fetchone() is not None
 
 
-@pytest.mark.parametrize(
-    ("kind", "fault"), [*((kind, "kill") for kind in sorted(WRITES)), ("go_live", "break off")]
-)
-def test_a_step_that_is_broken_off_has_its_effect_once(
-    kind: str, fault: str, isp: SmallIsp, ada: Subscriber, worker: Start
-) -> None:
-    order = factories.order(ada, isp.oak_1, isp.bundle.code, at=timezone.now())
-    if kind == "reserve_port":
-        # As if placing the order had not taken it: then the step does.
-        line = Service.objects.get(offering=isp.fast)
-        ports.release_port(service_ref=line.public_id, at=timezone.now())
-    if kind in ("go_live", "welcome"):
-        _answer_partners_until_waiting_for(kind)
-    with nobody_writes(WRITES[kind]):
-        process = worker()
-        assert processes.wait_until(a_worker_waits, seconds=40, every=0.05), "it never began"
-        running = set(TaskAttempt.objects.filter(outcome="").values_list("task__kind", flat=True))
-        assert kind in running, "the attempt is open: nobody knows its end"
-        if fault == "kill":
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            _break_off()
-        else:
-            _break_off()
-            process.wait(timeout=40)
-    later = timezone.now() + product.TASK_LEASE + timedelta(seconds=1)
-    factories.work(at=later)
-    order.refresh_from_db()
-    assert order.state == "completed"
-    _assert_once(order)
-    assert worklist.stuck(later, grace=timedelta(0)) == []
+def break_off() -> None:
+    """End the connection in the middle of its statement, as a server that goes down does.
 
-
-def _answer_partners_until_waiting_for(kind: str) -> None:
-    """Do what comes before going live or the welcome, and stop there."""
-    now = timezone.now()
-    execution.run_due(at=now, limit=4)
-    factories.confirm_partner_orders(at=now)
-    factories.deliver_events(at=now)
-    if kind == "welcome":
-        execution.run_due(at=now, limit=1)
-    assert OrderTask.objects.get(kind=kind).state == "ready"
-
-
-def _break_off() -> None:
-    """End the connection in the middle of its statement, as a server that goes down does."""
+    For one that is dead PostgreSQL would carry out what it asked for last, when the lock is free.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-
-
-def _assert_once(order: ProductOrder) -> None:
-    line = Service.objects.get(offering__code="fibre-500")
-    once: list[tuple[type[Model], dict[str, object]]] = [
-        (AaaCredential, {"service": line}),
-        (ServicePeriod, {"service": line}),
-        (ServiceOrder, {}),
-        (Event, {"kind": "order.completed"}),
-        (Event, {"kind": "service.activated", "subject": line.public_id}),
-        (Notice, {"kind": "welcome"}),
-    ]
-    for model, which in once:
-        assert model._default_manager.filter(**which).count() == 1, model
-    assert set(order.tasks.values_list("state", flat=True)) == {"completed"}
-    ends = TaskAttempt.objects.filter(task__order=order)
-    assert not ends.filter(outcome="").exists()
-    done = ends.filter(outcome__in=["done", "awaiting"]).exclude(task__kind="grant_entitlement")
-    assert done.count() == order.tasks.count() - 1
+        cursor.execute(WAITS.format("pg_terminate_backend(pid, 5000)"))
