@@ -153,8 +153,10 @@ class VerbForm(forms.ModelForm):  # type: ignore[type-arg]
             try:
                 self.perform()
             except Refusal as refusal:
-                self.add_error(refusal.field if refusal.field in self.fields else None,
-                               refusal.detail)  # fmt: skip
+                # A secret is never shown, so its field asks for a new one: `new_token`.
+                named = (refusal.field, f"new_{refusal.field}")
+                field = next((name for name in named if name in self.fields), None)
+                self.add_error(field, refusal.detail)
             transaction.set_rollback(True)
         return cleaned
 

@@ -33,15 +33,19 @@ def set_control(
     empty one says that it takes no changes. Sessions that ran on because it took none are tried.
 
     Raises:
-        InvalidInput: a value cannot be used, or there is no reason.
+        InvalidInput: a value cannot be used, there is no reason, or another host is named without
+            its secret, which whoever gets our packets could try to guess.
     """
     if not reason.strip():
         raise InvalidInput("Say why it is changed.", field="reason")
     server = db.lock(AccessServer, access_server_id)
+    was_at = server.coa_host or server.nas_ip
     server.kind, server.coa_host, server.coa_port = kind, coa_host or None, coa_port
     db.check_fields(server, "kind", "coa_host", "coa_port")
     if not 1 <= server.coa_port <= 65535:
         raise InvalidInput("A port is a number from 1 to 65535.", field="coa_port")
+    if coa_secret is None and server.coa_secret and (server.coa_host or server.nas_ip) != was_at:
+        raise InvalidInput("It listens elsewhere now. Enter the secret again.", field="coa_secret")
     if coa_secret is not None:
         server.coa_secret = _checked(coa_secret)
     server.save(update_fields=["kind", "coa_host", "coa_port", "coa_secret"])

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from ispops import db
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
-from ispops.parties.destinations import check_url
+from ispops.parties.destinations import check_url, require_secret_for_new_host
 from ispops.parties.models import Partner, User
 from provisioning.models import DeliveryConnection
 
@@ -61,12 +61,15 @@ def change_delivery(
     """Change how a provider is ordered from; an empty token leaves the one that is there.
 
     Raises:
-        InvalidInput: a value cannot be used; names the field.
+        InvalidInput: a value cannot be used, or another host is named without its token; names
+            the field.
     """
     connection = db.lock(DeliveryConnection, connection_id)
     given = {name: value for name, value in changes.items() if name not in _SECRETS or value}
     before = _values(connection)
     _set(connection, given)
+    kept = bool(connection.token) and "token" not in given
+    require_secret_for_new_host(before["base_url"], connection.base_url, kept=kept, field="token")
     after = _values(connection)
     changed = {name: value for name, value in after.items() if value != before[name]}
     if changed:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from ispops import db
 from ispops.errors import InvalidInput, PermanentFault, Refusal
 from ispops.parties import audit
-from ispops.parties.destinations import check_url
+from ispops.parties.destinations import check_url, require_secret_for_new_host
 from ispops.parties.models import Partner, User
 from qualification.models import ProviderConnection
 from qualification.providers.files import folder_of
@@ -64,11 +64,17 @@ def change_connection(
     """Change how a provider is asked; an empty token leaves the one that is there.
 
     Raises:
-        InvalidInput: a value cannot be used; names the field.
+        InvalidInput: a value cannot be used, or another host is named without its token; names
+            the field.
     """
     connection = db.lock(ProviderConnection, connection_id)
     before = {name: getattr(connection, name) for name in CHANGEABLE}
-    _set(connection, {name: value for name, value in changes.items() if name != _SECRET or value})
+    given = {name: value for name, value in changes.items() if name != _SECRET or value}
+    _set(connection, given)
+    kept = bool(connection.token) and _SECRET not in given
+    require_secret_for_new_host(
+        str(before["base_url"]), connection.base_url, kept=kept, field=_SECRET
+    )
     changed = [name for name in CHANGEABLE if getattr(connection, name) != before[name]]
     if changed:
         connection.save(update_fields=changed)

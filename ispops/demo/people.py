@@ -158,7 +158,12 @@ def _make_partner(planned: DemoPartner, at: datetime) -> None:
             at=at,
         )
     elif partner.webhook_url != url:
-        partners.set_webhook_url(partner_id=partner.pk, webhook_url=url, at=at)
+        partners.set_webhook_url(
+            partner_id=partner.pk,
+            webhook_url=url,
+            webhook_secret=partner.webhook_secret,
+            at=at,
+        )
     if planned.api_secret and not Client.objects.filter(pk=planned.code).exists():
         partners.create_api_client(
             partner=partner,

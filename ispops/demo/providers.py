@@ -45,7 +45,7 @@ def _ask(partner: Partner, token: str, base_url: str, at: datetime) -> None:
             at=at,
         )
     elif known.base_url != base_url and known.base_url.startswith(_LOCAL):
-        connections.change_connection(connection_id=known.pk, base_url=base_url, at=at)
+        connections.change_connection(connection_id=known.pk, base_url=base_url, token=token, at=at)
 
 
 def _order(partner: Partner, planned: people.DemoPartner, base_url: str, at: datetime) -> None:
@@ -63,4 +63,6 @@ def _order(partner: Partner, planned: people.DemoPartner, base_url: str, at: dat
             at=at,
         )
     elif known.base_url != base_url and known.base_url.startswith(_LOCAL):
-        delivery_connections.change_delivery(connection_id=known.pk, base_url=base_url, at=at)
+        delivery_connections.change_delivery(
+            connection_id=known.pk, base_url=base_url, token=planned.order_token, at=at
+        )

@@ -157,7 +157,7 @@ class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Partner)
 class PartnerAdmin(VerbAdmin):
     """Where a partner's messages go is edited, and what the FCC knows a network by; what else it
-    is, its contract says."""
+    is, its contract says. On another host the messages have another secret."""
 
     list_display = (
         "name", "code", "kind", "is_on_net", "fcc_provider_id", "active", "webhook_url",
@@ -190,12 +190,11 @@ class PartnerAdmin(VerbAdmin):
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
         actor, now = signed_in(request), timezone.now()
         if change:
-            partners.set_webhook_url(
-                partner_id=obj.pk,
-                webhook_url=obj.webhook_url,
-                actor=actor,
-                at=now,
+            moved = partners.set_webhook_url(
+                partner_id=obj.pk, webhook_url=obj.webhook_url, actor=actor, at=now
             )
+            if moved.webhook_url and moved.webhook_secret != obj.webhook_secret:
+                self._show_secret(request, moved)
             partners.set_fcc_identity(
                 partner_id=obj.pk,
                 fcc_provider_id=obj.fcc_provider_id,
@@ -230,14 +229,20 @@ class PartnerAdmin(VerbAdmin):
         """Show each new secret once; messages are signed by the old one, too, for a day."""
 
         def change(row: Partner, at: datetime) -> None:
-            _, secret = partners.rotate_webhook_secret(
+            changed, _ = partners.rotate_webhook_secret(
                 partner_id=row.pk, actor=signed_in(request), at=at
             )
-            words = f"{row}: {secret} is the new secret. Give it to them; it is not shown again."
-            self.message_user(request, words)
+            self._show_secret(request, changed)
 
         self.call_each(
             request, queryset, change, done="New secrets: {n}. The old ones are good for a day."
+        )
+
+    def _show_secret(self, request: HttpRequest, row: Partner) -> None:
+        self.message_user(
+            request,
+            f"{row}: {row.webhook_secret} is the new secret. Give it to them; it is not shown "
+            "again.",
         )
 
     def _set_active(

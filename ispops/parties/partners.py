@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from ispops import db
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit, roles
-from ispops.parties.destinations import check_url
+from ispops.parties.destinations import check_url, is_same_host
 from ispops.parties.models import Partner, User
 from ispops.parties.scopes import API_SCOPES
 
@@ -82,9 +82,17 @@ def create_partner(
 
 @transaction.atomic
 def set_webhook_url(
-    *, partner_id: int, webhook_url: str, at: datetime, actor: User | None = None
+    *,
+    partner_id: int,
+    webhook_url: str,
+    at: datetime,
+    actor: User | None = None,
+    webhook_secret: str = "",
 ) -> Partner:
     """Send a partner's messages, the waiting ones too, to another address from now on.
+
+    On another host they are signed by `webhook_secret`, or by a new one: whoever listens there
+    must not get messages that the host before would take for ours.
 
     Raises:
         DestinationRefused: see `check_webhook_url`.
@@ -94,7 +102,10 @@ def set_webhook_url(
     before, partner.webhook_url = partner.webhook_url, webhook_url
     db.check_fields(partner, "webhook_url")
     if before != webhook_url:
-        partner.save(update_fields=["webhook_url"])
+        if before and not is_same_host(before, webhook_url):
+            partner.webhook_secret = webhook_secret or new_webhook_secret()
+            partner.old_webhook_secret, partner.old_webhook_secret_until = "", None
+        partner.save()
         _note(partner, "partner.webhook_moved", actor, at, before=before, after=webhook_url)
     return partner
 

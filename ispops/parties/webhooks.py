@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 from ispops import db, jobs
 from ispops.errors import IllegalTransition, InvalidInput, Refusal
 from ispops.parties import audit
-from ispops.parties.destinations import check_destination
+from ispops.parties.destinations import session_to
 from ispops.parties.models import Partner, User, WebhookDelivery
 
 LEASE = timedelta(seconds=60)
@@ -243,19 +243,18 @@ def _send(delivery: WebhookDelivery, at: datetime) -> Answer:
         "webhook-signature": _signatures(partner, delivery.public_id, text, at),
     }
     try:
-        check_destination(partner.webhook_url, field="webhook_url")
-        with requests.Session() as session:
-            # Neither proxies nor passwords of this machine's files belong into a partner's call.
-            session.trust_env = False
-            with session.post(
+        with (
+            session_to(partner.webhook_url, field="webhook_url") as session,
+            session.post(
                 partner.webhook_url,
                 data=text.encode(),
                 headers=headers,
                 timeout=TIME_OUT,
                 allow_redirects=False,
                 stream=True,
-            ) as response:
-                status, said = response.status_code, _beginning(response)
+            ) as response,
+        ):
+            status, said = response.status_code, _beginning(response)
     except (requests.RequestException, OSError, Refusal) as error:
         return Answer(None, f"{type(error).__name__}: {error}"[:500])
     accepted = 200 <= status < 300

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import requests
 
 from ispops.errors import PermanentFault, Refusal, TransientFault
-from ispops.parties.destinations import check_destination
+from ispops.parties.destinations import session_to
 from qualification.providers.base import QuestionLost, Unusable
 
 LARGEST_BODY = 1_000_000
@@ -66,11 +66,9 @@ def exchange(
     if token:
         headers["authorization"] = f"Bearer {token}"
     try:
-        check_destination(url, field="base_url")
-        with requests.Session() as session:
-            # Neither proxies nor passwords of this machine's files belong into a partner's call.
-            session.trust_env = False
-            with session.request(
+        with (
+            session_to(url, field="base_url") as session,
+            session.request(
                 method,
                 url,
                 json=body,
@@ -78,10 +76,11 @@ def exchange(
                 timeout=(min(seconds, LONGEST_CONNECT_SECONDS), seconds),
                 allow_redirects=False,
                 stream=True,
-            ) as response:
-                if look_at_status is not None:
-                    look_at_status(method, response.status_code)
-                return Reply(response.status_code, _read(response, deadline))
+            ) as response,
+        ):
+            if look_at_status is not None:
+                look_at_status(method, response.status_code)
+            return Reply(response.status_code, _read(response, deadline))
     except Refusal as refused:
         raise PermanentFault(refused.detail) from refused
     except requests.Timeout as late:

@@ -153,6 +153,15 @@ FORM = {
 }  # fmt: skip
 
 
+def test_another_host_is_named_with_its_token_or_not_at_all(off: OffNet, desk: Client) -> None:
+    row = reverse("admin:qualification_providerconnection_change", args=[off.connection.pk])
+    text = desk.post(row, FORM).content.decode()
+    assert "names another host. Enter the secret that is meant for it" in text
+    assert ProviderConnection.objects.get().base_url == off.connection.base_url
+    assert desk.post(row, FORM | {"new_token": "theirs"}).status_code == 302
+    assert ProviderConnection.objects.get().token == "theirs"
+
+
 def test_a_connection_is_changed_in_its_form_and_the_token_is_never_shown(
     off: OffNet, desk: Client, otto: User
 ) -> None:
@@ -161,10 +170,11 @@ def test_a_connection_is_changed_in_its_form_and_the_token_is_never_shown(
     assert off.connection.token not in text
     assert re.search(r'<input[^>]*type="password"[^>]*name="new_token"', text)
 
-    assert desk.post(row, FORM).status_code == 302
+    stays = FORM | {"base_url": f"{off.connection.base_url}/v4"}
+    assert desk.post(row, stays).status_code == 302
     changed = ProviderConnection.objects.get()
     assert (changed.at_once, changed.token) == (3, off.connection.token)
-    assert desk.post(row, FORM | {"new_token": "a-new-one"}).status_code == 302
+    assert desk.post(row, stays | {"new_token": "a-new-one"}).status_code == 302
     changed.refresh_from_db()
     assert changed.token == "a-new-one"
     notes = AuditEntry.objects.filter(action="connection.changed", actor=otto).order_by("pk")
@@ -201,8 +211,8 @@ def test_a_network_is_connected_in_a_form(off: OffNet, desk: Client) -> None:
     text = desk.get(add).content.decode()
     copper = off.isp.copper
     assert f'value="{copper.pk}"' in text
-    assert f'value="{off.isp.films.pk}"' not in text, "a product's partner has no network"
-    assert f'value="{off.tidewater.pk}"' not in text, "it is connected already"
+    assert f'<option value="{off.isp.films.pk}"' not in text, "a product's partner has no network"
+    assert f'<option value="{off.tidewater.pk}"' not in text, "it is connected already"
     given = FORM | {"partner": copper.pk, "adapter": "files", "base_url": "", "folder": "copper"}
     assert desk.post(add, given).status_code == 302
     made = ProviderConnection.objects.get(partner=copper)
@@ -221,7 +231,7 @@ def test_who_may_change_how_a_network_is_asked(
 ) -> None:
     client = as_role(role)
     row = reverse("admin:qualification_providerconnection_change", args=[off.connection.pk])
-    client.post(row, FORM | {"at_once": "7"})
+    client.post(row, FORM | {"at_once": "7", "base_url": off.connection.base_url})
     assert (ProviderConnection.objects.get().at_once == 7) == may
     added = client.get(reverse("admin:qualification_providerconnection_add")).status_code
     assert added == (200 if may else 403)

@@ -60,10 +60,12 @@ def test_loading_again_changes_nothing() -> None:
 
 def test_another_port_moves_the_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
     people.load(at=NOW)
+    before = Partner.objects.get(code="cinebox").webhook_secret
     monkeypatch.setenv("DEMO_PARTNER_PORT", "9100")
     people.load(at=NOW)
     urls = set(Partner.objects.exclude(webhook_url="").values_list("webhook_url", flat=True))
     assert {url.split("/")[2] for url in urls} == {"127.0.0.1:9100"}
+    assert Partner.objects.get(code="cinebox").webhook_secret == before, "their server knows it"
 
 
 def test_the_partner_server_s_credentials_are_for_the_owner_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
 from typing import Any
 
@@ -254,6 +255,15 @@ class TestPartners:
         assert (partner.webhook_url, partner.name) == ("https://new.example/", "Cinebox")
         assert partner.active
         assert AuditEntry.objects.get(action="partner.webhook_moved").actor is not None
+
+    def test_the_secret_for_another_host_is_shown_once(self, partner: Partner) -> None:
+        web = staff(roles.OPERATIONS)
+        page = reverse("admin:parties_partner_change", args=[partner.pk])
+        web.post(page, {"webhook_url": "https://one.example/"}, follow=True)
+        shown = web.post(page, {"webhook_url": "https://two.example/"}, follow=True)
+        partner.refresh_from_db()
+        assert html.unescape(shown.content.decode()).count(partner.webhook_secret) == 1
+        assert partner.webhook_secret not in html.unescape(web.get(page).content.decode())
 
     def test_operations_say_what_the_fcc_knows_a_network_by(self, partner: Partner) -> None:
         network = Partner.objects.create(code="net", name="Net", kind="network_provider")

@@ -139,6 +139,27 @@ def test_moving_the_webhooks_is_noted_once(cara: User) -> None:
     assert entry.actor == cara
 
 
+def test_another_host_gets_messages_with_another_secret() -> None:
+    """Or it could show the host before messages that we signed."""
+    partner = make()
+    first = partner.webhook_secret
+
+    def move(url: str, secret: str = "") -> Partner:
+        return partners.set_webhook_url(
+            partner_id=partner.pk, webhook_url=url, webhook_secret=secret, at=NOW
+        )
+
+    assert move("https://one.example/").webhook_secret == first, "nobody else had it"
+    partners.rotate_webhook_secret(partner_id=partner.pk, actor=None, at=NOW)  # type: ignore[arg-type]
+    second = move("https://one.example/hooks").webhook_secret
+    moved = move("https://two.example/hooks")
+    assert moved.webhook_secret not in {first, second}
+    assert (moved.old_webhook_secret, moved.old_webhook_secret_until) == ("", None)
+    assert move("").webhook_secret != moved.webhook_secret, "the way round by no address at all"
+    move("https://one.example/")
+    assert move("https://three.example/", "whsec_eA==").webhook_secret == "whsec_eA=="
+
+
 def test_stopping_a_partner_is_noted_once(cara: User) -> None:
     partner = make()
     for _ in range(2):

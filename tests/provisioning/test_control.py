@@ -61,6 +61,18 @@ class TestVerb:
         bng.refresh_from_db()
         assert (bng.coa_secret, bng.coa_host) == ("", None)
 
+    def test_another_host_needs_the_secret_again(
+        self, bng: AccessServer, otto: User, at: datetime
+    ) -> None:
+        set_control(bng, otto, at)
+        for host in ("192.0.2.100", None):
+            with pytest.raises(InvalidInput) as refused:
+                set_control(bng, otto, at, coa_host=host, coa_secret=None)
+            assert refused.value.field == "coa_secret"
+        bng.refresh_from_db()
+        assert bng.coa_host == "192.0.2.99"
+        assert set_control(bng, otto, at, coa_host="192.0.2.100").coa_host == "192.0.2.100"
+
     def test_sessions_that_ran_on_are_tried(
         self, bng: AccessServer, line: Service, otto: User, at: datetime
     ) -> None:

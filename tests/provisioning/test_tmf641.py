@@ -723,6 +723,21 @@ class TestConnecting:
         connection.refresh_from_db()
         assert connection.token == "new-token-of-ours"
 
+    def test_another_host_never_gets_the_token_that_is_there(
+        self, connection: DeliveryConnection, at: datetime
+    ) -> None:
+        def move(token: str) -> DeliveryConnection:
+            return delivery_connections.change_delivery(
+                connection_id=connection.pk, base_url="https://new.example/", token=token, at=at
+            )
+
+        with pytest.raises(InvalidInput) as refused:
+            move("")
+        assert refused.value.field == "token"
+        connection.refresh_from_db()
+        assert connection.base_url != "https://new.example/"
+        assert move("theirs").token == "theirs"
+
     def test_two_networks_never_call_with_the_same_token(
         self, connection: DeliveryConnection, desk: Desk, at: datetime
     ) -> None:

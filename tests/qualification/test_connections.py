@@ -112,6 +112,22 @@ def test_a_change_is_noted_with_what_was_before(isp: SmallIsp, otto: User) -> No
     assert AuditEntry.objects.filter(action="connection.changed").count() == 2
 
 
+def test_another_host_never_gets_the_token_that_is_there(isp: SmallIsp, otto: User) -> None:
+    made = make(isp.copper)
+    for url in ("https://evil.example/tmf", "https://api.copper.example:8443/tmf"):
+        with pytest.raises(InvalidInput) as refused:
+            connections.change_connection(connection_id=made.pk, at=LAUNCH, base_url=url, token="")
+        assert refused.value.field == "token"
+    made.refresh_from_db()
+    assert made.base_url == GOOD["base_url"]
+    same = "https://API.copper.example:443/tmf/v4"
+    connections.change_connection(connection_id=made.pk, at=LAUNCH, base_url=same)
+    moved = connections.change_connection(
+        connection_id=made.pk, at=LAUNCH, base_url="https://new.example/", token="secret-3"
+    )
+    assert moved.token == "secret-3"
+
+
 def test_what_a_connection_has_not_cannot_be_set(isp: SmallIsp) -> None:
     made = make(isp.copper)
     with pytest.raises(TypeError, match="failures"):
