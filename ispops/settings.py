@@ -135,6 +135,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "ispops.parties.limits.LoginWritesMiddleware",
 ]
 
 ROOT_URLCONF = "ispops.urls"
@@ -335,7 +336,7 @@ USE_TZ = True
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["ispops.parties.rest.ApiTokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["ispops.parties.rest.HasScope"],
-    "DEFAULT_THROTTLE_CLASSES": ["ispops.parties.limits.StrangersLimit"],
+    "DEFAULT_THROTTLE_CLASSES": ["ispops.parties.limits.CallersLimit"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "ispops.parties.rest.NewestFirstCursor",
@@ -383,6 +384,12 @@ VISIT_NOTICE = timedelta(hours=24)
 PORTS_TO_ONE_HOLD = 10
 # How many lines an account may have and still order another one by itself; staff may order more.
 LINES_ORDERED_ALONE = int(os.environ.get("LINES_ORDERED_ALONE", "10"))
+# How much one login may write, and ask of networks that may want to be paid for answers; and how
+# much one program of a partner may. Usage is not counted: it comes as fast as it is made.
+LOGIN_WRITES_A_MINUTE = int(os.environ.get("LOGIN_WRITES_A_MINUTE", "60"))
+LOGIN_QUALIFICATIONS_A_DAY = int(os.environ.get("LOGIN_QUALIFICATIONS_A_DAY", "200"))
+CLIENT_WRITES_A_MINUTE = int(os.environ.get("CLIENT_WRITES_A_MINUTE", "6000"))
+CLIENT_QUALIFICATIONS_A_MINUTE = int(os.environ.get("CLIENT_QUALIFICATIONS_A_MINUTE", "600"))
 ENTITLEMENT_CONFIRMED_WITHIN = timedelta(
     seconds=int(os.environ.get("ENTITLEMENT_TIMEOUT_SECONDS", "900"))
 )
@@ -414,7 +421,12 @@ TASK_LEASE = timedelta(seconds=int(os.environ.get("TASK_LEASE_SECONDS", "60")))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "class": "ispops.access_log.Line",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
 }

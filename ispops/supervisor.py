@@ -26,6 +26,8 @@ from ispops import embedded, processes
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 READY_SECONDS = 90
+# Without what would open something for whoever reads it.
+ACCESS_LOG = "ispops.access_log.AccessLog"
 LONGEST_PAUSE = 30.0
 STEADY_SECONDS = 60.0
 LOG_BYTES_KEPT = 10 * 1024 * 1024
@@ -63,7 +65,7 @@ def programs(
     table = [
         Program(
             "web",
-            [python, *web.split(), "--access-logfile", "-"],
+            [python, *web.split(), "--access-logfile", "-", "--logger-class", ACCESS_LOG],
             sockets=(listener.fileno(),),
         ),
         Program("beat", [python, *beat]),

@@ -281,6 +281,7 @@ class ServiceQualifications(generics.ListAPIView[ServiceQualification]):
 
     scope_area = "qualification"
     open_to_strangers: ClassVar = {"POST": limits.QUALIFY}
+    asks_networks = True
     serializer_class = QualificationSummaryOut
 
     def get_queryset(self) -> QuerySet[ServiceQualification]:

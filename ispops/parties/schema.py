@@ -104,8 +104,10 @@ class ApiSchema(AutoSchema):
                 ("409", "Not possible in this state, or the Idempotency-Key was used before."),
                 ("422", "A value cannot be used; `errors` names the fields."),
             ]
+        words = "Too many calls."
         if limit := self._limit():
             words = f"Without a token: more than {limit.amount} calls in {limit.seconds} seconds."
+        if limit or self.method not in SAFE_METHODS:
             problems.append(("429", f"{words} Wait as long as `Retry-After` says."))
         return problems
 

@@ -329,7 +329,7 @@ def test_nothing_is_suggested_for_too_little(client: Client, house: Premises, te
     assert not page(client.get("/check/suggestions/", {"address": text})).all("li")
 
 
-def test_a_visitor_is_slowed_down_and_a_login_is_not(
+def test_a_visitor_is_slowed_down_and_nobody_else_by_that(
     client: Client, house: Premises, owner: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "QUALIFY", limits.Limit("qualify", amount=2, seconds=3600))
@@ -337,10 +337,9 @@ def test_a_visitor_is_slowed_down_and_a_login_is_not(
         ask(client, str(house))
     refused = client.post("/", {"address": str(house)})
     assert "a bit fast" in page(refused, status=429).text
-    assert refused["Retry-After"] == "60"
+    assert 0 < int(refused["Retry-After"]) <= 3_600
     assert ServiceQualification.objects.count() == 2
-    for _ in range(3):
-        ask(owner, str(house))
+    ask(owner, str(house))
     elsewhere = Client(REMOTE_ADDR="192.0.2.7")
     ask(elsewhere, str(house))
 

@@ -31,8 +31,8 @@ def home(request: HttpRequest) -> HttpResponse:
     """Ask for an address; answer with a page of its own that can be kept and shared."""
     form = AddressForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        if not limits.admit(request, limits.QUALIFY):
-            return too_many_requests(request)
+        if wait := limits.seconds_to_wait(request, limits.QUALIFY):
+            return too_many_requests(request, wait=wait)
         try:
             return redirect("portal:answer", _qualify(request, form.place).public_id)
         except Refusal as refused:
@@ -59,6 +59,8 @@ def _qualify(request: HttpRequest, place: dict[str, Any]) -> ServiceQualificatio
 def check_line(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResponse:
     """Ask again for the place of one of the subscriber's lines: what else can be had there?"""
     line = own(lines_of(subscriber), line_id)
+    if wait := limits.seconds_to_wait(request, limits.QUALIFY):
+        return too_many_requests(request, wait=wait)
     found = _qualify(request, {"premises_id": line.premises.public_id})
     return redirect("portal:answer", found.public_id)
 
@@ -68,7 +70,7 @@ def suggestions(request: HttpRequest) -> HttpResponse:
     """Give the options under the address field, for what has been typed so far."""
     text = request.GET.get("address", "").strip()
     found = []
-    if len(text) >= LEAST_TYPED and limits.admit(request, limits.SUGGEST):
+    if len(text) >= LEAST_TYPED and not limits.seconds_to_wait(request, limits.SUGGEST):
         found = suggest(text, limit=8)
     return render(request, "portal/parts/suggestions.html", {"found": found, "text": text})
 
@@ -117,8 +119,8 @@ def wait(request: HttpRequest, qualification_id: str) -> HttpResponse:
     qualification = queries.qualification(qualification_id)
     form = WaitlistForm(request.POST)
     if form.is_valid():
-        if not limits.admit(request, limits.WAITLIST):
-            return too_many_requests(request)
+        if wait := limits.seconds_to_wait(request, limits.WAITLIST):
+            return too_many_requests(request, wait=wait)
         try:
             waitlist.join_waitlist(
                 qualification=qualification,

@@ -1,5 +1,6 @@
 """What people read when something does not work: what happened, and what they can do."""
 
+import math
 from http import HTTPStatus
 
 from django.conf import settings
@@ -13,11 +14,11 @@ from ispops.parties import problems
 _PROGRAMS = ("/api/", "/aaa/")
 
 
-def _answer(request: HttpRequest, status: HTTPStatus) -> HttpResponse:
+def _answer(request: HttpRequest, status: HTTPStatus, **facts: str) -> HttpResponse:
     """Answer a program with an RFC 9457 problem, and a person with a page."""
     if request.path.startswith(_PROGRAMS):
         return problems.by_status(status)
-    return render(request, f"{status:d}.html", status=status)
+    return render(request, f"{status:d}.html", facts, status=status)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -38,10 +39,20 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
     return HttpResponse(_bare("400.html"), status=HTTPStatus.BAD_REQUEST)
 
 
-def too_many_requests(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    response = _answer(request, HTTPStatus.TOO_MANY_REQUESTS)
-    response["Retry-After"] = "60"
+def too_many_requests(
+    request: HttpRequest, exception: Exception | None = None, *, wait: int = 60
+) -> HttpResponse:
+    """Say in how many seconds it can be tried again, and on a page in words, too."""
+    response = _answer(request, HTTPStatus.TOO_MANY_REQUESTS, wait=_in_words(wait))
+    response["Retry-After"] = str(wait)
     return response
+
+
+def _in_words(seconds: int) -> str:
+    minutes = math.ceil(seconds / 60)
+    if minutes <= 1:
+        return "a minute"
+    return f"{minutes} minutes" if minutes <= 60 else f"{math.ceil(minutes / 60)} hours"
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -33,6 +33,8 @@ Intent = ProductOrder.Intent
 def check_plans(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResponse:
     """Ask what the line's own address can have today, and show it as a choice."""
     line = _line(subscriber, line_id)
+    if wait := limits.seconds_to_wait(request, limits.QUALIFY):
+        return too_many_requests(request, wait=wait)
     answer = _qualify(request, subscriber, {"premises_id": line.premises.public_id})
     return redirect("portal:choose_plan", line.public_id, answer.public_id)
 
@@ -45,8 +47,8 @@ def move(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResp
     form = AddressForm(request.POST if request.method == "POST" else None)
     candidates: list[dict[str, str]] = []
     if form.is_valid():
-        if not limits.admit(request, limits.QUALIFY):
-            return too_many_requests(request)
+        if wait := limits.seconds_to_wait(request, limits.QUALIFY):
+            return too_many_requests(request, wait=wait)
         try:
             answer = _qualify(request, subscriber, form.place)
         except Refusal as refused:
