@@ -16,7 +16,7 @@ from ispops import db, events
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import changing, execution, moving, orders, placing, plan, visits
+from provisioning import changing, execution, moving, orders, placing, plan, queries, visits
 from provisioning.models import OrderTask, ProductOrder
 from provisioning.placing import Wish
 from provisioning.transitions import CLOSED_ORDER, ORDER
@@ -24,7 +24,6 @@ from qualification.models import ServiceQualification
 
 Intent = ProductOrder.Intent
 State = ProductOrder.State
-_OF_PRODUCTS = (Intent.NEW, Intent.CHANGE, Intent.MOVE, Intent.PROVIDER_CHANGE)
 
 
 class TooLateToAmend(Refusal):
@@ -77,15 +76,18 @@ def amend_order(
     plan_code: str | None = None,
     add: Sequence[str] = (),
     remove: Sequence[str] = (),
+    boosts_until: datetime | None = None,
     actor: User | None,
     reason: str,
     at: datetime,
 ) -> ProductOrder:
     """Make an order one for another plan or other products. Publishes `order.amended`.
 
-    A new line is named whole by `offering_codes`; of a line that is there, `plan_code`, `add` and
-    `remove` say what shall become of it, instead of what was said before. The answer that the
-    order rests on stays, unless another is given. Its day stays too.
+    A new line is named whole by `offering_codes`; of a line that is there, `plan_code`, `add`,
+    `remove` and `boosts_until` say what shall become of it, instead of what was said before. The
+    answer that the order rests on stays, unless another is given. Its day stays too, and so does
+    the visit of a technician that is booked, unless it cannot be any more; see
+    `visits.keep_or_release`.
 
     Raises:
         InvalidInput: it is not clear what is wanted, or the order is of no products.
@@ -93,7 +95,7 @@ def amend_order(
         and what placing such an order raises: then the order stays as it was.
     """
     order = _lock_open(order_id, actor)
-    if order.intent not in _OF_PRODUCTS:
+    if not queries.is_of_products(order):
         raise InvalidInput("This order is of no products. Cancel it instead.", field="order")
     promised = qualification or order.qualification
     execution.cancel_tasks(order=order, reason="The order was amended.", at=at)
@@ -109,7 +111,8 @@ def amend_order(
             raise ValueError(f"{order.pk} is a new line without a promise")
         orders.fill(order, promised, list(offering_codes), at)
     else:
-        _fill_later(order, promised, plan_code, add, remove, at)
+        _fill_later(order, promised, plan_code, add, remove, boosts_until, at)
+    visits.keep_or_release(order=order, actor=actor, at=at)
     _note(
         order, actor, reason, at,
         offerings=list(order.items.order_by("pk").values_list("offering__code", flat=True)),
@@ -123,6 +126,7 @@ def _fill_later(
     plan_code: str | None,
     add: Sequence[str],
     remove: Sequence[str],
+    boosts_until: datetime | None,
     at: datetime,
 ) -> None:
     """Fill the order of a line that is there anew, with the line locked."""
@@ -135,7 +139,7 @@ def _fill_later(
     )  # fmt: skip
     line = placing.lock_line(wish)
     if order.intent == Intent.CHANGE:
-        wanted = changing.wanted_of(line, plan_code, add, remove, at=at)
+        wanted = changing.wanted_of(wish, line, plan_code, add, remove, boosts_until)
         changing.fill(wish, line, wanted, promised, order)
         return
     if promised is None:

@@ -5,7 +5,7 @@ that goes on: a product that comes into an aggregated plan, or out of one, keeps
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
@@ -40,6 +40,8 @@ class Composition:
     now: dict[ProductOffering, Service]
     access: Held[ProductOffering]
     products: Products
+    # When the speed boosts that come end by themselves; None is when somebody ends them.
+    boosts_until: datetime | None = None
 
 
 @transaction.atomic
@@ -56,12 +58,14 @@ def change_line(
     idempotency_key: str,
     at: datetime,
     wanted_from: datetime | None = None,
+    boosts_until: datetime | None = None,
 ) -> ProductOrder:
     """Order another plan for a line, or products and boosts to come or to go, now or from a moment.
 
     `plan_code` is an access plan or an aggregated plan on the line's network; without it the plan
     stays. What came with an aggregated plan that is left ends, unless `add` keeps it; what the
     line carries otherwise stays, unless `remove` ends it. All of it takes effect in one moment.
+    Speed boosts that come end by themselves at `boosts_until`, or when they are removed.
     What comes new rests on an answer to *can this place be served?* for the line's premises.
     The same key gives the first order again and changes nothing.
 
@@ -84,20 +88,32 @@ def change_line(
             "plan": plan_code,
             "add": sorted(add),
             "remove": sorted(remove),
-        },
+        }
+        | ({"boosts_until": boosts_until.isoformat()} if boosts_until else {}),
     )  # fmt: skip
     held = placing.lock_or_repeat(wish)
     if isinstance(held, ProductOrder):
         return held
     placing.require_no_open_change(held)
-    return _place(wish, held, wanted_of(held, plan_code, add, remove, at=at), qualification)
+    wanted = wanted_of(wish, held, plan_code, add, remove, boosts_until)
+    return _place(wish, held, wanted, qualification)
 
 
 def wanted_of(
-    held: Service, plan_code: str | None, add: Sequence[str], remove: Sequence[str], *, at: datetime
+    wish: Wish,
+    held: Service,
+    plan_code: str | None,
+    add: Sequence[str],
+    remove: Sequence[str],
+    boosts_until: datetime | None,
 ) -> Composition:
-    """Work out what a line shall have on its own network. Raises OtherNetwork, and as `compose`."""
-    wanted = compose(held, plan_code, add, remove, at=at)
+    """Work out what a locked line shall have on its own network.
+
+    Raises:
+        OtherNetwork: that is not where the plan is delivered; and what `compose` raises.
+        InvalidInput: no speed boost comes that could end, or it would end before it comes.
+    """
+    wanted = compose(held, plan_code, add, remove, at=wish.at)
     if held.offering.provider_id != wanted.access.product.provider_id or (
         held.offering.technology != wanted.access.product.technology
     ):
@@ -106,7 +122,19 @@ def wanted_of(
             "Order a change of network instead.",
             field="plan",
         )
-    return wanted
+    if boosts_until is not None:
+        _require_end(wanted, boosts_until, wish)
+    return replace(wanted, boosts_until=boosts_until)
+
+
+def _require_end(wanted: Composition, until: datetime, wish: Wish) -> None:
+    """See that there is a speed boost to end, after it has begun and within a year."""
+    coming = {held.product.addon_type for held in wanted.products.added}
+    if composing.BOOST not in coming:
+        raise InvalidInput("Only a speed boost that comes can end by itself.", field="boosts_until")
+    placing.require_day(until, at=wish.at, name="boosts_until")
+    if until <= wish.starts_at:
+        raise InvalidInput("The boost would end before it begins.", field="boosts_until")
 
 
 def compose(
@@ -337,7 +365,11 @@ def add_product(
     service = wanted.now.get(line.offering)
     if service is None:
         service = services.create_carried_service(
-            line=main, offering=line.offering, bundle=line.bundle, at=order.placed_at
+            line=main,
+            offering=line.offering,
+            bundle=line.bundle,
+            ends_at=wanted.boosts_until if line.offering.addon_type == composing.BOOST else None,
+            at=order.placed_at,
         )
         return placing.add_item(order, line, service)
     if line.offering in wanted.products.regrouped:

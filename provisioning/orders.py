@@ -224,6 +224,7 @@ def _take_back(
     _refuse_when_too_late(order, state)
     ORDER.require(order.state, state)
     execution.cancel_tasks(order=order, reason=reason, at=at)
+    visits.give_back(order=order, at=at)
     undo(order, reason, at)
     order.state = state
     order.save(update_fields=["state"])
@@ -276,8 +277,7 @@ def is_ours(order: ProductOrder) -> bool:
 
 def undo(order: ProductOrder, reason: str, at: datetime) -> None:
     """Undo in reverse what an order did: end what it added, and have its partners take back the
-    rest. What it would have changed or ended stays as it is."""
-    visits.give_back(order=order, at=at)
+    rest. What it would have changed or ended stays as it is, and so does a visit."""
     for task in order.tasks.filter(kind=plan.MODIFY_LINE, service_order__isnull=False):
         if task.service_order_id:
             partner_orders.withdraw(service_order_id=task.service_order_id, reason=reason, at=at)

@@ -21,9 +21,16 @@ SHORTEST = timedelta(microseconds=1)
 
 @transaction.atomic
 def create_carried_service(
-    *, line: Service, offering: ProductOffering, at: datetime, bundle: ProductOffering | None = None
+    *,
+    line: Service,
+    offering: ProductOffering,
+    at: datetime,
+    bundle: ProductOffering | None = None,
+    ends_at: datetime | None = None,
 ) -> Service:
     """Make the service of a partner's product on a line, reserved until the partner confirms.
+
+    One that has an `ends_at` ends by itself then; see `provisioning.boosts`.
 
     Raises:
         InvalidInput: the line has been ceased, or is itself carried by another.
@@ -37,6 +44,7 @@ def create_carried_service(
         line=line,
         premises_id=line.premises_id,
         created_at=at,
+        ends_at=ends_at,
     )
 
 

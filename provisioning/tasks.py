@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from provisioning import (
+    boosts,
     delivering,
     execution,
     inbox,
@@ -44,6 +45,14 @@ def run_due_tasks() -> None:
     while execution.run_due(at=timezone.now(), limit=STEPS_AT_A_TIME):
         if time.monotonic() > until:
             break
+
+
+@shared_task
+def end_boosts() -> None:
+    """End the speed boosts whose time is over."""
+    until = time.monotonic() + SWEEP_SECONDS
+    while boosts.end_next(at=timezone.now()) and time.monotonic() < until:
+        pass
 
 
 @shared_task

@@ -220,11 +220,39 @@ def follow_day(*, order: ProductOrder, actor: User | None, at: datetime) -> None
     _booked(order, slot, actor, at, moved_from=visit.slot)
 
 
+def keep_or_release(*, order: ProductOrder, actor: User | None, at: datetime) -> Appointment | None:
+    """Keep the visit of a locked order that was filled anew, if what it is of now allows it.
+
+    Whoever chose a time has planned with it, so another plan leaves it as it is. It is given back
+    where nobody has to come any more, or to another area, or only on a later day. Publishes
+    `visit.cancelled` then, with the reason. Returns the visit that was given back, if one was.
+    """
+    visit = visiting.visit_of(order)
+    if visit is None:
+        return None
+    reason = _impossible(order, visit.slot)
+    if not reason:
+        return None
+    _release(order, visit, actor, reason, at)
+    return visit
+
+
+def _impossible(order: ProductOrder, slot: InstallSlot) -> str:
+    """Say why an order cannot have its visit in a slot any more; empty when it can."""
+    if not visiting.is_visited(order):
+        return "Nobody has to come for what is ordered now."
+    if slot.area != visiting.area_of(order.premises):
+        return "What is ordered now is for another area."
+    if order.wanted_from and slot.starts_at < order.wanted_from:
+        return "The time is before the day of the order."
+    return ""
+
+
 def give_back(*, order: ProductOrder, at: datetime) -> None:
     """Give the visit of a locked order back that is undone, if it has one."""
     visit = visiting.visit_of(order)
     if visit is not None:
-        _release(order, visit, None, "The order was taken back or changed.", at)
+        _release(order, visit, None, "The order was taken back.", at)
 
 
 def _slot_for(order: ProductOrder, slot_id: UUID, actor: User | None, at: datetime) -> InstallSlot:

@@ -35,6 +35,23 @@ class Service(PublicIdModel):
     premises = models.ForeignKey(Premises, on_delete=models.PROTECT, related_name="services")
     state = models.CharField(max_length=10, choices=State, default=State.RESERVED)
     created_at = models.DateTimeField()
+    # When an add-on that was wanted for a time ends by itself; None is when somebody ends it.
+    ends_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ends_at__isnull=True) | Q(line__isnull=False),
+                name="only_what_a_line_carries_ends_by_itself",
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["ends_at"],
+                condition=Q(ends_at__isnull=False, state__in=["active", "suspended"]),
+                name="service_ends_by_itself",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.offering} ({self.get_state_display()})"

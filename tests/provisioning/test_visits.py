@@ -6,12 +6,12 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from ispops.errors import InvalidInput, NotFound
+from ispops.errors import InvalidInput, NotFound, Refusal
 from ispops.models import Event
 from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Subscriber, User
 from provisioning import amending, orders, visiting, visits
-from provisioning.models import Appointment, InstallSlot, ProductOrder
+from provisioning.models import Appointment, InstallSlot, OrderTask, ProductOrder
 from tests import factories
 from tests.provisioning import ground, later
 from tests.small_isp import SmallIsp, place
@@ -35,6 +35,12 @@ def plan_week(
 @pytest.fixture
 def slots(isp: SmallIsp, at: datetime) -> list[InstallSlot]:
     return plan_week(at)
+
+
+@pytest.fixture
+def quicker(isp: SmallIsp) -> None:
+    """A plan that an order can be amended to: it is sold before the address is checked."""
+    later.faster(isp)
 
 
 @pytest.fixture
@@ -285,14 +291,59 @@ class TestGivingBack:
         with pytest.raises(visits.NoVisitNeeded):
             choose(order, slots[6], at)
 
-    def test_an_order_that_is_amended_books_anew(
+    @pytest.mark.usefixtures("quicker")
+    def test_an_order_that_is_amended_keeps_the_time_that_was_chosen(
+        self, order: ProductOrder, slots: list[InstallSlot], at: datetime
+    ) -> None:
+        choose(order, slots[5], at)
+        kept = visit(order)
+        amend(order, at, ["fibre-1000"])
+        assert visit(order) == kept
+        factories.work(at=at)
+        assert visit(order) == kept
+        assert taken() == [1]
+        assert "on Thursday 7 May" in ground.last_try(live_step(order)).detail
+        assert not Event.objects.filter(kind="visit.cancelled").exists()
+
+    def test_an_order_that_needs_nobody_any_more_says_that_nobody_comes(
         self, isp: SmallIsp, order: ProductOrder, slots: list[InstallSlot], otto: User, at: datetime
     ) -> None:
         choose(order, slots[5], at)
-        amending.amend_order(
-            order_id=order.pk, offering_codes=[isp.dsl.code], actor=otto, reason="Cheaper.", at=at
-        )
+        amend(order, at, [isp.dsl.code])
         assert taken() == []
+        said = AuditEntry.objects.get(action="visit.cancelled", subject=order.public_id)
+        assert said.reason == "Nobody has to come for what is ordered now."
+        assert Event.objects.filter(kind="visit.cancelled", subject=order.public_id).exists()
+
+    @pytest.mark.usefixtures("quicker")
+    def test_an_order_for_a_later_day_gives_an_earlier_time_back(
+        self, isp: SmallIsp, order: ProductOrder, slots: list[InstallSlot], otto: User, at: datetime
+    ) -> None:
+        """Where no later time was free it stayed with the day; it does not with new products."""
+        choose(order, slots[5], at)
+        ProductOrder.objects.update(wanted_from=slots[6].starts_at)
+        amend(order, at, ["fibre-1000"])
+        assert taken() == []
+        factories.work(at=at)
+        assert visit(order).slot == slots[6]
+
+    def test_a_refused_amendment_leaves_the_visit(
+        self, isp: SmallIsp, order: ProductOrder, slots: list[InstallSlot], otto: User, at: datetime
+    ) -> None:
+        choose(order, slots[5], at)
+        with pytest.raises(Refusal):
+            amend(order, at, ["nothing-like-it"])
+        assert visit(order).slot == slots[5]
+
+
+def amend(order: ProductOrder, at: datetime, codes: list[str]) -> None:
+    amending.amend_order(
+        order_id=order.pk, offering_codes=codes, actor=None, reason="Other.", at=at
+    )
+
+
+def live_step(order: ProductOrder) -> OrderTask:
+    return order.tasks.exclude(state="cancelled").get(kind="book_visit")
 
 
 class TestGuards:
