@@ -62,6 +62,23 @@ def lines_of_user(user: User) -> QuerySet[Service]:
     )
 
 
+def open_change_of(line: Service) -> ProductOrder | None:
+    """Return the order that changes a line at the moment, of which there is one at a time."""
+    changes = ProductOrder.objects.filter(line=line, intent__in=CHANGES)
+    return changes.exclude(state__in=CLOSED_ORDER).first()
+
+
+def is_of_products(order: ProductOrder) -> bool:
+    """Say whether an order is for a plan and products, which can be others instead."""
+    return order.intent in (*plan.NEW_LINES, ProductOrder.Intent.CHANGE)
+
+
+def may_be_amended(order: ProductOrder) -> bool:
+    """Say whether an order has not taken effect; the verb decides. Reads its prefetched steps."""
+    done = {task.kind for task in order.tasks.all() if task.state == State.COMPLETED}
+    return order.state not in CLOSED_ORDER and not done & plan.NO_RETURN
+
+
 def speed_of(line: Service) -> tuple[int | None, int | None]:
     """Return the most that a line carries at the moment, down and up; its plan's before it is
     live. Costs no query for a line that was read with its login."""

@@ -1,19 +1,23 @@
-"""What a subscriber's line can become, and what that means for the bill; changes nothing."""
+"""What a line can become, and what it would cost a month; changes nothing.
+
+The portal and the console show the same choices: what may be ordered, the verbs of provisioning
+decide, by the same answer to *can this place be served?*
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.conf import settings
+from django.db.models import QuerySet
 
 from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.catalog.queries import access_plan_of, price_in_force
-from ispops.periods import billing_period
-from provisioning import changing
+from provisioning import changing, composing, later_orders
 from provisioning.models import ProductOrder, Service
 from provisioning.placing import carried_by
 from qualification.models import QualifiedOffer, ServiceQualification
+from rating.accrual import period_at
 
 Intent = ProductOrder.Intent
 Kind = ProductOffering.Kind
@@ -40,12 +44,20 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """What becomes of a line's products with another plan."""
+class Products:
+    """What can come to a line beside its plan, and what of it can go, each by itself."""
 
-    comes: list[ProductOffering]
-    stays: list[ProductOffering]
-    ends: list[ProductOffering]
+    boosts: list[QualifiedOffer]
+    partners: list[QualifiedOffer]
+    carried: list[Service]
+
+    @property
+    def codes_to_add(self) -> list[str]:
+        return [offer.offering.code for offer in [*self.boosts, *self.partners]]
+
+    @property
+    def codes_to_remove(self) -> list[str]:
+        return [service.offering.code for service in self.carried]
 
 
 def choices(line: Service, qualification: ServiceQualification, at: datetime) -> list[Choice]:
@@ -56,17 +68,11 @@ def choices(line: Service, qualification: ServiceQualification, at: datetime) ->
     is_here = qualification.premises_id == line.premises_id
     now = monthly_now(line, at)
     found = []
-    rows = qualification.offers.filter(offering__kind__in=_PLANS).select_related(
-        "offering__provider"
-    )
-    for offer in rows.order_by("recurring_amount", "pk"):
+    for offer in _offers(qualification, _PLANS):
         plan = access_plan_of(offer.offering)
         if plan is None or (plan.subscriber_kind not in {"", line.subscriber.kind}):
             continue
-        same_network = (plan.provider_id, plan.technology) == (
-            line.offering.provider_id, line.offering.technology
-        )  # fmt: skip
-        intent = _intent(is_here=is_here, same_network=same_network)
+        intent = later_orders.intent_of(line, qualification, plan)
         lifted = changing.OWN_LINE if intent == Intent.CHANGE else ()
         if not (offer.eligible or offer.reason_code in lifted):
             continue
@@ -76,25 +82,66 @@ def choices(line: Service, qualification: ServiceQualification, at: datetime) ->
     return found
 
 
-def _intent(*, is_here: bool, same_network: bool) -> str:
-    if not is_here:
-        return Intent.MOVE
-    return Intent.CHANGE if same_network else Intent.PROVIDER_CHANGE
+def of_order(
+    order: ProductOrder, qualification: ServiceQualification, at: datetime
+) -> tuple[list[Choice], Products]:
+    """Return what an order that is under way can be for instead, and stay the order it is."""
+    kind = order.subscriber.kind
+    if order.line is None:
+        plans = [
+            Choice(offer, Intent.NEW, False, offer.recurring_amount or Decimal(0), Decimal(0))
+            for offer in _offers(qualification, _PLANS)
+            if offer.eligible and offer.offering.subscriber_kind in {"", kind}
+        ]
+        return plans, products(None, qualification, kind)
+    plans = [one for one in choices(order.line, qualification, at) if one.intent == order.intent]
+    return plans, products(order.line, qualification, kind)
 
 
-def meaning(line: Service, choice: Choice, at: datetime) -> Meaning:
-    """Say what comes, stays and ends with a plan. Raises what `changing.compose` raises."""
-    wanted = changing.compose(
-        line, choice.code, (), (), at=at, to_new_line=choice.intent != Intent.CHANGE
+def standing_answer(order: ProductOrder, at: datetime) -> ServiceQualification | None:
+    """Return the answer that an order rests on, while it still stands: its port is in it."""
+    answer = order.qualification
+    return answer if answer is not None and at < answer.expires_at else None
+
+
+def products(line: Service | None, qualification: ServiceQualification, kind: str) -> Products:
+    """Return the products that can come to a line at the place of an answer, or go from it.
+
+    `line` is None for one that is not there yet. What is part of an aggregated plan goes with it.
+    """
+    is_here = line is not None and qualification.premises_id == line.premises_id
+    lifted = changing.OWN_LINE if is_here else ()
+    carried = [one for one in carried_by(line) if _can_go(one)] if line else []
+    # A boost does not move along, so at another place it can be had again.
+    has = {one.offering_id for one in carried if is_here or one.offering.kind == Kind.BSP}
+    open_ones = [
+        offer
+        for offer in _offers(qualification, (Kind.BSP, Kind.ADDON))
+        if (offer.eligible or offer.reason_code in lifted)
+        and offer.offering_id not in has
+        and offer.offering.subscriber_kind in {"", kind}
+        and _lasts(offer.offering)
+    ]
+    return Products(
+        boosts=[one for one in open_ones if one.offering.kind == Kind.ADDON],
+        partners=[one for one in open_ones if one.offering.kind == Kind.BSP],
+        carried=carried if is_here else [one for one in carried if one.offering.kind == Kind.BSP],
     )
-    ends = [held.product for held in wanted.products.removed]
-    if choice.intent != Intent.CHANGE:
-        ends += [one.offering for one in carried_by(line) if one.offering.kind == Kind.ADDON]
-    return Meaning(
-        comes=[held.product for held in wanted.products.added],
-        stays=[held.product for held in wanted.products.kept],
-        ends=ends,
-    )
+
+
+def _can_go(carried: Service) -> bool:
+    return carried.bundle_id is None and carried.state != Service.State.RESERVED
+
+
+def _lasts(offering: ProductOffering) -> bool:
+    if offering.kind == Kind.ADDON:
+        return offering.addon_type == composing.BOOST
+    return offering.is_subscription
+
+
+def _offers(qualification: ServiceQualification, kinds: Iterable[str]) -> QuerySet[QualifiedOffer]:
+    rows = qualification.offers.filter(offering__kind__in=list(kinds))
+    return rows.select_related("offering__provider").order_by("recurring_amount", "pk")
 
 
 def monthly_now(line: Service, at: datetime) -> Decimal:
@@ -123,5 +170,4 @@ def _sum(sold: Iterable[ProductOffering], currency: str, at: datetime) -> Decima
 
 def next_period_starts_at(line: Service, at: datetime) -> datetime:
     """Return when the account's next billing period begins."""
-    anchor = line.subscriber.billing_anchor_day
-    return billing_period(at, anchor_day=anchor, zone=settings.BILLING_TIME_ZONE).end
+    return period_at(line.subscriber, at).end

@@ -9,7 +9,6 @@ from django.conf import settings
 
 from ipam import queries as ipam_queries
 from ipam.models import Allocation, ExtraAddress, OverallocationRequest
-from ispops.catalog.queries import sold_at
 from ispops.console import charts, order_page, timeline
 from ispops.console.session_page import SessionView
 from ispops.parties.models import PaymentMethod, Subscriber, User, WebhookDelivery
@@ -56,9 +55,6 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
     if user.has_perm("provisioning.view_productorder"):
         page["orders"] = _orders(subscriber)
         page["may_order"] = user.has_perm("provisioning.add_productorder")
-        page["plans"] = list(
-            sold_at(at).filter(kind__in=["access", "bundle"]).order_by("name").only("code", "name")
-        )
         page["service_orders"] = _service_orders(subscriber)
         page["references"] = list(
             PartnerSubscriber.objects.filter(subscriber=subscriber).select_related("partner")

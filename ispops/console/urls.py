@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from ispops.console import guard
 from ispops.console.views import (
+    amend,
     bulk,
     checks,
     demand,
@@ -13,6 +14,7 @@ from ispops.console.views import (
     filing,
     imports,
     inquiries,
+    line_orders,
     lines,
     notices,
     orders,
@@ -67,6 +69,27 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         SET_STANDING,
     ),
     ("lines/<str:ref>/order/", lines.order, "console_change_line", ORDER_ON_BEHALF),
+    ("lines/<str:ref>/check/", line_orders.check, "console_check_line", ORDER_ON_BEHALF),
+    ("lines/<str:ref>/move/", line_orders.move, "console_move_line", ORDER_ON_BEHALF),
+    (
+        "lines/<str:ref>/choose/<str:answer_ref>/",
+        line_orders.choose,
+        "console_choose_for_line",
+        ORDER_ON_BEHALF,
+    ),
+    (
+        "lines/<str:ref>/preview/<str:answer_ref>/",
+        line_orders.preview,
+        "console_preview_line",
+        ORDER_ON_BEHALF,
+    ),
+    ("orders/<str:ref>/amend/", amend.choose, "console_amend_order", ORDER_ON_BEHALF),
+    (
+        "orders/<str:ref>/amend/preview/",
+        amend.preview,
+        "console_preview_amendment",
+        ORDER_ON_BEHALF,
+    ),
     ("orders/", orders.listing, "console_orders", SEE_ORDERS),
     ("orders/list.csv", orders.as_file, "console_orders_file", SEE_ORDERS),
     ("orders/<str:ref>/", orders.page, "console_order", SEE_ORDERS),

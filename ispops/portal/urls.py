@@ -3,6 +3,7 @@
 from django.urls import path
 
 from ispops.portal.views import (
+    amend,
     bills,
     check,
     devices,
@@ -53,11 +54,19 @@ urlpatterns = [
     path("labels.csv", labels.as_file, name="labels_csv"),
     path("orders/<str:order_id>/", orders.order, name="order"),
     path("orders/<str:order_id>/cancel/", orders.cancel, name="cancel_order"),
+    path("orders/<str:order_id>/change/", amend.amend, name="amend_order"),
+    path("orders/<str:order_id>/change/review/", amend.review, name="review_amendment"),
     path("orders/<str:order_id>/progress/", orders.progress, name="order_progress"),
     path("orders/<str:order_id>/visit/", visits.visit, name="visit"),
     path("account/", overview.overview, name="overview"),
     path("account/lines/<str:line_id>/check/", check.check_line, name="check_line"),
     path("account/lines/<str:line_id>/plans/", lines.check_plans, name="check_plans"),
+    path("account/lines/<str:line_id>/extras/", lines.check_extras, name="check_extras"),
+    path(
+        "account/lines/<str:line_id>/extras/<str:qualification_id>/",
+        lines.choose_extras,
+        name="choose_extras",
+    ),
     path("account/lines/<str:line_id>/move/", lines.move, name="move_line"),
     path("account/lines/<str:line_id>/pause/", lines.pause, name="pause_line"),
     path("account/lines/<str:line_id>/end/", lines.end, name="end_line"),

@@ -83,9 +83,10 @@ ROOMS = {
         stage=4,
         pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
-            "accounting amending changing checking control deliveries delivering "
-            "delivery_connections execution expectations fallout hearing inbox jeopardy moving "
-            "orders outside partner_news partner_orders placing profiles progress radius_setup "
+            "accounting amending boosts changing checking control deliveries delivering "
+            "delivery_connections execution expectations fallout hearing inbox jeopardy "
+            "later_orders moving orders outside partner_news partner_orders placing profiles "
+            "progress radius_setup "
             "registrations reminders services sessions steering steps suspending telling visits"
         ),
         reads=_names("admission composing duplicates visiting worklist"),
@@ -98,7 +99,7 @@ ROOMS = {
         stage=5,
         pure=_names("metering notice_kinds pricing usage_events"),
         verbs=_names("batch billing charges ledger purchases sessions settlement usage"),
-        reads=_names("accrual books carriage guiding tariff"),
+        reads=_names("accrual books carriage guiding line_choices outlook tariff"),
     ),
 }
 SHARED_PURE = {

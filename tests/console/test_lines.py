@@ -1,4 +1,4 @@
-"""Figure 7 on a subscriber's behalf: what a CSR orders for a line, and what is refused."""
+"""Figure 7 on a subscriber's behalf: a suspension, its end, the end of a line; what is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ispops.parties.models import AuditEntry
 from provisioning.models import ProductOrder
 from tests import factories
 from tests.console.conftest import World
-from tests.provisioning import later
 
 pytestmark = pytest.mark.django_db
 
@@ -38,8 +37,8 @@ def send(desk: Client, world: World, **sent: str) -> str:
 def test_the_form_is_on_the_page(desk: Client, world: World) -> None:
     page = desk.get(reverse("admin:console_subscriber", args=[world.ada.public_id]))
     told = page.content.decode()
-    assert "Change this line…" in told
-    assert 'value="plan:fibre-and-films"' in told
+    assert "Suspend, resume or end…" in told
+    assert reverse("admin:console_move_line", args=[world.line.public_id]) in told
 
 
 def test_suspended_and_lifted(desk: Client, world: World) -> None:
@@ -58,14 +57,10 @@ def test_suspended_and_lifted(desk: Client, world: World) -> None:
     assert world.line.state == "active"
 
 
-def test_another_plan_and_the_end(desk: Client, world: World) -> None:
-    later.faster(world.isp)
-    assert "The order is placed" in send(desk, world, what="plan:fibre-1000")
-    send(desk, world, what="plan:fibre-1000")
-    assert ProductOrder.objects.filter(intent="change").count() == 1
-    factories.work(at=timezone.now())
+def test_the_end_on_a_day(desk: Client, world: World) -> None:
     day = (timezone.now() + timedelta(days=9)).date().isoformat()
-    send(desk, world, what="cease:", idempotency_key="end", day=day)
+    for _ in range(2):
+        send(desk, world, what="cease:", day=day)
     assert ProductOrder.objects.get(intent="cease").state == "pending"
 
 
@@ -77,7 +72,7 @@ def test_another_plan_and_the_end(desk: Client, world: World) -> None:
         ({"what": "cease:", "day": "2020-01-01"}, "from today on"),
         ({"what": "cease:", "reason": " "}, "Say why"),
         ({"what": "suspend:noise"}, "Use one of"),
-        ({"what": "plan:dsl-25"}, "change of network"),
+        ({"what": "plan:dsl-25"}, "Choose what shall become of the line"),
         ({"what": "resume:abuse"}, "not suspended for this"),
         ({"what": "cease:", "idempotency_key": ""}, "Give a key"),
     ],

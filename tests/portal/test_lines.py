@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -65,7 +66,7 @@ class TestAnotherPlan:
 
     def test_with_the_next_period_and_taken_back(self, owner: Client, line: Service) -> None:
         address, found = review(owner, start(owner, line), plan="fibre-and-films", when="next")
-        assert "Comes with it Films" in found.text
+        assert re.search("Comes Films", found.text)
         order = place(owner, address, found)
         assert order.state == "pending"
         shown = page(owner.get(f"/orders/{order.public_id}/"))
@@ -83,12 +84,13 @@ class TestAnotherPlan:
     def test_what_cannot_be_ordered_says_why(self, owner: Client, line: Service) -> None:
         choice = start(owner, line)
         later.cease(line, line.created_at + timedelta(days=40), wanted_from=None)
-        address, found = review(owner, choice, plan="fibre-1000", when="now")
-        answer = owner.post(address, {"idempotency_key": found.value("idempotency_key")})
-        assert "is not done yet" in page(answer, 409).text
-        same, found = review(owner, choice, plan="fibre-500", when="now")
-        answer = owner.post(same, {"idempotency_key": found.value("idempotency_key")})
-        assert answer.status_code == 409
+        for plan in ("fibre-1000", "fibre-500"):
+            address = f"{choice}review/?plan={plan}&when=now"
+            for answer in (owner.get(address), owner.post(address, {"idempotency_key": "k"})):
+                found = page(answer, 409)
+                assert "is not done yet" in found.text
+                assert not found.all("form", **{"class": "form"})
+        assert ProductOrder.objects.filter(intent="change").count() == 0
 
     def test_no_plan_goes_back(self, owner: Client, line: Service) -> None:
         choice = start(owner, line)

@@ -1,4 +1,4 @@
-"""Figure 7 for a CSR, on a subscriber's behalf: pause, resume, another plan, the end."""
+"""Figure 7 for a CSR, on a subscriber's behalf: pause, resume and the end of a line."""
 
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -13,11 +13,8 @@ from django.views.decorators.http import require_POST
 
 from ispops.console import actions, pages
 from ispops.errors import InvalidInput
-from provisioning import changing, suspending
+from provisioning import suspending
 from provisioning.models import ProductOrder, Service
-from qualification import qualify
-from qualification.models import ServiceQualification
-from qualification.queries import asker_of
 
 
 @require_POST
@@ -58,27 +55,10 @@ def _place(line: Service, request: HttpRequest, *, reason: str, at: datetime, **
         ),
         "resume": lambda: suspending.resume_line(**common, reason=which, note=reason),
         "cease": lambda: suspending.cease_line(**common, reason=reason),
-        "plan": lambda: changing.change_line(
-            **common,
-            plan_code=which,
-            qualification=_answer(line, request, at),
-            reason=reason,
-        ),
     }
     if what not in verbs:
         raise InvalidInput("Choose what shall become of the line.", field="what")
     return verbs[what]()
-
-
-def _answer(line: Service, request: HttpRequest, at: datetime) -> ServiceQualification:
-    """Ask what the line's address can have today."""
-    return qualify.qualify_address(
-        premises_id=line.premises.public_id,
-        channel=ServiceQualification.Channel.CSR,
-        asker=asker_of(request.user),
-        subscriber_kind=line.subscriber.kind,
-        at=at,
-    )
 
 
 def _begin_of(written: str, now: datetime) -> datetime | None:

@@ -16,6 +16,7 @@ from ispops.console.views import visits
 from ispops.console.views.fallout import file_of
 from provisioning import fallout as fallout_verbs
 from provisioning import orders as order_verbs
+from provisioning import queries as provisioning_queries
 from provisioning.models import OrderTask, ProductOrder
 from provisioning.plan import MAY_BE_SKIPPED
 
@@ -84,6 +85,8 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         may_work=request.user.has_perm("provisioning.work_fallout"),
         may_be_skipped=MAY_BE_SKIPPED,
         can_be_cancelled=order.state in queues.OPEN_ORDERS,
+        may_amend=request.user.has_perm("provisioning.add_productorder")
+        and provisioning_queries.may_be_amended(order),
     )
 
 

@@ -132,6 +132,12 @@ def error_summary(form: Any) -> dict[str, Any]:
 _SECTIONS = {
     "overview": "overview",
     "order": "overview",
+    "amend_order": "overview",
+    "review_amendment": "overview",
+    "choose_plan": "overview",
+    "choose_extras": "overview",
+    "review_change": "overview",
+    "move_line": "overview",
     "visit": "overview",
     "usage": "usage",
     "bill": "bill",

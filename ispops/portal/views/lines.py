@@ -2,30 +2,38 @@
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ispops.errors import Refusal
 from ispops.parties import limits
 from ispops.parties.models import Subscriber, User
-from ispops.portal import line_changes, queries
+from ispops.portal import previews, queries
 from ispops.portal.access import for_subscriber, own
-from ispops.portal.forms import AddressForm, KeyForm
-from ispops.portal.line_forms import NEXT, EndForm, PauseForm, PlanForm, begin_of
+from ispops.portal.forms import AddressForm
+from ispops.portal.line_forms import EndForm, PauseForm
 from ispops.portal.views.errors import too_many_requests
-from provisioning import changing, moving, suspending
+from ispops.wanted_form import WantedForm, begin_of, end_of
+from provisioning import later_orders, suspending
 from provisioning.models import ProductOrder, Service
 from provisioning.queries import lines_of
 from qualification import qualify
 from qualification.models import ServiceQualification
 from qualification.queries import asker_of
+from rating import line_choices
 
-Intent = ProductOrder.Intent
+# Beside *until I remove it*: in words, and how many days after today is the last one.
+BOOST_TERMS = (("Today only", 0), ("A week", 6), ("30 days", 29))
 
 
 @require_POST
@@ -35,7 +43,7 @@ def check_plans(request: HttpRequest, subscriber: Subscriber, line_id: str) -> H
     line = _line(subscriber, line_id)
     if wait := limits.seconds_to_wait(request, limits.QUALIFY):
         return too_many_requests(request, wait=wait)
-    answer = _qualify(request, subscriber, {"premises_id": line.premises.public_id})
+    answer = qualified(request, subscriber, {"premises_id": line.premises.public_id})
     return redirect("portal:choose_plan", line.public_id, answer.public_id)
 
 
@@ -50,7 +58,7 @@ def move(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResp
         if wait := limits.seconds_to_wait(request, limits.QUALIFY):
             return too_many_requests(request, wait=wait)
         try:
-            answer = _qualify(request, subscriber, form.place)
+            answer = qualified(request, subscriber, form.place)
         except Refusal as refused:
             form.refuse(refused)
         else:
@@ -72,19 +80,52 @@ def choose_plan(
     line = _line(subscriber, line_id)
     qualification = queries.qualification(qualification_id)
     now = timezone.now()
-    found = line_changes.choices(line, qualification, now)
-    form = PlanForm(initial={"when": "now"}, codes=[(one.code, one.code) for one in found])
+    found = line_choices.choices(line, qualification, now)
     context = {
         "line": line,
         "qualification": qualification,
         "choices": found,
-        "form": form,
+        "form": WantedForm(),
         "is_move": qualification.premises_id != line.premises_id,
-        "next_period": line_changes.next_period_starts_at(line, now),
+        "next_period": line_choices.next_period_starts_at(line, now),
         "currency": subscriber.currency,
         "waits": qualification.state == ServiceQualification.State.PENDING,
     }
     return render(request, "portal/choose_plan.html", context)
+
+
+@require_POST
+@for_subscriber
+def check_extras(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResponse:
+    """Ask what the line can carry today, and show it beside what it carries."""
+    line = _line(subscriber, line_id)
+    if wait := limits.seconds_to_wait(request, limits.QUALIFY):
+        return too_many_requests(request, wait=wait)
+    answer = qualified(request, subscriber, {"premises_id": line.premises.public_id})
+    return redirect("portal:choose_extras", line.public_id, answer.public_id)
+
+
+@require_safe
+@for_subscriber
+def choose_extras(
+    request: HttpRequest, subscriber: Subscriber, line_id: str, qualification_id: str
+) -> HttpResponse:
+    """Show what can come to the line by itself, and what of it can go."""
+    line = _line(subscriber, line_id)
+    qualification = queries.qualification(qualification_id)
+    if qualification.premises_id != line.premises_id:
+        raise Http404
+    now = timezone.now()
+    products = line_choices.products(line, qualification, subscriber.kind)
+    context = {
+        "line": line,
+        "qualification": qualification,
+        "products": products,
+        "terms": boost_terms(now),
+        "next_period": line_choices.next_period_starts_at(line, now),
+        "currency": subscriber.currency,
+    }
+    return render(request, "portal/choose_extras.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -96,68 +137,41 @@ def review_change(
     line = _line(subscriber, line_id)
     qualification = queries.qualification(qualification_id)
     now = timezone.now()
-    found = line_changes.choices(line, qualification, now)
-    asked = PlanForm(request.GET, codes=[(one.code, one.code) for one in found])
-    if not asked.is_valid():
-        return redirect("portal:choose_plan", line.public_id, qualification.public_id)
-    choice = next(one for one in found if one.code == asked.cleaned_data["plan"])
-    days = _days(line, choice, asked.cleaned_data, now)
-    form = KeyForm(request.POST or None, initial={"idempotency_key": secrets.token_urlsafe(24)})
-    meaning, refused = None, ""
-    try:
-        meaning = line_changes.meaning(line, choice, now)
-        if form.is_valid():
-            key = form.cleaned_data["idempotency_key"]
-            order = _place(request, line, qualification, choice, days, key, now)
-            return redirect("portal:order", order.public_id)
-    except Refusal as refusal:
-        refused = refusal.detail
-    context = {
-        "line": line,
-        "qualification": qualification,
-        "choice": choice,
-        "meaning": meaning,
-        "form": form,
-        "refused": refused,
-        "monthly_now": line_changes.monthly_now(line, now),
-        "currency": subscriber.currency,
-        **days,
-    }
-    return render(request, "portal/review_change.html", context, status=409 if refused else 200)
-
-
-def _days(
-    line: Service, choice: line_changes.Choice, asked: dict[str, Any], now: datetime
-) -> dict[str, datetime | None]:
-    """Return the moments that were asked for; the old line's day is its last one."""
-    if choice.intent == Intent.CHANGE:
-        is_next = asked["when"] == NEXT
-        return {"wanted_from": line_changes.next_period_starts_at(line, now) if is_next else None}
-    old_day = asked["old_day"]
-    return {
-        "wanted_from": begin_of(asked["new_day"], now),
-        "old_line_until": begin_of(old_day + timedelta(days=1), now) if old_day else None,
-    }
-
-
-def _place(
-    request: HttpRequest,
-    line: Service,
-    qualification: ServiceQualification,
-    choice: line_changes.Choice,
-    days: dict[str, Any],
-    key: str,
-    now: datetime,
-) -> ProductOrder:
-    verbs: dict[str, Callable[..., ProductOrder]] = {
-        Intent.CHANGE: changing.change_line,
-        Intent.PROVIDER_CHANGE: moving.change_provider,
-        Intent.MOVE: moving.move_line,
-    }
-    common = _common(request, line, key, now)
-    return verbs[choice.intent](
-        qualification=qualification, plan_code=choice.code, **common, **days
+    found = line_choices.choices(line, qualification, now)
+    products = line_choices.products(line, qualification, subscriber.kind)
+    form = WantedForm(
+        request.GET,
+        plans=[choice.code for choice in found],
+        add=products.codes_to_add,
+        remove=products.codes_to_remove,
     )
+    name = "choose_plan" if request.GET.get("plan") else "choose_extras"
+    back = reverse(f"portal:{name}", args=[line_id, qualification_id])
+    if not form.is_valid():
+        return previews.send_back(request, form, back)
+    wanted = form.wanted(now=now, next_period=line_choices.next_period_starts_at(line, now))
+
+    def place(key: str, slot: UUID | None) -> ProductOrder:
+        return later_orders.place(
+            qualification=qualification,
+            wanted=replace(wanted, slot_id=slot),
+            reason="",
+            **_common(request, line, key, now),
+        )
+
+    return previews.confirm(
+        request, cast(User, request.user), place,
+        subscriber=subscriber, back=back, at=now, line=line, qualification=qualification,
+    )  # fmt: skip
+
+
+def boost_terms(now: datetime) -> list[tuple[str, date | None]]:
+    """Return for how long a speed boost is offered: in words, and its last day."""
+    today = now.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE)).date()
+    return [
+        ("Until I remove it", None),
+        *((words, today + timedelta(days=days)) for words, days in BOOST_TERMS),
+    ]
 
 
 def _common(request: HttpRequest, line: Service, key: str, now: datetime) -> dict[str, Any]:
@@ -202,7 +216,7 @@ def _confirm(
         day = form.cleaned_data["wanted_from"]
         # A last day is had whole; a pause begins with its day.
         is_last = isinstance(form, EndForm)
-        moment = begin_of(day + timedelta(days=1) if day and is_last else day, now)
+        moment = end_of(day) if is_last else begin_of(day, now)
         common = _common(request, line, form.cleaned_data["idempotency_key"], now)
         try:
             order = verb(**common, wanted_from=moment)
@@ -214,7 +228,7 @@ def _confirm(
         "line": line,
         "form": form,
         "carried": [one for one in line.carried.all() if one.state != Service.State.CEASED],
-        "period_ends": line_changes.next_period_starts_at(line, now),
+        "period_ends": line_choices.next_period_starts_at(line, now),
     }
     return render(request, template, context, status=409 if form.errors else 200)
 
@@ -227,9 +241,10 @@ def _line(subscriber: Subscriber, line_id: str) -> Service:
     return line
 
 
-def _qualify(
+def qualified(
     request: HttpRequest, subscriber: Subscriber, place: dict[str, Any]
 ) -> ServiceQualification:
+    """Ask what a place can have today, for the subscriber."""
     return qualify.qualify_address(
         **place,
         channel=ServiceQualification.Channel.PORTAL,

@@ -17,7 +17,12 @@ from ispops.portal.wording import look
 from provisioning.models import Appointment, OrderTask, ProductOrder
 from provisioning.orders import cancel_order, is_ours
 from provisioning.plan import BOOK_VISIT, NO_RETURN
-from provisioning.queries import StepProgress, order_progress, orders_of_user
+from provisioning.queries import (
+    StepProgress,
+    may_be_amended,
+    order_progress,
+    orders_of_user,
+)
 from provisioning.transitions import CLOSED_ORDER
 from provisioning.visiting import in_words, may_be_moved, visit_of
 
@@ -90,6 +95,7 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "now": _with_visit(_now(order, steps), visit),
         "open": order.state not in CLOSED_ORDER,
         "may_cancel": _may_cancel(order, steps),
+        "may_amend": may_be_amended(order) and not is_ours(order),
         "visit": in_words(visit.slot) if visit else "",
         "may_move_visit": visit is not None and may_be_moved(visit, at=timezone.now()),
         "seen": _fingerprint(order, steps, visit),

@@ -1,0 +1,170 @@
+"""What an order that is not placed yet would change on the bill; changes nothing.
+
+The amounts are those that will be charged: the same prices by the same proration as at the end of
+the billing period, as far as they are known today. They are before tax.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from ispops.catalog.models import OfferingPrice, ProductOffering
+from ispops.money import from_micros
+from ispops.parties.models import Subscriber
+from ispops.periods import Period
+from provisioning import plan
+from provisioning.later_orders import Rehearsal
+from provisioning.models import ProductOrderItem, Service
+from rating import pricing
+from rating.accrual import period_at
+from rating.tariff import Tariff
+
+Action = ProductOrderItem.Action
+Charge = OfferingPrice.Charge
+_HOW = {
+    Action.ADD: "comes",
+    Action.MODIFY: "changes",
+    Action.NO_CHANGE: "stays",
+    Action.DELETE: "ends",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing of an order: what becomes of it, from when, and what it costs.
+
+    `was` is what it was before where it changes; `until` is when it ends by itself. `this_period`
+    is how much more or less the running billing period costs by it.
+    """
+
+    offering: ProductOffering
+    was: ProductOffering | None
+    bundle: ProductOffering | None
+    how: str
+    begins_at: datetime
+    until: datetime | None
+    monthly_now: Decimal
+    monthly_then: Decimal
+    this_period: Decimal
+    once: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What an order changes on the bill, all before tax.
+
+    `starts_at` is from when it counts: for a line that is to be made, when that is expected.
+    """
+
+    lines: list[Line]
+    period: Period
+    starts_at: datetime
+    construction: Decimal
+
+    @property
+    def monthly_now(self) -> Decimal:
+        return sum((line.monthly_now for line in self.lines), Decimal(0))
+
+    @property
+    def monthly_then(self) -> Decimal:
+        return sum((line.monthly_then for line in self.lines), Decimal(0))
+
+    @property
+    def difference(self) -> Decimal:
+        return self.monthly_then - self.monthly_now
+
+    @property
+    def this_period(self) -> Decimal:
+        return sum((line.this_period for line in self.lines), Decimal(0))
+
+    @property
+    def saved(self) -> Decimal:
+        """How much less the running period costs."""
+        return -self.this_period
+
+    @property
+    def once(self) -> Decimal:
+        return sum((line.once for line in self.lines), Decimal(0)) + self.construction
+
+
+def of(rehearsal: Rehearsal, *, subscriber: Subscriber, at: datetime) -> Outlook:
+    """Work out what a rehearsed order would change on its account's bill."""
+    order, items = rehearsal.order, rehearsal.items
+    period = period_at(subscriber, at)
+    makes_line = order.intent in plan.NEW_LINES
+    starts_at = order.expected_at if makes_line else max(at, order.wanted_from or at)
+    ends_at = rehearsal.old_line_until or starts_at
+    tariff = Tariff(_offerings(items))
+    lines = [
+        _line(
+            item,
+            ends_at if item.action == Action.DELETE and makes_line else starts_at,
+            period,
+            tariff,
+            subscriber.currency,
+        )
+        for item in items
+    ]
+    fees = (item.offer.construction_fee for item in items if _is_built(item) and item.offer)
+    return Outlook(lines, period, starts_at, sum((fee or Decimal(0) for fee in fees), Decimal(0)))
+
+
+def _offerings(items: Iterable[ProductOrderItem]) -> set[int]:
+    keys = set()
+    for item in items:
+        bundle = item.service.bundle_id if item.service else None
+        keys |= {item.offering_id, item.old_offering_id, item.bundle_id, bundle}
+    return {key for key in keys if key is not None}
+
+
+def _is_built(item: ProductOrderItem) -> bool:
+    return item.action == Action.ADD and item.offering.kind == ProductOffering.Kind.ACCESS
+
+
+def _line(
+    item: ProductOrderItem, begins_at: datetime, period: Period, tariff: Tariff, currency: str
+) -> Line:
+    """Price one item as it is and as it shall be."""
+
+    def amount(charge: str, offering_id: int, bundle_id: int | None) -> int:
+        rate = tariff.rate(offering_id, charge, begins_at, currency, bundle_id=bundle_id)
+        return rate.amount if rate else 0
+
+    before = after = once = 0
+    service = item.service
+    if item.action != Action.ADD:
+        bundle_id = service.bundle_id if service else item.bundle_id
+        before = amount(Charge.RECURRING, item.old_offering_id or item.offering_id, bundle_id)
+    if item.action != Action.DELETE:
+        after = amount(Charge.RECURRING, item.offering_id, item.bundle_id)
+    if item.action == Action.ADD:
+        once = amount(Charge.ONE_OFF, item.offering_id, item.bundle_id)
+    until = service.ends_at if service and item.action != Action.DELETE else None
+    is_paused = service is not None and service.state == Service.State.SUSPENDED
+    differs = 0 if is_paused else _rest(after - before, begins_at, until, period)
+    return Line(
+        offering=item.offering,
+        was=item.old_offering if item.old_offering_id != item.offering_id else None,
+        bundle=item.bundle,
+        how=_HOW[Action(item.action)],
+        begins_at=begins_at,
+        until=until,
+        monthly_now=from_micros(before),
+        monthly_then=from_micros(after),
+        this_period=from_micros(differs),
+        once=from_micros(once),
+    )
+
+
+def _rest(amount: int, begins_at: datetime, until: datetime | None, period: Period) -> int:
+    """Return the part of an amount that falls on the rest of a period; less than nothing too."""
+    span = period.overlap(begins_at, until)
+    if span is None or amount == 0:
+        return 0
+    whole, start, end = (
+        round((moment - period.start).total_seconds() * 1_000_000)
+        for moment in (period.end, span.start, span.end)
+    )
+    part = pricing.prorate(abs(amount), start, end, whole)
+    return part if amount > 0 else -part
