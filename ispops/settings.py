@@ -25,6 +25,7 @@ from ispops.settings_sms import (  # noqa: F401
     SMS_REPORT_UNDELIVERED,
     SMS_SENDER,
 )
+from ispops.settings_sweeps import CELERY_BEAT_SCHEDULE  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -193,34 +194,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "max_retries": 0,
 }
 CELERY_TIMEZONE = "UTC"
-# Every sweep looks for rows that are overdue, so that a lost message only costs its interval.
-CELERY_BEAT_SCHEDULE = {
-    "heartbeat": {"task": "ispops.tasks.heartbeat", "schedule": 10.0},
-    "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
-    "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
-    "send-notices": {"task": "ispops.notices.tasks.send_due_notices", "schedule": 5.0},
-    "qualify-files": {"task": "qualification.tasks.qualify_due_files", "schedule": 5.0},
-    "ask-providers": {"task": "qualification.tasks.ask_due_providers", "schedule": 2.0},
-    "collect-files": {"task": "qualification.tasks.collect_provider_files", "schedule": 5.0},
-    "import-lists": {"task": "qualification.tasks.import_due_lists", "schedule": 5.0},
-    "deliver-by-api": {"task": "provisioning.tasks.deliver_due", "schedule": 2.0},
-    "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
-    "end-boosts": {"task": "provisioning.tasks.end_boosts", "schedule": 5.0},
-    "mark-late-tasks": {"task": "provisioning.tasks.mark_late_tasks", "schedule": 30.0},
-    "tend-registrations": {"task": "provisioning.tasks.tend_registrations", "schedule": 30.0},
-    "follow-sessions": {"task": "provisioning.tasks.follow_sessions", "schedule": 2.0},
-    "steer-sessions": {"task": "provisioning.tasks.steer_sessions", "schedule": 2.0},
-    "close-stale-sessions": {"task": "provisioning.tasks.close_stale_sessions", "schedule": 30.0},
-    "read-accounting": {"task": "provisioning.tasks.read_accounting_inbox", "schedule": 2.0},
-    "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
-    "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
-    "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
-    "expire-addresses": {"task": "ipam.tasks.expire_addresses", "schedule": 30.0},
-    "look-at-waitlist": {"task": "qualification.tasks.look_at_waitlist", "schedule": 30.0},
-    "write-to-waitlist": {"task": "qualification.tasks.write_to_waitlist", "schedule": 30.0},
-    "refresh-reach": {"task": "qualification.tasks.refresh_reached_cells", "schedule": 3600.0},
-    "expire-requests": {"task": "ipam.tasks.expire_overallocation_requests", "schedule": 60.0},
-}
 
 # --- People and programs ----------------------------------------------------------------------
 
