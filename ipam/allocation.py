@@ -8,7 +8,7 @@ Locks: the holder's row, its allocations, then the extents of the pools, IPv4 be
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
@@ -180,21 +180,28 @@ def expire_due(*, at: datetime) -> int:
 
 
 def request_addresses(
-    *, service_ref: str, device: str, server: AddressServer, at: datetime
+    *,
+    service_ref: str,
+    device: str,
+    server: AddressServer,
+    at: datetime,
+    lease: timedelta | None = None,
 ) -> Answer:
     """Decide which addresses a device of a service gets from a server.
 
     The same device gets the same addresses while it can. A device for which the plan includes no
     address goes by the plan's over-allocation policy; while somebody is asked it gets a short
     lease in the walled garden. The answer is always definite; when a pool has run dry it is a
-    denial, and nothing was written.
+    denial, and nothing was written. `lease` is how long the addresses are held without being asked
+    for again, if not as usual.
     """
+    wanted = lease or settings.ADDRESS_LEASE
     try:
         name = selection.normalise_device(device)
     except selection.UnusableDevice as unusable:
         return Answer(Outcome.DENIED, reason=f"The device cannot be served: {unusable}.")
     if held := statements.held_until(
-        service_ref=service_ref, device=name, server=server, until=settled_until(at)
+        service_ref=service_ref, device=name, server=server, until=at + wanted / 2
     ):
         return held_already(held, at)
     try:
@@ -204,7 +211,7 @@ def request_addresses(
                 return Answer(Outcome.DENIED, reason="The service is not known here.")
             if found[0].ended_at is not None:
                 return Answer(Outcome.DENIED, reason="The service has ended.")
-            return _Request(*found, name, server, at).answer()
+            return _Request(*found, name, server, at, wanted).answer()
     except extents.AddressPoolExhausted as exhausted:
         return Answer(Outcome.DENIED, reason=exhausted.detail)
 
@@ -257,9 +264,10 @@ class _Request:
         device: str,
         server: AddressServer,
         at: datetime,
+        lease: timedelta,
     ) -> None:
         self.holder, self.entitlement = holder, entitlement
-        self.device, self.server, self.at = device, server, at
+        self.device, self.server, self.at, self.lease = device, server, at, lease
         self.rows = leases.lock_allocations(holder, at=at)
         self.pools = statements.pools_of(server)
 
@@ -333,14 +341,14 @@ class _Request:
 
     def _grant(self, kept: list[Allocation], missing: dict[int, list[Pool]]) -> Answer:
         self._leave_walled_garden()
-        leases.renew(kept, lease=settings.ADDRESS_LEASE, at=self.at)
+        leases.renew(kept, lease=self.lease, at=self.at)
         given = leases.hold(
             holder=self.holder,
             device=self.device,
             pools=missing,
             resting=self.rows,
             counts=True,
-            lease=settings.ADDRESS_LEASE,
+            lease=self.lease,
             at=self.at,
         )
         return _granted([*map(leases.held_by, kept), *given], self.at)

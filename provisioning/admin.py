@@ -17,10 +17,18 @@ from unfold.widgets import (
 
 from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin
 from ispops.parties.models import User
-from provisioning import accounting, delivery_admin, fallout, inbox, models, visit_admin
+from provisioning import (
+    accounting,
+    delivery_admin,
+    dhcp_admin,
+    fallout,
+    inbox,
+    models,
+    visit_admin,
+)
 from provisioning.control_admin import ControlActions
 
-__all__ = ["delivery_admin", "visit_admin"]
+__all__ = ["delivery_admin", "dhcp_admin", "visit_admin"]
 
 
 def _actor(request: HttpRequest) -> User:

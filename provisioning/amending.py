@@ -163,6 +163,7 @@ def _is_of_old_line(order: ProductOrder, task: OrderTask) -> bool:
     """Say whether a step ends the line that is moved from, which has a day of its own."""
     return order.intent in plan.NEW_LINES and task.kind in {
         plan.CEASE_SERVICE,
+        plan.RELEASE_IN_DHCP,
         plan.APPLY_TO_SESSION,
     }
 

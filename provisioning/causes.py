@@ -54,6 +54,27 @@ CATALOGUE: dict[str, Cause] = {
         "See that it is up, and that the secret is the same on both sides. Then retry.",
         True,
     ),
+    "dhcp_device_unknown": Cause(
+        NETWORK,
+        "Nothing says by what the DHCP server would tell the line's device",
+        "Name the device in the list of DHCP reservations, by its hardware address or circuit, "
+        "then retry.",
+    ),
+    "dhcp_no_address": Cause(
+        NETWORK,
+        "The DHCP server has no address left for the line, or its plan includes none",
+        "Read the reason; add a block to the server's pools or correct the plan, then retry.",
+    ),
+    "dhcp_reserved_by_others": Cause(
+        NETWORK,
+        "The DHCP server has reserved the device or the address for somebody else",
+        "Somebody wrote to the server by hand: remove that reservation there, then retry.",
+    ),
+    "dhcp_database_unusable": Cause(
+        NETWORK,
+        "The database of the DHCP server does not take reservations",
+        "See that it has Kea's tables and that our role may write its hosts, then retry.",
+    ),
     "partner_refused": Cause(
         PARTNER,
         "The partner said that it cannot deliver",

@@ -53,10 +53,15 @@ def profile(
         plan.download_kbps + sum(boost.download_kbps for boost in boosts),
         plan.upload_kbps + sum(boost.upload_kbps for boost in boosts),
     )
-    treatment = ""
-    if state == "suspended":
-        walled_only = set(treatments) == {WALLED_GARDEN}
-        treatment = WALLED_GARDEN if walled_only else BLOCK
     return Profile(
-        enabled=state in {"active", "suspended"}, treatment=treatment, speed=instead or boosted
+        enabled=state in {"active", "suspended"},
+        treatment=treatment(state=state, treatments=treatments),
+        speed=instead or boosted,
     )
+
+
+def treatment(*, state: str, treatments: Collection[str]) -> str:
+    """Return how a line in this state is treated: "", `walled_garden` or `block`; see `profile`."""
+    if state != "suspended":
+        return ""
+    return WALLED_GARDEN if set(treatments) == {WALLED_GARDEN} else BLOCK

@@ -21,7 +21,7 @@ from ispops.breaker import HALF_OPEN, OPEN, Breaker
 from ispops.errors import PermanentFault, Refusal, TransientFault
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import pacing, progress
+from provisioning import pacing, plan, progress, reservations
 from provisioning.models import OrderTask, OutsideSystem
 
 # Who has been waiting for a system is let through in this measure, so that it is not overrun.
@@ -38,6 +38,9 @@ class SystemIsWell(Refusal):
 
 def system_of(task: OrderTask) -> tuple[str, str]:
     """Return the key and the name of the system that a step calls."""
+    if task.kind in {plan.RESERVE_IN_DHCP, plan.RELEASE_IN_DHCP}:
+        server = reservations.server_of_step(task)
+        return f"dhcp:{server}", f"DHCP server {server}"
     return task.kind, task.kind.replace("_", " ").capitalize()
 
 

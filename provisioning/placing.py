@@ -17,7 +17,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit, checks
 from ispops.parties.models import Subscriber, User
-from provisioning import execution, plan, services, visiting
+from provisioning import execution, plan, reservations, services, visiting
 from provisioning.composing import Line
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
 from provisioning.transitions import CLOSED_ORDER
@@ -342,7 +342,7 @@ def new_task(
 
 def day_of(order: ProductOrder, kind: str) -> datetime | None:
     """Return the day that a step waits for. A new line is made ready before its day comes."""
-    is_prepared = order.intent in plan.NEW_LINES and kind != plan.GO_LIVE
+    is_prepared = order.intent in plan.NEW_LINES and kind not in plan.ON_THE_DAY
     return None if is_prepared else order.wanted_from
 
 
@@ -367,6 +367,7 @@ def as_planned(item: ProductOrderItem) -> plan.Item:
         is_granted=offering.kind == Kind.BSP,
         checks=_checks_of(item) if is_access else (),
         is_visited=is_access and visiting.is_needed(item),
+        is_by_dhcp=is_access and reservations.is_by_dhcp(item),
     )
 
 

@@ -19,6 +19,8 @@ BOOK_VISIT = "book_visit"
 ORDER_LINE = "order_line"
 MODIFY_LINE = "modify_line"
 GRANT_ENTITLEMENT = "grant_entitlement"
+RESERVE_IN_DHCP = "reserve_in_dhcp"
+RELEASE_IN_DHCP = "release_in_dhcp"
 GO_LIVE = "go_live"
 CHANGE_SERVICE = "change_service"
 SUSPEND_SERVICE = "suspend_service"
@@ -32,20 +34,22 @@ WELCOME = "welcome"
 MAY_BE_SKIPPED = frozenset(
     {
         *(RESERVE_PORT, BOOK_VISIT, ORDER_LINE, MODIFY_LINE, GRANT_ENTITLEMENT),
-        *(APPLY_TO_SESSION, WELCOME),
+        *(RESERVE_IN_DHCP, RELEASE_IN_DHCP, APPLY_TO_SESSION, WELCOME),
     }
 )
+# A line that is made ready beforehand works from here on, so they wait for its day.
+ON_THE_DAY = frozenset({RESERVE_IN_DHCP, GO_LIVE})
 # Once one of these is done, the subscriber has what the order was for and it cannot be taken back.
 NO_RETURN = frozenset({GO_LIVE, CHANGE_SERVICE, SUSPEND_SERVICE, RESUME_SERVICE, CEASE_SERVICE})
 # They do what the order is for, in the moment for which it was asked.
 AT_ONE_MOMENT = frozenset({CHANGE_SERVICE, SUSPEND_SERVICE, RESUME_SERVICE, CEASE_SERVICE})
 # They come after what the order was for, and need not be done for it to be in time.
-_AFTERWARDS = frozenset({APPLY_TO_SESSION, WELCOME})
+_AFTERWARDS = frozenset({RELEASE_IN_DHCP, APPLY_TO_SESSION, WELCOME})
 # They wait for another company, or for all that do.
 _AS_LONG_AS_IT_TAKES = frozenset(
     {
         *(IDENTITY_CHECK, CREDIT_CHECK, ORDER_LINE, MODIFY_LINE),
-        *(GRANT_ENTITLEMENT, GO_LIVE, CHANGE_SERVICE),
+        *(GRANT_ENTITLEMENT, RESERVE_IN_DHCP, GO_LIVE, CHANGE_SERVICE),
     }
 )
 OWN_WORK_TAKES = timedelta(minutes=15)
@@ -80,6 +84,8 @@ class Item:
     checks: tuple[str, ...] = ()
     # Access only: one of our technicians comes to the place; see `needs_visit`.
     is_visited: bool = False
+    # Access only: its addresses come by DHCP, from a server that has to be told.
+    is_by_dhcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +224,9 @@ def _new_line(items: Sequence[Item]) -> list[Step]:
         steps.append(Step(ORDER_LINE, line, line_is_sure))
         line_is_sure = (len(steps) - 1,)
     steps += _grants(items, line_is_sure)
+    if items[line].is_by_dhcp:
+        # Its device is served from then on, so all else has to be done.
+        steps.append(Step(RESERVE_IN_DHCP, line, _last_of(steps)))
     steps.append(Step(GO_LIVE, line, _last_of(steps)))
     steps.append(Step(WELCOME, line, (len(steps) - 1,)))
     return steps
@@ -230,7 +239,10 @@ def _new_line_for_old(items: Sequence[Item], old_line_ends_first: bool) -> list[
     live = next(index for index, step in enumerate(steps) if step.kind == GO_LIVE)
     after = () if old_line_ends_first else (live,)
     steps.append(Step(CEASE_SERVICE, old, after, of_old_line=True))
-    steps.append(Step(APPLY_TO_SESSION, old, (len(steps) - 1,), of_old_line=True))
+    cease = len(steps) - 1
+    if items[old].is_by_dhcp:
+        steps.append(Step(RELEASE_IN_DHCP, old, (cease,), of_old_line=True))
+    steps.append(Step(APPLY_TO_SESSION, old, (cease,), of_old_line=True))
     return steps
 
 
@@ -253,7 +265,11 @@ def _change(items: Sequence[Item]) -> list[Step]:
 
 def _at_once(items: Sequence[Item], kind: str) -> list[Step]:
     line = _only_access(items, {Action.DELETE if kind == CEASE_SERVICE else Action.NO_CHANGE})
-    return [Step(kind, line), Step(APPLY_TO_SESSION, line, (0,))]
+    steps = [Step(kind, line)]
+    if items[line].is_by_dhcp:
+        in_dhcp = RELEASE_IN_DHCP if kind == CEASE_SERVICE else RESERVE_IN_DHCP
+        steps.append(Step(in_dhcp, line, (0,)))
+    return [*steps, Step(APPLY_TO_SESSION, line, (0,))]
 
 
 def _grants(items: Sequence[Item], after: tuple[int, ...]) -> list[Step]:

@@ -3,7 +3,7 @@
 The profile is written in the transaction of the change that causes it. So a line is refused, or
 walled in, before its sessions are told to go, and does not come straight back. Every session that
 was let in under an older profile is due from that moment on; `provisioning.steering` does the rest.
-Locks are taken in the order: service, credential, session.
+Locks are taken in the order: service, reservation, credential, session.
 """
 
 from datetime import datetime
@@ -15,6 +15,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import User
+from provisioning import reservations
 from provisioning.in_force import Profile, Speed, profile
 from provisioning.models import AaaCredential, AccessSession, ProfileRevision, Service
 
@@ -26,9 +27,10 @@ def refresh(*, service: Service, at: datetime) -> AaaCredential | None:
     """Bring a line's profile in line with its service, its plan and its suspensions.
 
     The caller has locked the service. What does not change is not written; what does raises the
-    revision and makes the open sessions due. None where the service has no login: it is carried by
-    a line, or not set up yet.
+    revision and makes the open sessions due. What its DHCP server should have follows too. None
+    where the service has no login: it is carried by a line, or not set up yet.
     """
+    reservations.refresh(service=service, at=at)
     login = (
         AaaCredential.objects.select_for_update(of=("self",), no_key=True)
         .filter(service=service.pk)

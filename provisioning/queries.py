@@ -240,6 +240,8 @@ _WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
     plan.BOOK_VISIT: lambda item: "Arrange the visit of our technician",
     plan.ORDER_LINE: lambda item: f"Order the line from {item.offering.provider}",
     plan.GRANT_ENTITLEMENT: lambda item: f"Set up {item.offering}",
+    plan.RESERVE_IN_DHCP: lambda item: "Have your device get its internet address",
+    plan.RELEASE_IN_DHCP: lambda item: "Take back the internet address of the line",
     plan.GO_LIVE: lambda item: "Switch your line on",
     plan.WELCOME: lambda item: "Send you a welcome message",
     plan.MODIFY_LINE: lambda item: f"Have {item.offering.provider} change the line",

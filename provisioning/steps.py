@@ -7,9 +7,7 @@ before that transaction; it may run twice when its worker dies, and must do no h
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 
@@ -23,6 +21,7 @@ from provisioning import (
     partner_orders,
     plan,
     profiles,
+    reservations,
     services,
     steering,
     telling,
@@ -36,6 +35,7 @@ from provisioning.models import (
     Service,
     ServiceOrder,
 )
+from provisioning.outcomes import Outcome as Outcome
 from qualification import ports
 from qualification.models import QualifiedOffer
 
@@ -51,25 +51,6 @@ class CheckRefused(PermanentFault):
     """Whoever looked into the subscriber said no."""
 
     cause = "check_refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a step did, in words; with a partner's order, the step now waits for its answer.
-
-    `request` and `reply` are what was said to the outside and what came back, as JSON; secrets in
-    them are masked before they are kept. A fault carries its own (`ispops.errors.OutsideFault`).
-    """
-
-    detail: str
-    awaits: ServiceOrder | None = None
-    awaits_check: SubscriberCheck | None = None
-    request: Any = None
-    reply: Any = None
-
-    @property
-    def is_waiting(self) -> bool:
-        return self.awaits is not None or self.awaits_check is not None
 
 
 def check(task: OrderTask, at: datetime) -> Outcome:
@@ -278,6 +259,11 @@ def apply_to_session(task: OrderTask, at: datetime) -> Outcome:
     return Outcome(steering.bring_up(service=_service(task), at=at))
 
 
+def bring_to_dhcp(task: OrderTask, at: datetime) -> Outcome:
+    """See that the line's DHCP server serves it as it should by now, or no more."""
+    return reservations.bring_up(service=_service(task), at=at)
+
+
 def welcome(task: OrderTask, at: datetime) -> Outcome:
     """Write to the subscriber that the line works; the letter is sent by itself from here on."""
     line = _service(task)
@@ -409,5 +395,7 @@ INSIDE: dict[str, Step] = {
     plan.WELCOME: welcome,
 }
 OUTSIDE: dict[str, Step] = {
+    plan.RESERVE_IN_DHCP: bring_to_dhcp,
+    plan.RELEASE_IN_DHCP: bring_to_dhcp,
     plan.APPLY_TO_SESSION: apply_to_session,
 }

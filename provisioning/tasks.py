@@ -13,6 +13,7 @@ from provisioning import (
     jeopardy,
     partner_orders,
     reminders,
+    reservations,
     sessions,
     steering,
 )
@@ -26,6 +27,7 @@ MESSAGES_A_BATCH = 2_000
 # A sweep gives way after so much, so that no kind of work keeps a worker for itself.
 BATCHES = 20
 SESSIONS_PER_SWEEP = 100
+RESERVATIONS_PER_SWEEP = 200
 DELIVERING_SECONDS = 10.0
 # A provider whose answer drips in must not hold a worker for ever; its lease runs out before.
 LONGEST_VISIT_SECONDS = 180
@@ -95,6 +97,12 @@ def follow_sessions() -> None:
 def steer_sessions() -> None:
     """Bring live sessions up to date with what their lines may do."""
     steering.steer_due(at=timezone.now(), limit=SESSIONS_PER_SWEEP)
+
+
+@shared_task
+def sync_reservations() -> None:
+    """Tell DHCP servers of what no step of an order told them, or told them in vain."""
+    reservations.sync_due(at=timezone.now(), limit=RESERVATIONS_PER_SWEEP)
 
 
 @shared_task

@@ -276,6 +276,18 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "ordering",
             ),
             Entry(
+                "DHCP servers",
+                "dns",
+                "admin:provisioning_dhcpserver_changelist",
+                "provisioning.view_dhcpserver",
+            ),
+            Entry(
+                "DHCP reservations",
+                "lan",
+                "admin:provisioning_dhcpreservation_changelist",
+                "provisioning.view_dhcpreservation",
+            ),
+            Entry(
                 "Waitlist",
                 "hourglass_top",
                 "admin:qualification_waitlistentry_changelist",

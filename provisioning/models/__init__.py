@@ -6,6 +6,7 @@ from provisioning.models.delivery import (
     DeliveryConnection,
     DeliveryNotice,
 )
+from provisioning.models.dhcp import DhcpReservation, DhcpServer
 from provisioning.models.inbox import AccountingInbox
 from provisioning.models.network import (
     AaaCredential,
@@ -38,6 +39,8 @@ __all__ = [
     "DeliveryAttempt",
     "DeliveryConnection",
     "DeliveryNotice",
+    "DhcpReservation",
+    "DhcpServer",
     "InstallSlot",
     "OrderTask",
     "OutsideSystem",

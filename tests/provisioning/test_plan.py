@@ -198,6 +198,31 @@ def test_what_can_be_taken_back_comes_before_what_cannot(
     assert not {step.kind for step in planned[first + 1 :]} & can_be_undone
 
 
+def test_a_dhcp_server_is_told_when_all_else_is_done_and_again_when_it_changes() -> None:
+    line = Item(is_access=True, is_off_net=True, is_by_dhcp=True)
+    new = plan.plan_order([line, Item(is_access=False)])
+    at = [step.kind for step in new].index("reserve_in_dhcp")
+    assert everything_before(new, at) == set(range(at))
+    assert (new[at + 1].kind, new[at + 1].depends_on) == ("go_live", (at,))
+    for intent, action, kind in (
+        ("suspend", plan.Action.NO_CHANGE, "reserve_in_dhcp"),
+        ("resume", plan.Action.NO_CHANGE, "reserve_in_dhcp"),
+        ("cease", plan.Action.DELETE, "release_in_dhcp"),
+    ):
+        later = plan.plan_order([Item(True, action=action, is_by_dhcp=True)], intent)
+        assert [(step.kind, step.depends_on) for step in later[1:]] == [
+            (kind, (0,)), ("apply_to_session", (0,)),
+        ]  # fmt: skip
+
+
+def test_a_move_away_from_dhcp_releases_the_old_line_alone() -> None:
+    old = Item(True, action=plan.Action.DELETE, is_by_dhcp=True)
+    planned = plan.plan_order([Item(is_access=True), old], "move")
+    told = [step for step in planned if step.kind in {"reserve_in_dhcp", "release_in_dhcp"}]
+    (cease,) = [n for n, step in enumerate(planned) if step.kind == "cease_service"]
+    assert told == [plan.Step("release_in_dhcp", 1, (cease,), of_old_line=True)]
+
+
 @given(later_orders())
 def test_the_session_follows_the_change(
     order: tuple[str, list[Item], bool],

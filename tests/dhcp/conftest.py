@@ -1,0 +1,113 @@
+"""A database of Kea's, and a network whose lines are reserved in it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+
+from tests import databases
+from tests.dhcp import kea
+
+if TYPE_CHECKING:
+    from ispops.parties.models import Subscriber, User
+    from provisioning.models import DhcpServer
+    from tests.small_isp import SmallIsp
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+Hosts = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="session")
+def _kea_url(django_db_setup: None) -> Iterator[str]:
+    """Kea's own tables, made by its own script."""
+    script = kea.require_tables()
+    name = databases.scratch_name("kea")
+    databases.execute(f'CREATE DATABASE "{name}"')
+    databases.execute(script, databases.url_of(name))
+    yield databases.url_of(name)
+    databases.drop_database(name)
+
+
+@pytest.fixture
+def kea_url(_kea_url: str) -> str:
+    databases.execute("DELETE FROM hosts", _kea_url)
+    return _kea_url
+
+
+@pytest.fixture
+def hosts(kea_url: str) -> Hosts:
+    """Read all reservations of Kea, as it sees them."""
+
+    def read() -> list[dict[str, Any]]:
+        with closing(psycopg2.connect(kea_url)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id,"
+                " host(('0.0.0.0'::inet + ipv4_address)), dhcp4_client_classes, user_context"
+                " FROM hosts ORDER BY host_id"
+            )
+            names = ("identifier", "type", "subnet", "address", "classes", "context")
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [row | {"identifier": bytes(row["identifier"])} for row in rows]
+
+    return read
+
+
+@pytest.fixture
+def at() -> datetime:
+    return NOON
+
+
+@pytest.fixture(scope="module")
+def _ground(django_db_setup: None, django_db_blocker: Any) -> Iterator[SmallIsp]:
+    """The small ISP, made once for a file: every test works in a savepoint on top of it."""
+    from django.db import transaction
+
+    from tests.small_isp import make_small_isp
+
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield make_small_isp()
+        transaction.set_rollback(True)
+
+
+@pytest.fixture
+def isp(_ground: SmallIsp, db: None) -> SmallIsp:
+    return copy.deepcopy(_ground)
+
+
+@pytest.fixture
+def ada(isp: SmallIsp, at: datetime) -> Subscriber:
+    from tests import factories
+
+    return factories.subscriber(at=at, email="ada@example.com")
+
+
+@pytest.fixture
+def otto(isp: SmallIsp, at: datetime) -> User:
+    from ispops.parties import roles
+    from tests import factories
+
+    return factories.staff(roles.OPERATIONS, at=at)
+
+
+@pytest.fixture
+def dhcp(isp: SmallIsp, kea_url: str, at: datetime) -> DhcpServer:
+    """The fibre network's lines get their addresses by DHCP."""
+    from django.core.management import call_command
+
+    from ipam.models import AddressServer
+    from provisioning import dhcp_servers
+
+    call_command("dhcp_server", "fibre-dhcp", kea.RESERVED, verbosity=0)
+    return dhcp_servers.connect_dhcp(
+        address_server=AddressServer.objects.get(name="fibre-dhcp"),
+        provider=isp.fibre,
+        technology=None,
+        hosts_url=kea_url,
+        at=at,
+    )
