@@ -12,6 +12,16 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from ispops.console.unfold import UNFOLD  # noqa: F401
+from ispops.settings_people import (  # noqa: F401
+    CHECK_ANSWERED_WITHIN,
+    CHECKED,
+    CHECKERS,
+    CHECKS,
+    INSTALL_VISITS,
+    VISIT_CHOSEN_WITHIN,
+    VISIT_CLOSED_WITHIN,
+    VISIT_NOTICE,
+)
 from ispops.settings_sms import (  # noqa: F401
     PHONE_REGION,
     SMS_GATEWAY_BODY,
@@ -259,14 +269,6 @@ STRIPE_SECRET_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRET = os.environ.get("STRIPE_WEBHOOK_SECRET", "")
 STRIPE_API_URL = os.environ.get("STRIPE_API_URL", "https://api.stripe.com")
 
-# Who looks into people before their first line: none, or manual. `CHECKED` names the account kinds
-# and plan codes for which it is done; empty is for all.
-CHECKS = {
-    "identity": os.environ.get("IDENTITY_CHECK", "none"),
-    "credit": os.environ.get("CREDIT_CHECK", "none"),
-}
-CHECKED = {word.strip() for word in os.environ.get("CHECKED", "").split(",") if word.strip()}
-
 # --- The web ----------------------------------------------------------------------------------
 
 SECURE_COOKIES = _flag("SECURE_COOKIES", not (DEBUG or DEMO))
@@ -347,10 +349,6 @@ PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
 REGISTRATION_KEPT_FOR, REGISTRATION_REMINDED_AFTER = timedelta(days=14), timedelta(hours=2)
 INVITATION_VALID_FOR = timedelta(days=7)
 PORT_HELD_BY_STAFF_FOR = timedelta(days=7)
-# Whether technicians' visits are arranged, where a calendar of them is kept; and how long before it
-# begins a visit can still be chosen, or moved, by the subscriber.
-INSTALL_VISITS = _flag("INSTALL_VISITS", True)
-VISIT_NOTICE = timedelta(hours=24)
 # Of so many ports of a node visitors may hold one at once; of a smaller node one, too.
 PORTS_TO_ONE_HOLD = 10
 # How many lines an account may have and still order another one by itself; staff may order more.

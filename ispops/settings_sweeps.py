@@ -4,6 +4,7 @@
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "ispops.tasks.heartbeat", "schedule": 10.0},
     "deliver-events": {"task": "ispops.tasks.deliver_due_events", "schedule": 5.0},
+    "ask-checkers": {"task": "ispops.parties.tasks.ask_due_checkers", "schedule": 5.0},
     "deliver-webhooks": {"task": "ispops.parties.tasks.deliver_due_webhooks", "schedule": 5.0},
     "send-notices": {"task": "ispops.notices.tasks.send_due_notices", "schedule": 5.0},
     "qualify-files": {"task": "qualification.tasks.qualify_due_files", "schedule": 5.0},

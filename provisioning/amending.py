@@ -16,7 +16,16 @@ from ispops import db, events
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import changing, execution, moving, orders, placing, plan, queries, visits
+from provisioning import (
+    changing,
+    execution,
+    moving,
+    orders,
+    placing,
+    plan,
+    queries,
+    visit_following,
+)
 from provisioning.models import OrderTask, ProductOrder
 from provisioning.placing import Wish
 from provisioning.transitions import CLOSED_ORDER, ORDER
@@ -61,7 +70,7 @@ def reschedule_order(
     if wanted_from and wanted_from > at and ORDER.allows(order.state, State.PENDING):
         order.state = State.PENDING if order.intent not in plan.NEW_LINES else order.state
     order.save(update_fields=["wanted_from", "expected_at", "state"])
-    visits.follow_day(order=order, actor=actor, at=at)
+    visit_following.follow_day(order=order, actor=actor, at=at)
     day = wanted_from.isoformat() if wanted_from else None
     _note(order, actor, reason, at, wanted_from=day)
     return order
@@ -87,7 +96,7 @@ def amend_order(
     `remove` and `boosts_until` say what shall become of it, instead of what was said before. The
     answer that the order rests on stays, unless another is given. Its day stays too, and so does
     the visit of a technician that is booked, unless it cannot be any more; see
-    `visits.keep_or_release`.
+    `visit_following.keep_or_release`.
 
     Raises:
         InvalidInput: it is not clear what is wanted, or the order is of no products.
@@ -112,7 +121,7 @@ def amend_order(
         orders.fill(order, promised, list(offering_codes), at)
     else:
         _fill_later(order, promised, plan_code, add, remove, boosts_until, at)
-    visits.keep_or_release(order=order, actor=actor, at=at)
+    visit_following.keep_or_release(order=order, actor=actor, at=at)
     _note(
         order, actor, reason, at,
         offerings=list(order.items.order_by("pk").values_list("offering__code", flat=True)),

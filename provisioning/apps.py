@@ -8,8 +8,9 @@ class ProvisioningConfig(AppConfig):
 
     name = "provisioning"
     role_permissions = {
-        roles.CSR: ("view_*", "add_productorder", "work_fallout"),
-        roles.OPERATIONS: ("view_*", "add_*", "change_*", "work_fallout"),
+        roles.CSR: ("view_*", "add_productorder", "work_fallout", "close_appointment"),
+        roles.OPERATIONS: ("view_*", "add_*", "change_*", "work_fallout", "close_appointment"),
+        roles.TECHNICIAN: ("view_installslot", "view_appointment", "close_appointment"),
         roles.FINANCE: ("view_service", "view_serviceperiod", "view_productorder"),
         roles.CATALOGUE_MANAGER: ("view_service", "view_productorder"),
     }

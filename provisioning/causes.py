@@ -102,10 +102,17 @@ CATALOGUE: dict[str, Cause] = {
         "The access node has no free port",
         "Free or add a port at the node, then retry.",
     ),
+    "check_refused": Cause(
+        OURS,
+        "Whoever looked into the subscriber said no",
+        "Read why, and speak with the subscriber, who was told to call. Retry, and staff decide "
+        "anew; or cancel the order.",
+    ),
     "no_free_visit": Cause(
         OURS,
         "All visits of technicians in the area are taken",
-        "Add visits to the area's calendar and retry, or arrange one by telephone and skip it.",
+        "Add visits to the area's calendar and retry. Or arrange one by telephone, and skip it "
+        "when the technician was there.",
     ),
     "address_pool_exhausted": Cause(
         NETWORK,

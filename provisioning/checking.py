@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import transaction
 
 from ispops.parties.models import SubscriberCheck
-from provisioning import progress
+from provisioning import progress, telling
 from provisioning.models import OrderTask, TaskAttempt
 
 State = OrderTask.State
@@ -16,11 +16,11 @@ State = OrderTask.State
 def take_verdict(*, check_id: UUID, at: datetime) -> int:
     """Move every step that waits for a check. Safe to repeat; returns how many there were.
 
-    A refusal parks the step: a person cancels the order, or tries the step again, which asks for
-    a new check.
+    A refusal parks the step, and the subscriber is told that the order is kept: a person cancels
+    it, or tries the step again, and then staff look into it.
     """
     check = SubscriberCheck.objects.get(pk=check_id)
-    if check.state == SubscriberCheck.State.PENDING:
+    if check.state not in {SubscriberCheck.State.PASSED, SubscriberCheck.State.REFUSED}:
         return 0
     waiting = OrderTask.objects.filter(awaited_check=check, state=State.AWAITING).order_by("pk")
     moved = 0
@@ -35,5 +35,6 @@ def take_verdict(*, check_id: UUID, at: datetime) -> int:
         else:
             progress.note(task, TaskAttempt.Outcome.FALLOUT, f"Refused: {check.reason}", at)
             progress.park(task, "check_refused", at)
+            telling.check_refused(order=task.order, check=check, at=at)
         progress.send_tasks(progress.settle(task.order, at))
     return moved

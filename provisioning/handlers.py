@@ -1,5 +1,6 @@
 """What provisioning does when something happened; registered when Django starts."""
 
+from datetime import datetime
 from typing import Any
 
 from ispops import events
@@ -114,6 +115,32 @@ def write_visit_booked(event: Any) -> None:
 def write_visit_moved(event: Any) -> None:
     """Whoever ordered hears when the technician comes instead."""
     _write_visit(event)
+
+
+@events.on("visit.failed", name="provisioning.write_visit_failed")
+def write_visit_failed(event: Any) -> None:
+    """Whoever was not at home, or could not be helped, is asked for another time."""
+    if order := _order(event):
+        telling.visit_failed(
+            order=order, failure=event.payload.get("failure", ""), cause=f"event:{event.pk}",
+            at=event.occurred_at,
+        )  # fmt: skip
+
+
+@events.on("visit.cancelled", name="provisioning.write_visit_cancelled")
+def write_visit_cancelled(event: Any) -> None:
+    """Whoever waited for a technician hears that nobody comes, and what to do if one must."""
+    if order := _order(event):
+        starts_at = datetime.fromisoformat(event.payload["starts_at"])
+        cause = f"event:{event.pk}"
+        telling.visit_cancelled(order=order, starts_at=starts_at, cause=cause, at=event.occurred_at)
+
+
+@events.on("visit.needed", name="provisioning.write_visit_needed")
+def write_visit_needed(event: Any) -> None:
+    """Whoever has to choose a time for the technician is asked to."""
+    if order := _order(event):
+        telling.visit_needed(order=order, cause=f"event:{event.pk}", at=event.occurred_at)
 
 
 @events.on("check.decided", name="provisioning.check_decided")

@@ -73,6 +73,27 @@ The order's page keeps what was done:
 {{{{ order_url }}}}{_CLOSING}""",
 )
 
+CHECK_REFUSED = Kind(
+    code="check_refused",
+    title="Check refused",
+    sent_when="when a check of identity or credit was refused, and an order waits for it",
+    variables=(
+        *_ORDER,
+        Variable(
+            "finding", "what we could not do, as a sentence", "We could not confirm who you are."
+        ),
+    ),
+    subject="We cannot go on with your order yet: {{ what }}",
+    text=f"""\
+{_GREETING}before we deliver {{{{ what }}}} we look into a few things. {{{{ finding }}}}
+
+Your order is kept, nothing is charged, and nothing has to be entered again. Please call us at
+{{{{ phone }}}}: often a document, or another way to pay, settles it.
+
+How it stands, and how to take it back:
+{{{{ order_url }}}}{_CLOSING}""",
+)
+
 VISIT_BOOKED = Kind(
     code="visit_booked",
     title="Visit of a technician",
@@ -89,6 +110,52 @@ home.
 It does not suit you? Choose another time:
 {{{{ order_url }}}}{_CLOSING}""",
     sms="{{ isp }}: our technician comes on {{ visit }}. Another time? {{ order_url }}",
+)
+
+VISIT_CANCELLED = Kind(
+    code="visit_cancelled",
+    title="Visit cancelled",
+    sent_when="when a technician who was announced does not come, and nobody has to",
+    variables=(
+        *_ORDER,
+        Variable("visit", "when the technician was to come", "Tuesday 3 December, 8:00 to 12:00"),
+    ),
+    subject="Our technician does not come on {{ visit }}",
+    text=f"""\
+{_GREETING}our technician does not come on {{{{ visit }}}}: nobody has to be at home for
+{{{{ what }}}}.
+
+See how far your order is:
+{{{{ order_url }}}}{_CLOSING}""",
+    sms="{{ isp }}: our technician does not come on {{ visit }}. {{ order_url }}",
+)
+
+NEEDS_YOU = Kind(
+    code="needs_you",
+    title="The order waits for the subscriber",
+    sent_when="when an order cannot go on until the subscriber has done something, such as to "
+    "choose another time for a visit",
+    variables=(
+        *_ORDER,
+        Variable(
+            "need",
+            "what happened and what to do, in sentences",
+            "Our technician was there, and nobody was at home. Please choose another time.",
+        ),
+        Variable(
+            "todo_url",
+            "the page where it is done",
+            "https://my.isp.example/orders/ord_0190f7a2/visit/",
+            is_link=True,
+        ),
+    ),
+    subject="Your order waits for you: {{ what }}",
+    text=f"""\
+{_GREETING}we cannot go on with {{{{ what }}}} without you. {{{{ need }}}}
+
+You can do that here:
+{{{{ todo_url }}}}{_CLOSING}""",
+    sms="{{ isp }}: your order waits for you. {{ need }} {{ todo_url }}",
 )
 
 WELCOME = Kind(
@@ -171,7 +238,10 @@ register(
     ORDER_DELAYED,
     ORDER_COMPLETED,
     ORDER_CANCELLED,
+    CHECK_REFUSED,
     VISIT_BOOKED,
+    VISIT_CANCELLED,
+    NEEDS_YOU,
     WELCOME,
     PLAN_CHANGED,
     LINE_SUSPENDED,

@@ -12,7 +12,15 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
-from provisioning import composing, execution, partner_orders, placing, plan, services, visits
+from provisioning import (
+    composing,
+    execution,
+    partner_orders,
+    placing,
+    plan,
+    services,
+    visit_following,
+)
 from provisioning.composing import OfferingWithdrawn
 from provisioning.models import (
     OrderTask,
@@ -224,7 +232,7 @@ def _take_back(
     _refuse_when_too_late(order, state)
     ORDER.require(order.state, state)
     execution.cancel_tasks(order=order, reason=reason, at=at)
-    visits.give_back(order=order, at=at)
+    visit_following.give_back(order=order, at=at)
     undo(order, reason, at)
     order.state = state
     order.save(update_fields=["state"])

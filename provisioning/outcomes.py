@@ -18,9 +18,10 @@ class Outcome:
     detail: str
     awaits: ServiceOrder | None = None
     awaits_check: SubscriberCheck | None = None
+    awaits_visit: bool = False
     request: Any = None
     reply: Any = None
 
     @property
     def is_waiting(self) -> bool:
-        return self.awaits is not None or self.awaits_check is not None
+        return self.awaits_visit or self.awaits is not None or self.awaits_check is not None

@@ -16,6 +16,7 @@ CREATE_CREDENTIALS = "create_credentials"
 IDENTITY_CHECK = "identity_check"
 CREDIT_CHECK = "credit_check"
 BOOK_VISIT = "book_visit"
+INSTALL_VISIT = "install_visit"
 ORDER_LINE = "order_line"
 MODIFY_LINE = "modify_line"
 GRANT_ENTITLEMENT = "grant_entitlement"
@@ -33,22 +34,24 @@ WELCOME = "welcome"
 # a telephone call. Going live needs what the other steps make.
 MAY_BE_SKIPPED = frozenset(
     {
-        *(RESERVE_PORT, BOOK_VISIT, ORDER_LINE, MODIFY_LINE, GRANT_ENTITLEMENT),
+        *(RESERVE_PORT, BOOK_VISIT, INSTALL_VISIT, ORDER_LINE, MODIFY_LINE, GRANT_ENTITLEMENT),
         *(RESERVE_IN_DHCP, RELEASE_IN_DHCP, APPLY_TO_SESSION, WELCOME),
     }
 )
 # A line that is made ready beforehand works from here on, so they wait for its day.
 ON_THE_DAY = frozenset({RESERVE_IN_DHCP, GO_LIVE})
+# What comes when the technician was there, at the earliest.
+AFTER_VISIT = frozenset({RESERVE_IN_DHCP, GO_LIVE, WELCOME})
 # Once one of these is done, the subscriber has what the order was for and it cannot be taken back.
 NO_RETURN = frozenset({GO_LIVE, CHANGE_SERVICE, SUSPEND_SERVICE, RESUME_SERVICE, CEASE_SERVICE})
 # They do what the order is for, in the moment for which it was asked.
 AT_ONE_MOMENT = frozenset({CHANGE_SERVICE, SUSPEND_SERVICE, RESUME_SERVICE, CEASE_SERVICE})
 # They come after what the order was for, and need not be done for it to be in time.
 _AFTERWARDS = frozenset({RELEASE_IN_DHCP, APPLY_TO_SESSION, WELCOME})
-# They wait for another company, or for all that do.
+# They wait for another company, for our technician, or for all that do.
 _AS_LONG_AS_IT_TAKES = frozenset(
     {
-        *(IDENTITY_CHECK, CREDIT_CHECK, ORDER_LINE, MODIFY_LINE),
+        *(IDENTITY_CHECK, CREDIT_CHECK, INSTALL_VISIT, ORDER_LINE, MODIFY_LINE),
         *(GRANT_ENTITLEMENT, RESERVE_IN_DHCP, GO_LIVE, CHANGE_SERVICE),
     }
 )
@@ -206,8 +209,8 @@ def _new_line(items: Sequence[Item]) -> list[Step]:
     """Plan one access line and what it carries.
 
     A partner's product is asked for when the line is known to come: partners give an answer within
-    minutes, and a network provider may need weeks. Going live waits for everything before it, so
-    that an aggregated plan becomes active as one; the welcome follows.
+    minutes, and a network provider may need weeks. Going live waits for everything before it, also
+    for our technician, so that an aggregated plan becomes active as one; the welcome follows.
     """
     line = _only_access(items, {Action.ADD})
     steps = [
@@ -220,6 +223,7 @@ def _new_line(items: Sequence[Item]) -> list[Step]:
     line_is_sure = (0, *checked)
     if items[line].is_visited:
         steps.append(Step(BOOK_VISIT, line, line_is_sure))
+        steps.append(Step(INSTALL_VISIT, line, (len(steps) - 1,)))
     if items[line].is_off_net:
         steps.append(Step(ORDER_LINE, line, line_is_sure))
         line_is_sure = (len(steps) - 1,)

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Count, Prefetch, Q, QuerySet, Window, prefetch_related_objects
 from django.db.models.functions import RowNumber
 
-from ispops.parties.models import Partner, Subscriber, User
+from ispops.parties.models import Partner, Subscriber, SubscriberCheck, User
 from provisioning import plan
 from provisioning.following import SILENT_AFTER
 from provisioning.models import (
@@ -31,6 +31,7 @@ from provisioning.placing import CHANGES
 from provisioning.transitions import CLOSED_ORDER
 
 State = OrderTask.State
+ASKING = SubscriberCheck.State.ASKING
 
 
 def lines_of(subscriber: Subscriber, *, with_ceased: bool = False) -> QuerySet[Service]:
@@ -94,7 +95,9 @@ def orders_of_user(user: User) -> QuerySet[ProductOrder]:
     with_places = own.select_related("subscriber", "qualification__premises", "line__premises")
     items = ProductOrderItem.objects.select_related("offering__provider", "bundle", "service")
     return with_places.prefetch_related(
-        Prefetch("items", items.order_by("pk")), "tasks__service_order__partner"
+        Prefetch("items", items.order_by("pk")),
+        "tasks__service_order__partner",
+        "tasks__awaited_check",
     )
 
 
@@ -197,7 +200,12 @@ def order_progress(order: ProductOrder) -> list[StepProgress]:
 
     Costs no query for an order whose tasks and items were read with it.
     """
-    prefetch_related_objects([order], "tasks__service_order__partner", "items__offering__provider")
+    prefetch_related_objects(
+        [order],
+        "tasks__service_order__partner",
+        "tasks__awaited_check",
+        "items__offering__provider",
+    )
     items = {item.pk: item for item in order.items.all()}
     return [
         _progress(order, task, items[task.item_id])
@@ -212,6 +220,8 @@ def _progress(order: ProductOrder, task: OrderTask, item: ProductOrderItem) -> S
         expected_at = None
     elif task.kind in plan.AT_ONE_MOMENT and task.begins_at:
         expected_at = task.begins_at
+    elif task.state == State.AWAITING and task.kind == plan.INSTALL_VISIT:
+        expected_at = task.due_at
     elif task.state == State.AWAITING and task.service_order:
         expected_at = _promised(task.service_order) or expected_at
     return StepProgress(
@@ -238,6 +248,7 @@ _WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
     plan.IDENTITY_CHECK: lambda item: "Make sure that it is you",
     plan.CREDIT_CHECK: lambda item: "Check your credit",
     plan.BOOK_VISIT: lambda item: "Arrange the visit of our technician",
+    plan.INSTALL_VISIT: lambda item: "Our technician connects your home",
     plan.ORDER_LINE: lambda item: f"Order the line from {item.offering.provider}",
     plan.GRANT_ENTITLEMENT: lambda item: f"Set up {item.offering}",
     plan.RESERVE_IN_DHCP: lambda item: "Have your device get its internet address",
@@ -271,6 +282,12 @@ def _status(task: OrderTask) -> str:
         return "Waits for its day" if task.begins_at else _STATUS[State.READY]
     if task.state == State.AWAITING and task.service_order:
         return _waiting(task.service_order)
+    if task.state == State.AWAITING and task.kind == plan.INSTALL_VISIT:
+        return "Waits for the visit"
+    if task.cause == "check_refused":
+        return "We could not confirm this. Your order is kept: please call us"
+    if task.state == State.AWAITING and task.awaited_check and task.awaited_check.state == ASKING:
+        return "We ask for it, which takes a few minutes"
     if task.state == State.AWAITING:
         return "One of us looks at it, within a working day"
     return _STATUS[State(task.state)]

@@ -14,7 +14,6 @@ from django.conf import settings
 from ipam import allocation
 from ispops import db
 from ispops.catalog.models import ProductOffering
-from ispops.errors import PermanentFault
 from ispops.parties import checks
 from ispops.parties.models import SubscriberCheck
 from provisioning import (
@@ -25,6 +24,7 @@ from provisioning import (
     services,
     steering,
     telling,
+    visit_results,
     visiting,
     visits,
 )
@@ -47,21 +47,14 @@ SAME_MOMENT = timedelta(minutes=15)
 Action = ProductOrderItem.Action
 
 
-class CheckRefused(PermanentFault):
-    """Whoever looked into the subscriber said no."""
-
-    cause = "check_refused"
-
-
 def check(task: OrderTask, at: datetime) -> Outcome:
     """Have somebody look into who the subscriber is, or whether they pay, and wait for that."""
     kind = task.kind.removesuffix("_check")
     row = checks.request_check(subscriber=task.order.subscriber, kind=kind, at=at)
-    match row.state:
-        case SubscriberCheck.State.PASSED:
-            return Outcome(f"Passed: {row.reason}")
-        case SubscriberCheck.State.REFUSED:
-            raise CheckRefused(f"Refused: {row.reason}")
+    if row.state == SubscriberCheck.State.PASSED:
+        return Outcome(f"Passed: {row.reason}")
+    if row.state == SubscriberCheck.State.ASKING:
+        return Outcome("The checker is asked.", awaits_check=row)
     return Outcome("A member of staff has to decide.", awaits_check=row)
 
 
@@ -117,7 +110,15 @@ def book_visit(task: OrderTask, at: datetime) -> Outcome:
     visit = visits.book_first(order=task.order, at=at)
     if visit is None:
         return Outcome("No calendar of visits is kept for this place any more: arrange it by hand.")
+    if visit.closed_at is not None:
+        return Outcome("Our technician was there already.")
     return Outcome(f"Our technician comes on {visiting.in_words(visit.slot)}.")
+
+
+def install_visit(task: OrderTask, at: datetime) -> Outcome:
+    """Wait until the technician was there."""
+    words, waits = visit_results.await_visit(order=task.order, at=at)
+    return Outcome(words, awaits_visit=waits)
 
 
 def order_line(task: OrderTask, at: datetime) -> Outcome:
@@ -384,6 +385,7 @@ INSIDE: dict[str, Step] = {
     plan.OPEN_ADDRESS_HOLDER: open_address_holder,
     plan.CREATE_CREDENTIALS: create_credentials,
     plan.BOOK_VISIT: book_visit,
+    plan.INSTALL_VISIT: install_visit,
     plan.ORDER_LINE: order_line,
     plan.MODIFY_LINE: modify_line,
     plan.GRANT_ENTITLEMENT: grant_entitlement,

@@ -10,8 +10,15 @@ from django.urls import reverse
 
 from ispops.catalog.models import ProductOffering
 from ispops.notices import notify
+from ispops.parties.models import SubscriberCheck
 from provisioning import notice_kinds, visiting
-from provisioning.models import ProductOrder, ProductOrderItem, Service, ServiceSuspension
+from provisioning.models import (
+    Appointment,
+    ProductOrder,
+    ProductOrderItem,
+    Service,
+    ServiceSuspension,
+)
 from provisioning.transitions import CLOSED_ORDER
 
 Action, Intent = ProductOrderItem.Action, ProductOrder.Intent
@@ -36,6 +43,12 @@ _REASONS: Final = {
     ServiceSuspension.Reason.NON_PAYMENT: "because bills are not paid",
     ServiceSuspension.Reason.ABUSE: "because it was used against our rules",
 }
+
+_FINDINGS: Final = {
+    SubscriberCheck.Kind.IDENTITY: "We could not confirm who you are.",
+    SubscriberCheck.Kind.CREDIT: "We could not confirm that you can pay later.",
+}
+_CHOOSE: Final = "Please choose another time."
 
 
 def order_received(*, order: ProductOrder, at: datetime) -> None:
@@ -70,12 +83,66 @@ def order_cancelled(*, order: ProductOrder, at: datetime) -> None:
         _of_order(notice_kinds.ORDER_CANCELLED.code, order, at)
 
 
+def check_refused(*, order: ProductOrder, check: SubscriberCheck, at: datetime) -> None:
+    """Say that an order waits because a check was refused. Why, staff or the checker wrote for us:
+    it stays inside."""
+    _of_order(
+        notice_kinds.CHECK_REFUSED.code,
+        order,
+        at,
+        cause=f"{check.public_id}:{order.public_id}",
+        finding=_FINDINGS[SubscriberCheck.Kind(check.kind)],
+    )
+
+
 def visit_booked(*, order: ProductOrder, cause: str, at: datetime) -> None:
     """Say when the technician comes; nothing where the visit was cancelled meanwhile."""
     visit = visiting.visit_of(order)
     if visit is not None:
         words = visiting.in_words(visit.slot)
         _of_order(notice_kinds.VISIT_BOOKED.code, order, at, cause=cause, visit=words)
+
+
+def visit_failed(*, order: ProductOrder, failure: str, cause: str, at: datetime) -> None:
+    """Ask for another time after a visit in vain; what staff noted of it stays inside."""
+    visit = visiting.last_visit_of(order)
+    if visit is None or not visiting.awaits_visit(order):
+        return
+    came = f"Our technician came on {visiting.in_words(visit.slot)}"
+    if failure == Appointment.Failure.NOBODY_HOME:
+        need = f"{came}, and nobody was at home. {_CHOOSE}"
+    else:
+        need = f"{came}, and the work was not possible. {_CHOOSE}"
+    _needs_you(order, need, cause, at)
+
+
+def visit_cancelled(*, order: ProductOrder, starts_at: datetime, cause: str, at: datetime) -> None:
+    """Say that a technician who was announced does not come, and ask for another time if one is
+    needed. An order that was taken back says so itself."""
+    if order.state in CLOSED_ORDER and order.state != ProductOrder.State.COMPLETED:
+        return
+    if visiting.visit_of(order) is not None:
+        return
+    was = order.appointments.filter(slot__starts_at=starts_at).select_related("slot").first()
+    words = visiting.in_words(was.slot) if was else day(starts_at)
+    if visiting.awaits_visit(order):
+        _needs_you(order, f"Our technician cannot come on {words}. {_CHOOSE}", cause, at)
+    else:
+        _of_order(notice_kinds.VISIT_CANCELLED.code, order, at, cause=cause, visit=words)
+
+
+def visit_needed(*, order: ProductOrder, cause: str, at: datetime) -> None:
+    """Ask for a time at which the technician can come."""
+    if visiting.awaits_visit(order):
+        _needs_you(order, "Our technician has to come. Please choose a time.", cause, at)
+
+
+def _needs_you(order: ProductOrder, need: str, cause: str, at: datetime) -> None:
+    page = reverse("portal:visit", args=[order.public_id])
+    _of_order(
+        notice_kinds.NEEDS_YOU.code, order, at, cause=cause, need=need,
+        todo_url=settings.BASE_URL.rstrip("/") + page,
+    )  # fmt: skip
 
 
 def welcome(*, order: ProductOrder, line: Service, at: datetime) -> None:

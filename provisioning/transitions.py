@@ -72,7 +72,8 @@ TASK = _table(
     "step",
     pending=["ready", "cancelled"],
     ready=["awaiting", "completed", "fallout", "cancelled"],
-    awaiting=["completed", "fallout", "cancelled"],
+    # A person lets an order go on without what it waits for, such as a visit.
+    awaiting=["completed", "fallout", "skipped", "cancelled"],
     fallout=["ready", "skipped", "cancelled"],
     # What was done is undone when the order is cancelled.
     completed=["cancelled"],
@@ -107,8 +108,11 @@ SERVICE_ORDER = _table(
 
 VISIT = _table(
     "visit",
-    booked=["moved", "cancelled"],
+    booked=["moved", "done", "failed", "cancelled"],
     moved=[],
+    done=[],
+    # The order has another visit instead.
+    failed=[],
     cancelled=[],
 )
 

@@ -14,7 +14,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin, VerbForm
+from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
 from ispops.parties.models import User
 from provisioning import models, visiting, visits
 
@@ -65,43 +65,28 @@ class SlotsForm(VerbForm):
         return visits.add_slots(**given)[0]
 
 
-class VisitInline(ReadOnlyInline):
-    model = models.Appointment
-    fields = ("order", "state", "booked_at", "booked_by")
-    readonly_fields = fields
-    ordering = ("booked_at",)
-
-
 @admin.register(models.InstallSlot)
 class InstallSlotAdmin(VerbAdmin):
-    """When technicians make visits in which area, and how many are taken; a verb adds weeks."""
+    """When technicians make visits in which area, and how many are taken; a verb adds weeks.
+
+    A row leads to the page about its slot, in `ispops.console`.
+    """
 
     form = SlotsForm
-    list_display = ("area", "when", "taken", "capacity")
-    list_filter = ("starts_at",)
+    list_display = ("area", "when", "taken", "capacity", "withdrawn_at")
+    list_filter = ("starts_at", ("withdrawn_at", admin.EmptyFieldListFilter))
     search_fields = ("area",)
     ordering = ("starts_at", "area")
-    inlines = (VisitInline,)
     ADDED = ("city", "region", "first_day", "weeks", "hours", "at_weekends", "capacity")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("provisioning.add_installslot")  # type: ignore[union-attr]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return super().get_fields(request, obj) if obj else list(self.ADDED)
-
-    def get_form(
-        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
-    ) -> Any:
-        if obj is not None:
-            kwargs["form"] = forms.ModelForm
-        return super().get_form(request, obj, change, **kwargs)
+        return list(self.ADDED)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return super().get_readonly_fields(request, obj) if obj else []
-
-    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        return super().get_inlines(request, obj) if obj else []
+        return []
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         made = form.perform(actor=cast(User, request.user))

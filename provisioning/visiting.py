@@ -1,6 +1,7 @@
 """Reading the calendar of technicians' visits: which there are for an order, and in what words."""
 
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from provisioning.models import (
     ProductOrder,
     ProductOrderItem,
 )
+from provisioning.transitions import FINISHED_TASK
 from qualification.models import Premises
 
 # So many are offered to choose from.
@@ -33,7 +35,8 @@ def area_of(premises: Premises | None) -> str:
 
 def has_calendar(area: str, *, at: datetime) -> bool:
     """Say whether visits in an area are planned at all, free or taken."""
-    return InstallSlot.objects.filter(area=area, starts_at__gt=at).exists()
+    to_come = InstallSlot.objects.filter(area=area, starts_at__gt=at)
+    return to_come.filter(withdrawn_at__isnull=True).exists()
 
 
 def is_needed(item: ProductOrderItem) -> bool:
@@ -54,10 +57,34 @@ def visit_of(order: ProductOrder) -> Appointment | None:
     return booked.select_related("slot").first()
 
 
+def made_visit_of(order: ProductOrder) -> Appointment | None:
+    """Return the visit in which the work for an order was done."""
+    done = Appointment.objects.filter(order=order, state=Appointment.State.DONE)
+    return done.select_related("slot").first()
+
+
+def last_visit_of(order: ProductOrder) -> Appointment | None:
+    """Return the visit that was booked last for an order, whatever has become of it."""
+    rows = Appointment.objects.filter(order=order).select_related("slot", "closed_by")
+    return rows.order_by("-booked_at", "-pk").first()
+
+
 def is_visited(order: ProductOrder) -> bool:
-    """Say whether a technician comes for an order, and it was not taken back."""
-    steps = order.tasks.filter(kind=plan.BOOK_VISIT)
-    return steps.exclude(state=OrderTask.State.CANCELLED).exists()
+    """Say whether a technician comes for an order: it was not taken back, nor the work done."""
+    states = dict(
+        order.tasks.filter(kind__in=[plan.BOOK_VISIT, plan.INSTALL_VISIT])
+        .exclude(state=OrderTask.State.CANCELLED)
+        .values_list("kind", "state")
+    )
+    if plan.BOOK_VISIT not in states or states.get(plan.INSTALL_VISIT) in FINISHED_TASK:
+        return False
+    return made_visit_of(order) is None
+
+
+def awaits_visit(order: ProductOrder) -> bool:
+    """Say whether going on needs a visit that is not booked: the subscriber has to choose one."""
+    waits = order.tasks.filter(kind=plan.INSTALL_VISIT, state=OrderTask.State.AWAITING)
+    return waits.exists() and visit_of(order) is None
 
 
 def free_from(order: ProductOrder, at: datetime, asker: User | None = None) -> datetime:
@@ -77,7 +104,8 @@ def free_slots(
     """Return the slots with a place left in which an order can have its visit, the first first."""
     area = area_of(order.premises)
     slots = InstallSlot.objects.filter(area=area, starts_at__gte=free_from(order, at, asker))
-    return slots.filter(taken__lt=F("capacity")).order_by("starts_at", "ends_at")
+    free = slots.filter(taken__lt=F("capacity"), withdrawn_at__isnull=True)
+    return free.order_by("starts_at", "ends_at")
 
 
 def offer_slots(order: ProductOrder, *, at: datetime) -> list[InstallSlot]:
@@ -90,6 +118,17 @@ def offer_slots(order: ProductOrder, *, at: datetime) -> list[InstallSlot]:
 def may_be_moved(visit: Appointment, *, at: datetime) -> bool:
     """Say whether it is early enough for the subscriber to choose another time."""
     return bool(visit.slot.starts_at >= at + settings.VISIT_NOTICE)
+
+
+def hours_of(slot: InstallSlot) -> dict[str, Any]:
+    """Return the hours of a slot in the ISP's own zone, as whoever changes it fills them in."""
+    starts, ends = (moment.astimezone(_zone()) for moment in (slot.starts_at, slot.ends_at))
+    return {
+        "day": starts.date(),
+        "starts": f"{starts:%H:%M}",
+        "ends": f"{ends:%H:%M}",
+        "capacity": slot.capacity,
+    }
 
 
 def in_words(slot: InstallSlot) -> str:

@@ -2,7 +2,8 @@
 
 An order is locked before its visit. A place in a slot is taken and given back by one guarded
 update each, so that nobody waits for a slot that is full; where both are needed the slots come by
-primary key.
+primary key. How visits follow their orders stands in `visit_following`, what comes of a visit in
+`visit_results`, and how slots are changed in `visit_slots`.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from ispops import db, events
 from ispops.errors import InvalidInput, NotFound, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import visiting
-from provisioning.models import Appointment, InstallSlot, ProductOrder
+from provisioning import plan, visiting
+from provisioning.models import Appointment, InstallSlot, OrderTask, ProductOrder
 from provisioning.transitions import VISIT
 from qualification.models import Premises
 
@@ -144,7 +145,7 @@ def book_visit(*, order_id: UUID, slot_id: UUID, actor: User | None, at: datetim
     """
     order = db.lock(ProductOrder, order_id)
     if not visiting.is_visited(order):
-        raise NoVisitNeeded("No technician has to come for this order.")
+        raise NoVisitNeeded("No technician has to come for this order, or not any more.")
     visit = visiting.visit_of(order)
     if visit is not None and visit.slot_id == slot_id:
         return visit
@@ -152,22 +153,23 @@ def book_visit(*, order_id: UUID, slot_id: UUID, actor: User | None, at: datetim
     if visit is None:
         _take(slot)
         return _booked(order, slot, actor, at)
-    _require_time(visit.slot, actor, at)
+    if visit.slot.withdrawn_at is None:
+        _require_time(visit.slot, actor, at)
     for each in sorted((visit.slot, slot), key=lambda one: one.pk):
         _take(each) if each is slot else _give(each)
-    _close(visit, State.MOVED, at)
+    close(visit, State.MOVED, at)
     return _booked(order, slot, actor, at, moved_from=visit.slot)
 
 
 def book_first(*, order: ProductOrder, at: datetime) -> Appointment | None:
-    """Book the first free visit for a locked order that has none; return the one it has.
+    """Book the first free visit for a locked order that has none; return the one it has, or had.
 
     None where no visits are planned in the area at all: then there is nothing to book.
 
     Raises:
         NoFreeVisit: there are visits to come, and all are taken.
     """
-    visit = visiting.visit_of(order)
+    visit = visiting.visit_of(order) or visiting.made_visit_of(order)
     if visit is not None:
         return visit
     for slot in visiting.free_slots(order, at=at)[:MOST_TRIED]:
@@ -183,7 +185,7 @@ def book_first(*, order: ProductOrder, at: datetime) -> Appointment | None:
 def cancel_visit(*, order_id: UUID, actor: User, reason: str, at: datetime) -> Appointment:
     """Let nobody come after all; the place in the slot is free. Publishes `visit.cancelled`.
 
-    The order goes on. Another visit can be booked.
+    The order waits for another visit, which the subscriber is asked to choose.
 
     Raises:
         InvalidInput: there is no reason.
@@ -197,62 +199,27 @@ def cancel_visit(*, order_id: UUID, actor: User, reason: str, at: datetime) -> A
     if visit is None:
         raise NotFound("No visit is booked for this order.")
     _require_time(visit.slot, actor, at)
-    _release(order, visit, actor, reason.strip(), at)
+    release(order=order, visit=visit, actor=actor, reason=reason.strip(), at=at)
+    expect_choice(order=order, at=at)
     return visit
 
 
-def follow_day(*, order: ProductOrder, actor: User | None, at: datetime) -> None:
-    """Move a visit that would now be before the day of a locked order to that day, or after it.
-
-    It stays where nothing is free then. Publishes `visit.moved`.
-    """
-    visit, day = visiting.visit_of(order), order.wanted_from
-    if visit is None or day is None or not at < visit.slot.starts_at < day:
-        return
-    later = visiting.free_slots(order, at=at)[:MOST_TRIED]
-    # Given first, as its key comes first; what this transaction gave it can take back.
-    _give(visit.slot)
-    slot = next((slot for slot in later if _is_taken(slot)), None)
-    if slot is None:
-        _take(visit.slot)
-        return
-    _close(visit, State.MOVED, at)
+def move_on(*, order: ProductOrder, visit: Appointment, actor: User | None, at: datetime) -> bool:
+    """Move the visit of a locked order to the first time that is free; False when none is, and
+    then it stays."""
+    later = visiting.free_slots(order, at=at).exclude(pk=visit.slot_id)[:MOST_TRIED]
+    try:
+        with transaction.atomic():
+            # Given first, as its key comes first; and back again where nothing else is free.
+            _give(visit.slot)
+            slot = next((slot for slot in later if _is_taken(slot)), None)
+            if slot is None:
+                raise NoFreeVisit("All visits to come are taken.")
+    except NoFreeVisit:
+        return False
+    close(visit, State.MOVED, at)
     _booked(order, slot, actor, at, moved_from=visit.slot)
-
-
-def keep_or_release(*, order: ProductOrder, actor: User | None, at: datetime) -> Appointment | None:
-    """Keep the visit of a locked order that was filled anew, if what it is of now allows it.
-
-    Whoever chose a time has planned with it, so another plan leaves it as it is. It is given back
-    where nobody has to come any more, or to another area, or only on a later day. Publishes
-    `visit.cancelled` then, with the reason. Returns the visit that was given back, if one was.
-    """
-    visit = visiting.visit_of(order)
-    if visit is None:
-        return None
-    reason = _impossible(order, visit.slot)
-    if not reason:
-        return None
-    _release(order, visit, actor, reason, at)
-    return visit
-
-
-def _impossible(order: ProductOrder, slot: InstallSlot) -> str:
-    """Say why an order cannot have its visit in a slot any more; empty when it can."""
-    if not visiting.is_visited(order):
-        return "Nobody has to come for what is ordered now."
-    if slot.area != visiting.area_of(order.premises):
-        return "What is ordered now is for another area."
-    if order.wanted_from and slot.starts_at < order.wanted_from:
-        return "The time is before the day of the order."
-    return ""
-
-
-def give_back(*, order: ProductOrder, at: datetime) -> None:
-    """Give the visit of a locked order back that is undone, if it has one."""
-    visit = visiting.visit_of(order)
-    if visit is not None:
-        _release(order, visit, None, "The order was taken back.", at)
+    return True
 
 
 def _slot_for(order: ProductOrder, slot_id: UUID, actor: User | None, at: datetime) -> InstallSlot:
@@ -262,6 +229,8 @@ def _slot_for(order: ProductOrder, slot_id: UUID, actor: User | None, at: dateti
         raise InvalidInput("There is no such time. Choose one of those offered.", field="slot")
     if slot.area != visiting.area_of(order.premises):
         raise InvalidInput("This time is for another area.", field="slot")
+    if slot.withdrawn_at is not None:
+        raise InvalidInput("Nobody comes at this time any more.", field="slot")
     _require_time(slot, actor, at)
     if slot.starts_at < visiting.free_from(order, at, actor):
         raise InvalidInput("This time is before the day of the order.", field="slot")
@@ -284,7 +253,9 @@ def _require_time(slot: InstallSlot, actor: User | None, at: datetime) -> None:
 def _is_taken(slot: InstallSlot) -> bool:
     """Take a place in a slot if there is one; whoever comes at the same moment waits, and looks
     again."""
-    free = InstallSlot.objects.filter(pk=slot.pk, taken__lt=F("capacity"))
+    free = InstallSlot.objects.filter(
+        pk=slot.pk, taken__lt=F("capacity"), withdrawn_at__isnull=True
+    )
     return bool(free.update(taken=F("taken") + 1))
 
 
@@ -307,36 +278,81 @@ def _booked(
 ) -> Appointment:
     """Write the visit whose place was taken, and tell of it."""
     visit = Appointment.objects.create(order=order, slot=slot, booked_at=at, booked_by=actor)
-    facts = {"starts_at": slot.starts_at.isoformat(), "ends_at": slot.ends_at.isoformat()}
+    facts = facts_of(slot.starts_at, slot.ends_at)
     if moved_from is not None:
         facts["moved_from"] = moved_from.starts_at.isoformat()
-    _tell("visit.moved" if moved_from else "visit.booked", order, actor, "", at, facts)
+    expect(order=order, slot=slot, at=at)
+    kind = "visit.moved" if moved_from else "visit.booked"
+    tell(kind, order=order, actor=actor, at=at, **facts)
     return visit
 
 
-def _release(
-    order: ProductOrder, visit: Appointment, actor: User | None, reason: str, at: datetime
+def facts_of(starts_at: datetime, ends_at: datetime) -> dict[str, str]:
+    """Write the hours of a visit for events and the audit trail."""
+    return {"starts_at": starts_at.isoformat(), "ends_at": ends_at.isoformat()}
+
+
+def expect(*, order: ProductOrder, slot: InstallSlot, at: datetime) -> None:
+    """Let a locked order be expected no sooner than its visit, and be late no sooner.
+
+    Publishes `order.rescheduled` when the date is later than it was. A visit that nobody has
+    closed some time after its end is late: see `jeopardy`.
+    """
+    if slot.ends_at > order.expected_at:
+        before, order.expected_at = order.expected_at, slot.ends_at
+        order.save(update_fields=["expected_at"])
+        events.publish(
+            "order.rescheduled",
+            subject=order.public_id,
+            at=at,
+            was=before.isoformat(),
+            expected_at=order.expected_at.isoformat(),
+            because=f"Our technician comes on {visiting.in_words(slot)}.",
+        )
+    due_at = slot.ends_at + settings.VISIT_CLOSED_WITHIN
+    order.tasks.filter(kind=plan.INSTALL_VISIT, finished_at__isnull=True).update(
+        due_at=due_at, in_jeopardy_at=None
+    )
+    later = order.tasks.filter(kind__in=plan.AFTER_VISIT, state=OrderTask.State.PENDING)
+    later.filter(due_at__lt=due_at + plan.OWN_WORK_TAKES).update(
+        due_at=due_at + plan.OWN_WORK_TAKES, in_jeopardy_at=None
+    )
+
+
+def expect_choice(*, order: ProductOrder, at: datetime) -> None:
+    """Let a locked order that needs another visit be late when nobody has chosen one for long."""
+    due_at = at + settings.VISIT_CHOSEN_WITHIN
+    waiting = order.tasks.filter(kind=plan.INSTALL_VISIT, finished_at__isnull=True)
+    waiting.update(due_at=due_at, in_jeopardy_at=None)
+
+
+def release(
+    *, order: ProductOrder, visit: Appointment, actor: User | None, reason: str, at: datetime
 ) -> None:
+    """Give the place of a booked visit of a locked order back. Publishes `visit.cancelled`."""
     _give(visit.slot)
-    _close(visit, State.CANCELLED, at)
-    facts = {"starts_at": visit.slot.starts_at.isoformat()}
-    _tell("visit.cancelled", order, actor, reason, at, facts)
+    close(visit, State.CANCELLED, at)
+    starts_at = visit.slot.starts_at.isoformat()
+    tell("visit.cancelled", order=order, actor=actor, reason=reason, at=at, starts_at=starts_at)
 
 
-def _close(visit: Appointment, state: str, at: datetime) -> None:
+def close(visit: Appointment, state: str, at: datetime) -> None:
+    """Write that a visit of a locked order is over, and how."""
     VISIT.require(visit.state, state)
     visit.state, visit.closed_at = state, at
-    visit.save(update_fields=["state", "closed_at"])
+    visit.save()
 
 
-def _tell(
+def tell(
     kind: str,
+    *,
     order: ProductOrder,
     actor: User | None,
-    reason: str,
+    reason: str = "",
     at: datetime,
-    facts: dict[str, str],
+    **facts: str,
 ) -> None:
+    """Note what happened to a visit, and publish it under the same name."""
     audit.record(
         actor=actor,
         actor_name="" if actor else "worker",

@@ -12,6 +12,12 @@ from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Servi
 
 # What fits into a box of the drawing; the state's full name is on hover.
 _BRIEF = {"pending": "Not begun", "awaiting": "At the partner"}
+# Who is waited for where it is no partner.
+_AWAITED = {
+    plan.INSTALL_VISIT: "Visit to come",
+    plan.IDENTITY_CHECK: "Being checked",
+    plan.CREDIT_CHECK: "Being checked",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Step:
 
     @property
     def brief(self) -> str:
+        if self.task.state == OrderTask.State.AWAITING and self.task.kind in _AWAITED:
+            return _AWAITED[self.task.kind]
         return _BRIEF.get(self.task.state, self.task.get_state_display())
 
     @property

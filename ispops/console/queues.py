@@ -12,8 +12,9 @@ from django.utils import timezone
 from ipam.models import OverallocationRequest
 from ispops.models import EventDelivery
 from ispops.notices.models import Notice
-from ispops.parties.models import SubscriberCheck, User, WebhookDelivery
+from ispops.parties.models import CheckProvider, SubscriberCheck, User, WebhookDelivery
 from provisioning import queries as provisioning_queries
+from provisioning import visit_days
 from provisioning.models import (
     AccessSession,
     AccountingInbox,
@@ -61,6 +62,14 @@ QUEUES: tuple[Queue, ...] = (
         is_trouble=False,
     ),
     Queue(
+        "checkers",
+        "Checkers that do not answer",
+        "parties.view_subscribercheck",
+        "admin:console_checks",
+        "state=asking",
+        lambda: CheckProvider.objects.filter(open_until__isnull=False),
+    ),
+    Queue(
         "orders",
         "Orders in progress",
         "provisioning.view_productorder",
@@ -76,6 +85,14 @@ QUEUES: tuple[Queue, ...] = (
         "admin:console_fallout",
         "",
         lambda: OrderTask.objects.filter(state=OrderTask.State.FALLOUT),
+    ),
+    Queue(
+        "visits",
+        "Visits to close",
+        "provisioning.view_appointment",
+        "admin:console_visits",
+        "show=overdue",
+        lambda: visit_days.overdue(timezone.now()),
     ),
     Queue(
         "late_partners",

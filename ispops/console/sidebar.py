@@ -69,6 +69,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "systems",
             ),
             Entry(
+                "Visits of the day",
+                "home_repair_service",
+                "admin:console_visits",
+                "provisioning.view_appointment",
+                "visits",
+            ),
+            Entry(
                 "Checks",
                 "verified_user",
                 "admin:console_checks",

@@ -4,13 +4,14 @@
 SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
 _TONES = {
     "good": {
-        "accepted", "active", "answered", "applied", "booked", "completed", "delivered",
+        "accepted", "active", "answered", "applied", "booked", "completed", "delivered", "done",
         "eligible", "good", "granted", "online", "passed", "placed", "qualified", "rated", "sent",
     },
     "busy": {
-        "acknowledged", "applying", "awaiting", "cancelling", "checking", "confirm_with_provider",
-        "draft", "in_progress", "open", "pending", "qualified_with_construction", "queued", "ready",
-        "received", "reserved", "rolling_back", "running", "to_cancel", "to_place", "waiting",
+        "acknowledged", "applying", "asking", "awaiting", "cancelling", "checking",
+        "confirm_with_provider", "draft", "in_progress", "open", "pending",
+        "qualified_with_construction", "queued", "ready", "received", "reserved",
+        "rolling_back", "running", "to_cancel", "to_place", "waiting",
     },
     "warn": {
         "choose", "expired", "given_up", "held", "lost", "partial", "previewed", "quarantined",

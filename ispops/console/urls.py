@@ -25,6 +25,8 @@ from ispops.console.views import (
     register,
     sessions,
     subscribers,
+    visit_days,
+    visit_slots,
     visits,
     waitlist,
     webhooks,
@@ -37,6 +39,10 @@ SEE_SUBSCRIBERS = "parties.view_subscriber"
 SET_STANDING = "parties.change_subscriber"
 SEE_ORDERS = "provisioning.view_productorder"
 WORK_FALLOUT = "provisioning.work_fallout"
+SEE_VISITS = "provisioning.view_appointment"
+CLOSE_VISITS = "provisioning.close_appointment"
+SEE_SLOTS = "provisioning.view_installslot"
+CHANGE_SLOTS = "provisioning.change_installslot"
 SEE_SESSIONS = "provisioning.view_accesssession"
 LIMIT_SYSTEMS = "provisioning.change_outsidesystem"
 SEE_REQUESTS = "ipam.view_overallocationrequest"
@@ -96,6 +102,18 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("orders/<str:ref>/cancel/", orders.cancel, "console_cancel_order", WORK_FALLOUT),
     ("orders/<str:ref>/visit/", visits.book, "console_book_visit", WORK_FALLOUT),
     ("orders/<str:ref>/visit/cancel/", visits.cancel, "console_cancel_visit", WORK_FALLOUT),
+    ("orders/<str:ref>/visit/waive/", visits.go_without, "console_waive_visit", WORK_FALLOUT),
+    ("visits/", visit_days.listing, "console_visits", SEE_VISITS),
+    ("visits/<str:ref>/done/", visit_days.done, "console_visit_done", CLOSE_VISITS),
+    ("visits/<str:ref>/failed/", visit_days.failed, "console_visit_failed", CLOSE_VISITS),
+    ("visits/slots/<str:ref>/", visit_slots.page, "console_slot", SEE_SLOTS),
+    ("visits/slots/<str:ref>/change/", visit_slots.change, "console_change_slot", CHANGE_SLOTS),
+    (
+        "visits/slots/<str:ref>/withdraw/",
+        visit_slots.withdraw,
+        "console_withdraw_slot",
+        CHANGE_SLOTS,
+    ),
     (
         "orders/<str:ref>/tasks/<int:position>/retry/",
         orders.retry,
@@ -206,6 +224,11 @@ def console_urls(site: "ConsoleSite") -> list[URLPattern]:
             "provisioning/productorder/<uuid:key>/change/",
             site.admin_view(orders.from_list),
             name="console_order_from_list",
+        ),
+        path(
+            "provisioning/installslot/<uuid:key>/change/",
+            site.admin_view(guard.needs(SEE_SLOTS, visit_slots.from_list)),
+            name="console_slot_from_list",
         ),
         path(
             "parties/webhookdelivery/<uuid:key>/change/",

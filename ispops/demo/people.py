@@ -83,6 +83,7 @@ LOGINS = (
     DemoLogin("Subscriber", "ada@example.com", "Ada Lovelace", "tidal-lantern-48"),
     DemoLogin("CSR", "cara@harbor.example", "Cara Hopper", "amber-compass-73", roles.CSR),
     DemoLogin("Operations", OPERATIONS_EMAIL, "Otto Kahn", "granite-signal-26", roles.OPERATIONS),
+    DemoLogin("Technician", "tess@harbor.example", "Tess Ohm", "maple-ladder-55", roles.TECHNICIAN),
     DemoLogin("Finance", "fern@harbor.example", "Fern Pacioli", "copper-ledger-91", roles.FINANCE),
 )
 

@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
 from ispops.parties import terms
 from ispops.parties.models import (
+    CheckInquiry,
+    CheckProvider,
     Invitation,
     PaymentMethod,
     SubscriberCheck,
@@ -87,6 +89,22 @@ class SubscriberCheckAdmin(ReadOnlyAdmin):
     list_select_related = ("subscriber", "decided_by")
     search_fields = ("subscriber__name", "subscriber__email")
     ordering = ("-asked_at",)
+
+
+@admin.register(CheckInquiry)
+class CheckInquiryAdmin(ReadOnlyAdmin):
+    """How often checkers outside were asked, and what they said."""
+
+    list_display = ("subscriber_check", "asked_at", "outcome", "detail")
+    list_filter = ("outcome", "asked_at", "subscriber_check__kind")
+    list_select_related = ("subscriber_check__subscriber",)
+    search_fields = ("subscriber_check__subscriber__name", "detail")
+    ordering = ("-asked_at",)
+
+
+@admin.register(CheckProvider)
+class CheckProviderAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "failures", "open_until", "last_error")
 
 
 @admin.register(PaymentMethod)

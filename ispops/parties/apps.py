@@ -21,6 +21,8 @@ class PartiesConfig(AppConfig):
             "view_paymentmethod",
             "view_invitation",
             "view_subscribercheck",
+            "view_checkinquiry",
+            "view_checkprovider",
             "decide_subscribercheck",
         ),
         # Terms are a contract with every subscriber.

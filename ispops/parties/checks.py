@@ -6,10 +6,10 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from ispops import db, events
+from ispops import db, events, jobs
 from ispops.errors import IllegalTransition, InvalidInput
 from ispops.parties import audit
-from ispops.parties.gateways import checks as checkers
+from ispops.parties.gateways import check_registry
 from ispops.parties.models import Subscriber, SubscriberCheck, User
 
 State = SubscriberCheck.State
@@ -23,7 +23,7 @@ def needed(*, subscriber: Subscriber, plan_code: str) -> tuple[str, ...]:
     only = settings.CHECKED
     if only and not only & {subscriber.kind, plan_code}:
         return ()
-    kinds = [kind for kind in SubscriberCheck.Kind.values if checkers.checker_of(kind)]
+    kinds = [kind for kind in SubscriberCheck.Kind.values if check_registry.is_checked(kind)]
     if not kinds:
         return ()
     passed = set(subscriber.checks.filter(state=State.PASSED).values_list("kind", flat=True))
@@ -32,17 +32,26 @@ def needed(*, subscriber: Subscriber, plan_code: str) -> tuple[str, ...]:
 
 @transaction.atomic
 def request_check(*, subscriber: Subscriber, kind: str, at: datetime) -> SubscriberCheck:
-    """Return the check that was passed or waits for its verdict; else ask for a new one."""
+    """Return the check that was passed or waits for its verdict; else ask for a new one.
+
+    A worker asks the checker of the settings, after this transaction. Whoever was refused before is
+    for staff to look into: a checker would say the same again.
+    """
+    from ispops.parties.tasks import ask_checker
+
     holder = db.lock(Subscriber, subscriber.pk)
     rows = holder.checks.filter(kind=kind)
     standing = rows.exclude(state=State.REFUSED).order_by("-asked_at").first()
     if standing is not None:
         return standing
-    row = SubscriberCheck.objects.create(subscriber=holder, kind=kind, asked_at=at)
-    checker = checkers.checker_of(kind)
-    verdict = checker and checker.look(name=holder.name, email=holder.email, phone=holder.phone)
-    if verdict:
-        _decide(row, verdict.passed, verdict.reason, None, at)
+    row = SubscriberCheck(subscriber=holder, kind=kind, asked_at=at)
+    refused = rows.order_by("-asked_at").first()
+    if refused is not None:
+        row.referral = f"Refused before: {refused.reason}"[:300]
+    elif check_registry.checker_of(kind) is not None:
+        row.state, row.next_attempt_at = State.ASKING, at
+        jobs.send_on_commit(ask_checker, kind=kind)
+    row.save(force_insert=True)
     return row
 
 
@@ -50,7 +59,9 @@ def request_check(*, subscriber: Subscriber, kind: str, at: datetime) -> Subscri
 def decide_check(
     *, check_id: UUID, passed: bool, actor: User, reason: str, at: datetime
 ) -> SubscriberCheck:
-    """Say what came of a check. Publishes `check.decided`; the same verdict changes nothing.
+    """Say what came of a check, also while its checker is asked.
+
+    Publishes `check.decided`; the same verdict changes nothing.
 
     Raises:
         InvalidInput: there is no reason.
@@ -62,18 +73,20 @@ def decide_check(
     wanted = State.PASSED if passed else State.REFUSED
     if row.state == wanted:
         return row
-    if row.state != State.PENDING:
+    if row.state not in {State.ASKING, State.PENDING}:
         raise IllegalTransition("This was decided already. Ask for a new check instead.")
-    _decide(row, passed, reason.strip()[:300], actor, at)
+    write_verdict(row, passed=passed, reason=reason.strip()[:300], actor=actor, at=at)
     return row
 
 
-def _decide(
-    row: SubscriberCheck, passed: bool, reason: str, actor: User | None, at: datetime
+def write_verdict(
+    row: SubscriberCheck, *, passed: bool, reason: str, actor: User | None, at: datetime
 ) -> None:
+    """Write what came of a locked check that is open; None acted where it was its checker."""
     row.state = State.PASSED if passed else State.REFUSED
     row.decided_at, row.decided_by, row.reason = at, actor, reason
-    row.save(update_fields=["state", "decided_at", "decided_by", "reason"])
+    row.next_attempt_at = row.leased_until = None
+    row.save()
     audit.record(
         actor=actor,
         actor_name="" if actor else "checker",

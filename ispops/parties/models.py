@@ -158,8 +158,12 @@ class TermsAcceptance(models.Model):
         return f"{self.version} by {self.subscriber}"
 
 
-class SubscriberCheck(PublicIdModel):
-    """That somebody looked, or has to look, into who a subscriber is, or whether they pay."""
+class SubscriberCheck(PublicIdModel, LeasedRow):
+    """That somebody looked, or has to look, into who a subscriber is, or whether they pay.
+
+    One for which a checker outside is asked is due until that has answered; what it refers, and
+    what it does not answer, staff decide.
+    """
 
     PREFIX = "chk"
 
@@ -168,6 +172,7 @@ class SubscriberCheck(PublicIdModel):
         CREDIT = "credit", "Credit"
 
     class State(models.TextChoices):
+        ASKING = "asking", "Being asked"
         PENDING = "pending", "To be decided"
         PASSED = "passed", "Passed"
         REFUSED = "refused", "Refused"
@@ -182,6 +187,9 @@ class SubscriberCheck(PublicIdModel):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     reason = models.CharField(max_length=300, blank=True, default="")
+    # Why staff have to decide where a checker was asked, and the checker's own name of the case.
+    referral = models.CharField(max_length=300, blank=True, default="")
+    reference = models.CharField(max_length=100, blank=True, default="")
 
     class Meta:
         permissions = [("decide_subscribercheck", "Can pass or refuse a check")]
@@ -192,14 +200,69 @@ class SubscriberCheck(PublicIdModel):
                 name="one_standing_check_a_kind",
             ),
             models.CheckConstraint(
-                condition=Q(state="pending", decided_at__isnull=True)
-                | ~Q(state="pending") & Q(decided_at__isnull=False) & ~Q(reason=""),
+                condition=Q(state__in=["asking", "pending"], decided_at__isnull=True)
+                | ~Q(state__in=["asking", "pending"]) & Q(decided_at__isnull=False) & ~Q(reason=""),
                 name="decided_check_says_when_and_why",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="asking", next_attempt_at__isnull=False)
+                | ~Q(state="asking") & Q(next_attempt_at__isnull=True, leased_until__isnull=True),
+                name="check_is_due_while_asked",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(next_attempt_at__isnull=False),
+                name="subscriber_check_due",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.subscriber}"
+
+
+class CheckInquiry(models.Model):
+    """One time that a checker outside was asked: what was said, what came back, and what of it.
+
+    Names, addresses and secrets are masked in both.
+    """
+
+    class Outcome(models.TextChoices):
+        PASSED = "passed", "Passed"
+        REFERRED = "referred", "Left to staff"
+        REFUSED = "refused", "Refused"
+        RETRY = "retry", "Will be asked again"
+        PARKED = "parked", "Given up"
+
+    subscriber_check = models.ForeignKey(
+        SubscriberCheck, on_delete=models.PROTECT, related_name="inquiries"
+    )
+    asked_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    outcome = models.CharField(max_length=8, choices=Outcome)
+    detail = models.CharField(max_length=300)
+    request = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
+    reply = models.JSONField(null=True, blank=True, encoder=DjangoJSONEncoder)
+
+    class Meta:
+        verbose_name_plural = "check inquiries"
+
+    def __str__(self) -> str:
+        return f"{self.get_outcome_display()}: {self.detail}"
+
+
+class CheckProvider(models.Model):
+    """The checker outside that is asked for one kind of check, and whether it answers."""
+
+    kind = models.CharField(max_length=8, choices=SubscriberCheck.Kind, unique=True)
+    # While `open_until` is set it has failed too often in a row; see `ispops.breaker`.
+    failures = models.PositiveIntegerField(default=0)
+    open_until = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=300, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} checks"
 
 
 class PaymentMethod(PublicIdModel):

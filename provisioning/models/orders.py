@@ -171,7 +171,8 @@ class OrderTask(LeasedRow):
     """One step of an order's work. The row is the queue: see `ispops.jobs`.
 
     A step that waits for a partner names the partner's order, and only a ready step is due; the
-    database refuses a step that nothing would ever take up again.
+    database refuses a step that nothing would ever take up again. The visit that a step waits for
+    is that of its order, which may be moved to another time and so be another row.
     """
 
     class State(models.TextChoices):
@@ -234,7 +235,8 @@ class OrderTask(LeasedRow):
             models.CheckConstraint(
                 condition=~Q(state="awaiting")
                 | Q(service_order__isnull=False)
-                | Q(awaited_check__isnull=False),
+                | Q(awaited_check__isnull=False)
+                | Q(kind="install_visit"),
                 name="task_awaits_a_service_order",
             ),
             models.CheckConstraint(
@@ -275,7 +277,7 @@ class TaskAttempt(models.Model):
     class Outcome(models.TextChoices):
         RUNNING = "", "Running"
         DONE = "done", "Done"
-        AWAITING = "awaiting", "Asked the partner"
+        AWAITING = "awaiting", "Waiting"
         RETRY = "retry", "Will be tried again"
         FALLOUT = "fallout", "Needs a person"
         SKIPPED = "skipped", "Skipped"

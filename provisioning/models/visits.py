@@ -13,7 +13,8 @@ class InstallSlot(PublicIdModel):
     """A span of time in which the technicians of an area make a number of visits.
 
     `taken` is moved by a guarded update together with the visits that are booked; the database
-    sees that it is their number when the transaction ends, and never more than the capacity.
+    sees that it is their number when the transaction ends, and never more than the capacity. A
+    visit that was made keeps its place: the technician's time is gone.
     """
 
     PREFIX = "slt"
@@ -27,6 +28,8 @@ class InstallSlot(PublicIdModel):
         validators=[MinValueValidator(1), MaxValueValidator(500)]
     )
     taken = models.PositiveSmallIntegerField(default=0)
+    # Since when nobody is sent in it any more; what was booked before is to be moved.
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -57,8 +60,14 @@ class Appointment(PublicIdModel):
 
     class State(models.TextChoices):
         BOOKED = "booked", "Booked"
+        DONE = "done", "Done"
+        FAILED = "failed", "In vain"
         MOVED = "moved", "Moved to another time"
         CANCELLED = "cancelled", "Cancelled"
+
+    class Failure(models.TextChoices):
+        NOBODY_HOME = "nobody_home", "Nobody was at home"
+        NOT_POSSIBLE = "not_possible", "The work was not possible"
 
     order = models.ForeignKey(ProductOrder, on_delete=models.PROTECT, related_name="appointments")
     slot = models.ForeignKey(InstallSlot, on_delete=models.PROTECT, related_name="appointments")
@@ -69,8 +78,15 @@ class Appointment(PublicIdModel):
         User, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     closed_at = models.DateTimeField(null=True, blank=True)
+    # Who said what came of it, why it was in vain, and what whoever comes next should know.
+    closed_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    failure = models.CharField(max_length=12, choices=Failure, blank=True, default="")
+    note = models.CharField(max_length=300, blank=True, default="")
 
     class Meta:
+        permissions = [("close_appointment", "Can say what came of a visit")]
         constraints = [
             models.UniqueConstraint(
                 fields=["order"], condition=Q(state="booked"), name="one_visit_an_order"
@@ -79,6 +95,15 @@ class Appointment(PublicIdModel):
                 condition=Q(state="booked", closed_at__isnull=True)
                 | ~Q(state="booked") & Q(closed_at__isnull=False),
                 name="closed_visit_says_when",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["done", "failed"])
+                | Q(closed_by__isnull=False) & ~Q(note=""),
+                name="made_visit_says_by_whom",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="failed") & ~Q(failure="") | ~Q(state="failed") & Q(failure=""),
+                name="failed_visit_says_why",
             ),
         ]
 

@@ -39,8 +39,8 @@ ROOMS = {
         stage=1,
         pure=_names("scopes"),
         verbs=_names(
-            "accounts audit checks invitations outbox partners payments programs roles terms "
-            "webhooks"
+            "accounts audit check_asking checks invitations outbox partners payments programs "
+            "roles terms webhooks"
         ),
         reads=_names("people"),
         web=_names(
@@ -87,9 +87,10 @@ ROOMS = {
             "delivery_connections dhcp_servers execution expectations fallout hearing inbox "
             "jeopardy later_orders moving orders outside partner_news partner_orders placing "
             "profiles progress radius_setup registrations reminders reservations services "
-            "sessions steering steps suspending telling visits"
+            "sessions steering steps suspending telling visit_following visit_results "
+            "visit_slots visits"
         ),
-        reads=_names("admission composing duplicates outcomes visiting worklist"),
+        reads=_names("admission composing duplicates outcomes visit_days visiting worklist"),
         web=_names(
             "aaa aaa_urls control_admin delivery_admin dhcp_admin later_api listener listener_urls "
             "product_orders_api registration_api visit_admin visits_api"
@@ -119,7 +120,7 @@ ADAPTERS = {
     for name in ("base", "files", "registry", "tmf645", "transport")
 } | {
     f"ispops.parties.gateways.{name}"
-    for name in ("base", "checks", "offline", "registry", "stripe")
+    for name in ("base", "check_registry", "checks", "http_check", "offline", "registry", "stripe")
 }
 ADAPTERS |= {"provisioning.network.coa", "provisioning.network.kea"}
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}

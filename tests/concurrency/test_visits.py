@@ -12,7 +12,8 @@ from django.db import IntegrityError, connection
 from django.db.models import F
 from django.utils import timezone
 
-from provisioning import visits
+from ispops.errors import InvalidInput, Refusal
+from provisioning import visit_results, visit_slots, visits
 from provisioning.models import Appointment, InstallSlot, ProductOrder
 from tests import factories
 from tests.small_isp import SmallIsp, make_small_isp
@@ -169,3 +170,57 @@ def test_one_order_that_books_eight_times_at_once_has_one_visit(now: datetime) -
     assert at_once(work) == ASKERS
     assert Appointment.objects.filter(order=order, state="booked").count() == 1
     assert sum(InstallSlot.objects.values_list("taken", flat=True)) == 1
+
+
+def test_a_time_that_is_withdrawn_while_eight_book_it_has_nobody_in_it(now: datetime) -> None:
+    isp = make_small_isp(fibre_ports=ASKERS)
+    slot, *_ = calendar(now, capacity=ASKERS)
+    orders = ordered(isp, now)
+    otto = factories.staff("Operations", at=now)
+
+    def work(number: int) -> bool:
+        if number == 0:
+            visit_slots.withdraw_slot(slot_id=slot.pk, actor=otto, reason="Ill.", at=now)
+            return True
+        try:
+            visits.book_visit(order_id=orders[number].pk, slot_id=slot.pk, actor=None, at=now)
+        except (visits.SlotFull, InvalidInput):
+            return False
+        return True
+
+    won = at_once(work)
+    slot.refresh_from_db()
+    assert (slot.taken, booked(slot)) == (0, 0)
+    # Who had booked it has the next time.
+    elsewhere = Appointment.objects.filter(state="booked")
+    assert elsewhere.count() == won - 1
+    assert sum(InstallSlot.objects.values_list("taken", flat=True)) == won - 1
+
+
+def test_a_visit_that_is_done_in_vain_and_moved_at_once_is_one_of_them(now: datetime) -> None:
+    isp = make_small_isp(fibre_ports=ASKERS)
+    slot, other = calendar(now, capacity=1)[:2]
+    order = ordered(isp, now)[0]
+    otto = factories.staff("Operations", at=now)
+    visit = visits.book_visit(order_id=order.pk, slot_id=slot.pk, actor=None, at=now)
+    during = slot.starts_at - timedelta(seconds=1)
+
+    def work(number: int) -> bool:
+        try:
+            if number % 2:
+                visit_results.complete_visit(
+                    visit_id=visit.pk, actor=otto, note=f"By {number}.", at=during
+                )
+            else:
+                visits.book_visit(order_id=order.pk, slot_id=other.pk, actor=otto, at=during)
+        except Refusal:
+            return False
+        return True
+
+    assert at_once(work) >= 1
+    visit.refresh_from_db()
+    states = sorted(order.appointments.values_list("state", flat=True))
+    assert states in (["done"], ["booked", "moved"])
+    slot.refresh_from_db()
+    other.refresh_from_db()
+    assert slot.taken + other.taken == sum(state in {"booked", "done"} for state in states)

@@ -15,8 +15,10 @@ from tests.console.conftest import World
 
 CSRS = {roles.CSR, roles.CSR_LEAD}
 EVERY_DESK = {*CSRS, roles.OPERATIONS, roles.FINANCE}
-WHOLE_STAFF = set(roles.STAFF_ROLES)
+# Technicians see visits and nothing else.
+WHOLE_STAFF = set(roles.STAFF_ROLES) - {roles.TECHNICIAN}
 NETWORK_DESK = {*CSRS, roles.OPERATIONS}
+ON_THE_ROAD = {*NETWORK_DESK, roles.TECHNICIAN}
 MAY_OPEN = {
     "console_search": EVERY_DESK,
     "console_online": NETWORK_DESK,
@@ -29,6 +31,13 @@ MAY_OPEN = {
     "console_cancel_order": NETWORK_DESK,
     "console_book_visit": NETWORK_DESK,
     "console_cancel_visit": NETWORK_DESK,
+    "console_waive_visit": NETWORK_DESK,
+    "console_visits": ON_THE_ROAD,
+    "console_visit_done": ON_THE_ROAD,
+    "console_visit_failed": ON_THE_ROAD,
+    "console_slot": ON_THE_ROAD,
+    "console_change_slot": {roles.OPERATIONS},
+    "console_withdraw_slot": {roles.OPERATIONS},
     "console_retry_task": NETWORK_DESK,
     "console_skip_task": NETWORK_DESK,
     "console_fallout": WHOLE_STAFF,
@@ -99,6 +108,11 @@ MAY_OPEN = {
 POSTS = {
     "console_book_visit",
     "console_cancel_visit",
+    "console_waive_visit",
+    "console_visit_done",
+    "console_visit_failed",
+    "console_change_slot",
+    "console_withdraw_slot",
     "console_retry_session",
     "console_decide_check",
     "console_place_registration",
@@ -154,6 +168,10 @@ def address_of(name: str, world: World) -> str:
         "console_cancel_order": [world.stuck.public_id],
         "console_book_visit": [world.stuck.public_id],
         "console_cancel_visit": [world.stuck.public_id],
+        "console_waive_visit": [world.stuck.public_id],
+        "console_visit_done": [f"apt_{'0' * 32}"],
+        "console_visit_failed": [f"apt_{'0' * 32}"],
+        **{name: [f"slt_{'0' * 32}"] for name in MAY_OPEN if name.endswith("_slot")},
         "console_retry_task": [world.stuck.public_id, world.stuck_task.position],
         "console_skip_task": [world.stuck.public_id, world.stuck_task.position],
         "console_take_task": [world.stuck.public_id, world.stuck_task.position],

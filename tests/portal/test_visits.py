@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from ispops.parties.models import Subscriber
-from provisioning import visiting, visits
+from provisioning import visit_results, visiting, visits
 from provisioning.models import InstallSlot, ProductOrder
 from tests import factories
 from tests.portal.pages import page
@@ -42,8 +42,9 @@ def test_the_order_says_when_and_leads_to_another_time(
 ) -> None:
     found = page(owner.get(f"/orders/{order.public_id}/"))
     assert visiting.in_words(slots[0]) in found.text
-    assert "Your line is on" in found.text
-    assert f"Our technician comes on {visiting.in_words(slots[0])}." in found.text
+    assert "We are setting up your line" in found.text
+    now = f"Our technician comes on {visiting.in_words(slots[0])}. Then we switch your line on."
+    assert now in found.text
     (link,) = found.all("a", href=f"/orders/{order.public_id}/visit/")
 
     choice = page(owner.get(link["href"]))
@@ -95,3 +96,28 @@ def test_a_visit_is_its_owners_alone(
     page(stranger.post(address, {"slot": slots[3].public_id}), status=404)
     assert client.get(address)["Location"].startswith("/accounts/login/")
     assert booked(order) == slots[0]
+
+
+def test_a_visit_in_vain_asks_for_another_time(
+    owner: Client, order: ProductOrder, slots: list[InstallSlot], now: datetime
+) -> None:
+    otto = factories.staff("Operations", at=now)
+    visit = visiting.visit_of(order)
+    assert visit is not None
+    visit_results.fail_visit(
+        visit_id=visit.pk, failure="nobody_home", actor=otto, note="Rang twice.",
+        at=slots[0].ends_at,
+    )  # fmt: skip
+    address = f"/orders/{order.public_id}/"
+
+    found = page(owner.get(address))
+    assert "We need you: choose when our technician can come." in found.text
+    assert f"Our technician came on {visiting.in_words(slots[0])}, and nobody was at" in found.text
+    assert "Rang twice" not in found.text
+    (link,) = found.all("a", href=f"{address}visit/")
+
+    owner.post(link["href"], {"slot": slots[5].public_id})
+    assert booked(order) == slots[5]
+    found = page(owner.get(address))
+    assert "We need you" not in found.text
+    assert visiting.in_words(slots[5]) in found.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +10,13 @@ from django.db import IntegrityError, transaction
 from pytest_django import Settings
 
 from ispops.errors import IllegalTransition, InvalidInput
-from ispops.parties import checks, roles
+from ispops.notices.models import Notice
+from ispops.parties import check_asking, checks, roles
 from ispops.parties.models import AuditEntry, Subscriber, SubscriberCheck
 from provisioning import amending, fallout, orders, queries
 from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
 from qualification.models import Premises
-from tests import factories
+from tests import checker, factories
 from tests.provisioning import later
 from tests.small_isp import SmallIsp
 
@@ -73,6 +74,13 @@ def test_a_refusal_needs_a_person_who_tries_again_or_cancels(
     decide(at, passed=False, reason="The name is another")
     order.refresh_from_db()
     assert (order.state, step(order).cause) == ("held", "check_refused")
+    notice = Notice.objects.get(kind="check_refused")
+    assert "We could not confirm who you are." in notice.body
+    assert "Your order is kept" in notice.body
+    # Why, staff wrote for us.
+    assert "The name is another" not in notice.body
+    told = {each.kind: each for each in queries.order_progress(order)}["identity_check"]
+    assert told.status == "We could not confirm this. Your order is kept: please call us"
     staff = factories.staff(roles.OPERATIONS, at=at)
     fallout.retry_task(task_id=step(order).pk, actor=staff, at=at)
     factories.work(at=at)
@@ -81,6 +89,23 @@ def test_a_refusal_needs_a_person_who_tries_again_or_cancels(
     decide(at, passed=False)
     orders.cancel_order(order_id=order.pk, actor=staff, reason="Not them", at=at)
     assert Service.objects.get().state == "ceased"
+
+
+def test_a_checker_is_asked_by_a_worker_and_the_order_goes_on(
+    isp: SmallIsp, ada: Subscriber, settings: Settings, at: datetime
+) -> None:
+    with checker.answering() as far:
+        settings.CHECKS = {"identity": "http", "credit": "none"}
+        settings.CHECKERS = {"identity": {"url": far.url, "secret": "x", "timeout_seconds": 5}}
+        order = factories.order(ada, isp.oak_1, isp.dsl.code, at=at)
+        factories.work(at=at)
+        assert (step(order).state, far.asked) == ("awaiting", [])
+        told = {each.kind: each for each in queries.order_progress(order)}["identity_check"]
+        assert told.status == "We ask for it, which takes a few minutes"
+        assert check_asking.ask_next(kind="identity", at=at)
+        factories.work(at=at + timedelta(minutes=1))
+    order.refresh_from_db()
+    assert order.state == "completed"
 
 
 def test_a_verdict_that_comes_after_the_order_was_cancelled_changes_nothing(

@@ -46,14 +46,15 @@ def test_an_on_net_line_alone() -> None:
 
 
 def test_a_line_that_a_technician_comes_for() -> None:
-    """He is booked when the line is sure to come, and it goes live when he is."""
+    """He is booked when the line is sure to come, and it goes live when he was there."""
     checked = Item(is_access=True, is_visited=True, checks=("identity_check",))
     planned = plan_order([checked])
     assert [(step.kind, step.depends_on) for step in planned][3:] == [
         ("identity_check", ()),
         ("book_visit", (0, 3)),
-        ("go_live", (1, 2, 4)),
-        ("welcome", (5,)),
+        ("install_visit", (4,)),
+        ("go_live", (1, 2, 5)),
+        ("welcome", (6,)),
     ]
 
 
@@ -194,7 +195,10 @@ def test_what_can_be_taken_back_comes_before_what_cannot(
     first = takes_effect[0]
     if not order[2]:
         assert everything_before(planned, first) == set(range(first))
-    can_be_undone = {"reserve_port", "book_visit", "order_line", "modify_line", "grant_entitlement"}
+    can_be_undone = {
+        *("reserve_port", "book_visit", "install_visit", "order_line", "modify_line"),
+        "grant_entitlement",
+    }
     assert not {step.kind for step in planned[first + 1 :]} & can_be_undone
 
 

@@ -114,7 +114,8 @@ class TestStep:
         assert taken() == [1]
         said = ground.last_try(ground.step(visited, "book_visit")).detail
         assert said == "Our technician comes on Tuesday 5 May, 13:00 to 17:00."
-        assert visited.state == "completed"
+        # It goes live when he was there.
+        assert (visited.state, ground.states(visited)["go_live"]) == ("in_progress", "pending")
         assert Event.objects.filter(kind="visit.booked", subject=visited.public_id).count() == 1
         notice = Notice.objects.get(kind="visit_booked")
         assert "Tuesday 5 May, 13:00 to 17:00" in notice.subject
@@ -265,7 +266,7 @@ class TestChoosing:
 
 
 class TestGivingBack:
-    def test_staff_cancel_a_visit_and_the_order_goes_on(
+    def test_staff_cancel_a_visit_and_the_order_waits_for_another(
         self, visited: ProductOrder, otto: User, at: datetime
     ) -> None:
         def cancel(reason: str = "The line was there already.") -> Appointment:
@@ -278,6 +279,11 @@ class TestGivingBack:
         with pytest.raises(NotFound):
             cancel()
         assert Event.objects.filter(kind="visit.cancelled").count() == 1
+        assert visiting.awaits_visit(visited)
+        factories.deliver_events(at=at)
+        notice = Notice.objects.get(kind="needs_you")
+        assert "cannot come on Tuesday 5 May, 13:00 to 17:00" in notice.body
+        assert f"/orders/{visited.public_id}/visit/" in notice.body
 
     @pytest.mark.parametrize("take_back", [orders.cancel_order, orders.fail_order])
     def test_an_order_that_is_taken_back_frees_its_place(
@@ -358,9 +364,21 @@ class TestGuards:
              "UPDATE provisioning_appointment SET state = 'cancelled', closed_at = now()"),
             ("closed_visit_says_when", "UPDATE provisioning_appointment SET state = 'moved'"),
             ("one_visit_an_order",
-             "INSERT INTO provisioning_appointment (id, order_id, slot_id, state, booked_at) "
-             "SELECT gen_random_uuid(), order_id, slot_id, 'booked', now() "
+             "INSERT INTO provisioning_appointment "
+             "(id, order_id, slot_id, state, booked_at, failure, note) "
+             "SELECT gen_random_uuid(), order_id, slot_id, 'booked', now(), '', '' "
              "FROM provisioning_appointment"),
+            ("made_visit_says_by_whom",
+             "UPDATE provisioning_appointment SET state = 'done', closed_at = now()"),
+            ("failed_visit_says_why",
+             "UPDATE provisioning_appointment SET state = 'failed', closed_at = now(), note = 'x', "
+             "closed_by_id = (SELECT id FROM parties_user LIMIT 1)"),
+            ("withdrawn_takes_none",
+             "UPDATE provisioning_installslot SET withdrawn_at = now() WHERE taken = 0; "
+             "UPDATE provisioning_installslot SET taken = 1 WHERE taken = 0"),
+            ("withdrawn_takes_none",
+             "UPDATE provisioning_installslot SET withdrawn_at = now(); "
+             "UPDATE provisioning_installslot SET withdrawn_at = NULL"),
             ("visit_keeps_its_slot",
              "UPDATE provisioning_appointment SET slot_id = (SELECT id FROM "
              "provisioning_installslot WHERE taken = 0 LIMIT 1)"),

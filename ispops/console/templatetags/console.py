@@ -70,6 +70,12 @@ def ago(value: datetime | None) -> str | SafeString:
     )
 
 
+@register.filter
+def has_come(value: datetime) -> bool:
+    """Say whether a moment is past."""
+    return value <= timezone.now()
+
+
 def _distance(value: datetime) -> str:
     """Write how far off a time is in its largest unit: `in 4 days`, `3 minutes ago`."""
     seconds = int((value - timezone.now()).total_seconds())

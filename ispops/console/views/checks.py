@@ -1,15 +1,17 @@
 """The queue of people whose identity or credit a member of staff has to look into."""
 
 from django.core.paginator import Paginator
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, pages
 from ispops.parties import checks
-from ispops.parties.models import SubscriberCheck
+from ispops.parties.models import CheckInquiry, CheckProvider, SubscriberCheck
 
 PER_PAGE = 50
+OPEN = (SubscriberCheck.State.ASKING, SubscriberCheck.State.PENDING)
 QUEUE = "admin:console_checks"
 
 
@@ -20,7 +22,8 @@ def queue(request: HttpRequest) -> HttpResponse:
     if asked not in SubscriberCheck.State.values:
         asked = str(SubscriberCheck.State.PENDING)
     rows = SubscriberCheck.objects.filter(state=asked).select_related("subscriber", "decided_by")
-    waits = asked == SubscriberCheck.State.PENDING
+    rows = rows.prefetch_related(Prefetch("inquiries", CheckInquiry.objects.order_by("-pk")))
+    waits = asked in OPEN
     rows = rows.order_by("asked_at" if waits else "-decided_at")
     return pages.show(
         request,
@@ -29,6 +32,8 @@ def queue(request: HttpRequest) -> HttpResponse:
         rows=Paginator(rows, PER_PAGE).get_page(request.GET.get("page")),
         states=SubscriberCheck.State.choices,
         asked=asked,
+        open_states=OPEN,
+        away=CheckProvider.objects.filter(open_until__isnull=False).order_by("kind"),
     )
 
 

@@ -4,12 +4,14 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from ispops.console import actions, pages
-from provisioning import visiting, visits
-from provisioning.models import InstallSlot, ProductOrder
+from provisioning import visit_results, visiting, visits
+from provisioning.models import Appointment, InstallSlot, OrderTask, ProductOrder
+from provisioning.plan import INSTALL_VISIT
 
 MOST_OFFERED = 60
 
@@ -20,6 +22,7 @@ def of(request: HttpRequest, order: ProductOrder) -> dict[str, Any]:
         return {}
     now = timezone.now()
     visit = visiting.visit_of(order)
+    awaits = order.tasks.filter(kind=INSTALL_VISIT, state=OrderTask.State.AWAITING).exists()
     is_over = visit is not None and visit.slot.starts_at <= now
     free = visiting.free_slots(order, at=now, asker=request.user)  # type: ignore[arg-type]
     return {
@@ -29,7 +32,16 @@ def of(request: HttpRequest, order: ProductOrder) -> dict[str, Any]:
         if is_over
         else [(slot.public_id, visiting.in_words(slot)) for slot in free[:MOST_OFFERED]],
         "is_visited": True,
+        "booked": visit,
+        "awaits_visit": awaits,
+        "visit_in_vain": _in_vain(order) if visit is None else None,
+        "failures": Appointment.Failure.choices,
     }
+
+
+def _in_vain(order: ProductOrder) -> Appointment | None:
+    last = visiting.last_visit_of(order)
+    return last if last is not None and last.state == Appointment.State.FAILED else None
 
 
 @require_POST
@@ -45,7 +57,7 @@ def book(request: HttpRequest, ref: str) -> HttpResponse:
         slot_id=InstallSlot.key_of(request.POST.get("slot", "")) or order.pk,
         actor=request.user,
     )
-    return redirect("admin:console_order", order.public_id)
+    return actions.back(request, reverse("admin:console_order", args=[order.public_id]))
 
 
 @require_POST
@@ -53,6 +65,22 @@ def cancel(request: HttpRequest, ref: str) -> HttpResponse:
     """Let nobody come."""
     order = pages.get(ProductOrder.objects.all(), ProductOrder, ref)
     actions.attempt_with_reason(
-        request, visits.cancel_visit, done="Nobody comes. Tell the subscriber.", order_id=order.pk
+        request,
+        visits.cancel_visit,
+        done="Nobody comes. The subscriber is asked to choose another time.",
+        order_id=order.pk,
+    )
+    return redirect("admin:console_order", order.public_id)
+
+
+@require_POST
+def go_without(request: HttpRequest, ref: str) -> HttpResponse:
+    """Let an order go on without the visit that it waits for."""
+    order = pages.get(ProductOrder.objects.all(), ProductOrder, ref)
+    actions.attempt_with_reason(
+        request,
+        visit_results.go_without_visit,
+        done="The order goes on without a visit.",
+        order_id=order.pk,
     )
     return redirect("admin:console_order", order.public_id)

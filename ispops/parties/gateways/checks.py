@@ -1,47 +1,49 @@
-"""Who looks into whether people are who they say, and whether they pay: one checker a kind."""
+"""What a checker of identity or credit is asked, and what it can answer."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from enum import StrEnum
+from typing import Any, Protocol
 
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+
+class Verdict(StrEnum):
+    """What a checker answers; what it refers, staff decide."""
+
+    PASS = "pass"  # noqa: S105
+    REFER = "refer"
+    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a checker found, in words for staff."""
+class Question:
+    """Whom a checker looks into; the id is the same at every attempt."""
 
-    passed: bool
+    check_id: str
+    kind: str
+    name: str
+    email: str
+    phone: str
+    account_kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a checker found, in words for staff, and what was said to it and by it, as JSON."""
+
+    verdict: Verdict
     reason: str
+    reference: str
+    request: Any
+    reply: Any
 
 
 class Checker(Protocol):
-    """Looks into one person."""
+    """Looks into one person. It is outside: only a worker calls it, in no transaction."""
 
-    def look(self, *, name: str, email: str, phone: str) -> Verdict | None:
-        """Return what was found, or None when a member of staff has to decide."""
+    def ask(self, question: Question) -> Answer:
+        """Return what was found.
+
+        Raises:
+            TransientFault: it does not answer, or not as it should.
+            PermanentFault: it refuses to be asked, and trying again would not help.
+        """
         ...
-
-
-class ManualChecker:
-    """Staff decide, in the console's queue."""
-
-    def look(self, *, name: str, email: str, phone: str) -> None:
-        return None
-
-
-_CHECKERS: dict[str, Checker] = {"manual": ManualChecker()}
-# The name of the setting that says that nobody looks.
-NONE = "none"
-
-
-def checker_of(kind: str) -> Checker | None:
-    """Return who looks into `identity` or `credit` by the settings; None when nobody does."""
-    name = settings.CHECKS[kind]
-    if name == NONE:
-        return None
-    if name not in _CHECKERS:
-        raise ImproperlyConfigured(
-            f"{name} is no checker: set {NONE} or {', '.join(sorted(_CHECKERS))}."
-        )
-    return _CHECKERS[name]

@@ -16,7 +16,7 @@ from ispops.portal.access import own
 from ispops.portal.wording import look
 from provisioning.models import Appointment, OrderTask, ProductOrder
 from provisioning.orders import cancel_order, is_ours
-from provisioning.plan import BOOK_VISIT, NO_RETURN
+from provisioning.plan import BOOK_VISIT, INSTALL_VISIT, NO_RETURN
 from provisioning.queries import (
     StepProgress,
     may_be_amended,
@@ -24,7 +24,7 @@ from provisioning.queries import (
     orders_of_user,
 )
 from provisioning.transitions import CLOSED_ORDER
-from provisioning.visiting import in_words, may_be_moved, visit_of
+from provisioning.visiting import in_words, last_visit_of, may_be_moved, visit_of
 
 Intent = ProductOrder.Intent
 
@@ -37,6 +37,11 @@ _TITLES = {
     Intent.MOVE: ("We are moving your line", "Your line has moved"),
     Intent.PROVIDER_CHANGE: ("We are changing your network", "Your line is on the new network"),
     Intent.CEASE: ("We are ending your line", "Your line has ended"),
+}
+_CHOOSE = "We need you: choose when our technician can come."
+_IN_VAIN = {
+    Appointment.Failure.NOBODY_HOME: "and nobody was at home",
+    Appointment.Failure.NOT_POSSIBLE: "and the work was not possible",
 }
 _COMES = {Intent.NEW, Intent.CHANGE, Intent.RESUME, Intent.MOVE, Intent.PROVIDER_CHANGE}
 _BECOMES = {"add": "", "modify": "goes on", "no_change": "goes on", "delete": "ends"}
@@ -83,6 +88,10 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
     steps = order_progress(order)
     items = list(order.items.all())
     visit = visit_of(order) if any(step.kind == BOOK_VISIT for step in steps) else None
+    waits = any(
+        step.kind == INSTALL_VISIT and step.state == OrderTask.State.AWAITING for step in steps
+    )
+    must_choose = waits and visit is None
     shown = [(step, look("OrderTask", step.state)) for step in steps]
     return {
         "order": order,
@@ -92,7 +101,9 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "extras": [(item, _BECOMES[item.action]) for item in items[1:]],
         "steps": shown,
         "done": sum(step.is_finished for step in steps),
-        "now": _with_visit(_now(order, steps), visit),
+        "now": _CHOOSE if must_choose else _with_visit(_now(order, steps), visit, waits=waits),
+        "must_choose": must_choose,
+        "in_vain": _in_vain(order) if must_choose else "",
         "open": order.state not in CLOSED_ORDER,
         "may_cancel": _may_cancel(order, steps),
         "may_amend": may_be_amended(order) and not is_ours(order),
@@ -142,11 +153,22 @@ def _now(order: ProductOrder, steps: list[StepProgress]) -> str:
     return f"Now: {first.words[0].lower()}{first.words[1:]}. {first.status}."
 
 
-def _with_visit(now: str, visit: Appointment | None) -> str:
-    """Add when the technician comes, while that is to come."""
+def _with_visit(now: str, visit: Appointment | None, *, waits: bool) -> str:
+    """Add when the technician comes, while that is to come; it is all where the order waits."""
     if visit is None or visit.slot.ends_at <= timezone.now():
         return now
+    if waits:
+        return f"Our technician comes on {in_words(visit.slot)}. Then we switch your line on."
     return f"{now} Our technician comes on {in_words(visit.slot)}."
+
+
+def _in_vain(order: ProductOrder) -> str:
+    """Say that the technician came before, and why it was in vain."""
+    last = last_visit_of(order)
+    if last is None or last.state != Appointment.State.FAILED:
+        return ""
+    why = _IN_VAIN[Appointment.Failure(last.failure)]
+    return f"Our technician came on {in_words(last.slot)}, {why}."
 
 
 def _fingerprint(order: ProductOrder, steps: list[StepProgress], visit: Appointment | None) -> str:
