@@ -74,6 +74,29 @@ def test_a_wrong_code_is_said_at_the_field(client: Client) -> None:
     assert "Error: Confirm your e-mail address" in found.text
 
 
+def test_signing_up_does_not_tell_who_has_a_login(ada: Subscriber) -> None:
+    """Every page on the way, with the address of somebody who has one and of somebody who has not."""
+
+    def walk(email: str) -> list[str]:
+        client, seen = Client(), []
+        steps: list[tuple[str, dict[str, str]]] = [
+            ("/accounts/signup/", {"email": email, "password1": "a-quiet-harbour-1843"}),
+            ("/accounts/confirm-email/", {"code": "ZZZZZZ"}),
+            ("/accounts/confirm-email/", {"action": "resend"}),
+            ("/accounts/confirm-email/", {"action": "change", "email": "mary@example.com"}),
+            *[("/accounts/confirm-email/", {"code": "ZZZZZZ"})] * 3,
+        ]
+        for path, form in steps:
+            answer = client.post(path, form, follow=True)
+            text = re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", answer.content.decode())
+            shown = text.replace(email, "EMAIL")
+            seen.append(f"{answer.redirect_chain} {sorted(answer.cookies)} {shown}")
+        return seen
+
+    assert walk(ada.email) == walk("nina@example.com")
+    assert {tuple(message.to) for message in mail.outbox} == {(ada.email,), ("nina@example.com",)}
+
+
 def test_buttons_for_an_address_are_shown_where_they_do_something(
     owner: Client, ada: Subscriber
 ) -> None:
