@@ -9,8 +9,16 @@ from ipam import allocation
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
+from ispops.parties import audit
+from ispops.parties.models import User
 from provisioning import partner_orders, profiles
-from provisioning.models import Service, ServiceOrder, ServicePeriod, ServiceSuspension
+from provisioning.models import (
+    AaaCredential,
+    Service,
+    ServiceOrder,
+    ServicePeriod,
+    ServiceSuspension,
+)
 from provisioning.transitions import SERVICE
 from qualification import ports
 from qualification.models import AccessPort, ServiceQualification
@@ -46,6 +54,21 @@ def create_carried_service(
         created_at=at,
         ends_at=ends_at,
     )
+
+
+def show_login(*, line: Service, actor: User, at: datetime) -> AaaCredential | None:
+    """Return the login by which a line's equipment gets in, for somebody to read.
+
+    Its password is kept as it is, so each time it is shown is written down. None for a line that
+    has no login (yet).
+    """
+    login = AaaCredential.objects.filter(service=line).first()
+    if login is not None:
+        audit.record(
+            actor=actor, action="line.login_shown", subject=line.public_id,
+            subscriber=line.subscriber, at=at, username=login.username,
+        )  # fmt: skip
+    return login
 
 
 def take_port(

@@ -122,8 +122,9 @@ def _orders_and_watches(page: Page) -> None:
 
 def _reads_the_login_of_the_line(page: Page) -> tuple[str, str]:
     page.get_by_role("link", name="Devices", exact=True).click()
-    page.get_by_text("Network login for your router").click()
-    name, password = page.locator("details dd.code").all()
+    page.get_by_role("link", name="Show the network login for your router").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Network login for your router")
+    name, password = page.locator("dd.code").all()
     return name.inner_text().split()[0], password.inner_text().split()[0]
 
 

@@ -1,14 +1,17 @@
 """Figure 11 for the subscriber: devices, addresses, and the device beyond the plan."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
+import time_machine
 from django.test import Client
+from django.utils import timezone
 
 from ipam import allocation
 from ipam.models import AddressServer, ExtraAddress, OverallocationRequest
 from ispops.catalog import publishing
-from provisioning.models import Service
+from ispops.parties.models import AuditEntry
+from provisioning.models import AaaCredential, Service
 from tests import factories
 from tests.portal.pages import page
 from tests.small_isp import SmallIsp
@@ -52,6 +55,44 @@ def test_devices_are_shown_with_their_addresses(
     assert "2001:db8:" in found.text
     assert "/32" not in found.text
     assert "Your plan" in found.text
+
+
+class TestNetworkLogin:
+    def url(self, line: Service) -> str:
+        return f"/account/devices/{line.public_id}/login/"
+
+    def test_it_is_shown_to_whoever_says_the_password_again_and_that_is_noted(
+        self, owner: Client, line: Service
+    ) -> None:
+        login = AaaCredential.objects.get(service=line)
+        listed = page(owner.get("/account/devices/"))
+        assert login.secret not in listed.html
+        assert listed.all("a", href=self.url(line))
+
+        asked = owner.get(self.url(line), follow=True)
+        assert "Confirm that it is you" in page(asked).text
+        assert login.secret not in asked.content.decode()
+        assert not AuditEntry.objects.filter(action="line.login_shown").exists()
+
+        form = {"password": "wrong", "next": self.url(line)}
+        assert login.secret not in owner.post("/accounts/reauthenticate/", form).content.decode()
+        form["password"] = "lovelace-1843"
+        shown = page(owner.post("/accounts/reauthenticate/", form, follow=True))
+        assert login.secret in shown.text
+        assert login.username in shown.text
+        noted = AuditEntry.objects.get(action="line.login_shown")
+        assert (noted.subject, noted.actor) == (line.public_id, line.subscriber.users.get())
+        assert login.secret not in str(noted.detail)
+
+        with time_machine.travel(timezone.now() + timedelta(minutes=6)):
+            assert "Confirm that it is you" in page(owner.get(self.url(line), follow=True)).text
+
+    def test_another_s_is_not_there(self, line: Service, stranger: Client) -> None:
+        form = {"password": "lovelace-1843", "next": self.url(line)}
+        answer = stranger.post("/accounts/reauthenticate/", form, follow=True)
+        assert answer.redirect_chain[-1][0] == self.url(line)
+        assert answer.status_code == 404
+        assert not AuditEntry.objects.filter(action="line.login_shown").exists()
 
 
 def test_without_a_device_the_page_says_what_will_come(owner: Client, line: Service) -> None:

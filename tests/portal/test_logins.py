@@ -75,7 +75,7 @@ def test_a_wrong_code_is_said_at_the_field(client: Client) -> None:
 
 
 def test_signing_up_does_not_tell_who_has_a_login(ada: Subscriber) -> None:
-    """Every page on the way, with the address of somebody who has one and of somebody who has not."""
+    """Every page on the way, with the address of somebody who has one and of somebody else."""
 
     def walk(email: str) -> list[str]:
         client, seen = Client(), []

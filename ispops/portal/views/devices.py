@@ -5,11 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_GET,
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from ipam import allocation, overallocation
 from ipam.models import ExtraAddress, OverallocationRequest
@@ -21,6 +27,7 @@ from ispops.parties.models import Subscriber
 from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
 from ispops.portal.addresses import Device, devices_of
+from provisioning import services
 from provisioning.models import Service
 from provisioning.queries import lines_of
 
@@ -81,6 +88,18 @@ def _by_line(
     lines: Sequence[Service], rows: Sequence[Device]
 ) -> list[tuple[Service, list[Device]]]:
     return [(line, [row for row in rows if row.line == line.public_id]) for line in lines]
+
+
+@require_GET
+@for_subscriber
+@reauthentication_required
+def network_login(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResponse:
+    """Show the login of a line's equipment to whoever has just said the password of the account."""
+    line = own(lines_of(subscriber), line_id)
+    shown = services.show_login(line=line, actor=request.user, at=timezone.now())  # type: ignore[arg-type]
+    if shown is None:
+        raise Http404
+    return render(request, "portal/network_login.html", {"line": line, "login": shown})
 
 
 @require_POST
