@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ispops.db import opaque_id
 from ispops.errors import InvalidInput, NotFound
 from ispops.parties.rest import calling_partner, idempotent
 from rating import queries, usage
@@ -83,7 +84,7 @@ class UsageOut(serializers.ModelSerializer[Usage]):
         ]  # fmt: skip
 
     def get_id(self, use: Usage) -> str:
-        return f"usg_{use.pk}"
+        return opaque_id("usg", use.pk)
 
 
 class PurchaseOut(serializers.ModelSerializer[Purchase]):

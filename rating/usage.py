@@ -14,7 +14,7 @@ from typing import Any
 from django.db import DataError, connection, transaction
 from psycopg2.extras import Json
 
-from ispops import bulk, jobs
+from ispops import bulk, db, jobs
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
@@ -257,7 +257,7 @@ def recycle(*, usage_ids: Iterable[int], actor: User | None, at: datetime) -> in
             actor=actor,
             actor_name="" if actor else "system",
             action="usage.recycled",
-            subject=f"usg_{usage.pk}",
+            subject=db.opaque_id("usg", usage.pk),
             at=at,
             outcome=usage.error_code or "received",
         )

@@ -4,10 +4,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 from allauth.idp.oidc.internal.resources import is_resources_subset
 from allauth.idp.oidc.models import Token
+from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, ValidationError
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
@@ -21,7 +24,9 @@ from rest_framework.parsers import BaseParser, DataAndFiles
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
+from ispops import db
 from ispops.errors import InvalidInput, Refusal
 from ispops.models import IdempotentAnswer
 from ispops.parties import limits
@@ -157,7 +162,10 @@ class CsvAnswer(JSONRenderer):
 
 
 class NewestFirstCursor(CursorPagination):
-    """Pages of `limit` rows, newest first; `next` is the address of the next page or null."""
+    """Pages of `limit` rows, newest first; `next` is the address of the next page or null.
+
+    Where a page ends is written in cipher: the numbers of rows would tell how much others do.
+    """
 
     ordering = "-pk"
     page_size_query_param = "limit"
@@ -167,10 +175,25 @@ class NewestFirstCursor(CursorPagination):
         """Raises `InvalidInput` for a cursor that we did not make."""
         try:
             return super().paginate_queryset(queryset, request, view)
-        except (exceptions.NotFound, ValidationError, ValueError, OverflowError) as error:
+        except (
+            exceptions.NotFound, InvalidToken, ValidationError, ValueError, OverflowError
+        ) as error:  # fmt: skip
             raise InvalidInput(
                 "Take the cursor from `next` of the page before, unchanged.", field="cursor"
             ) from error
+
+    def encode_cursor(self, cursor: Any) -> str:
+        url = super().encode_cursor(cursor)
+        (plain,) = parse_qs(urlsplit(url).query)[self.cursor_query_param]
+        return replace_query_param(url, self.cursor_query_param, db.encrypt(plain))
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Raises `InvalidToken` for a cursor that we did not make."""
+        sent = request.query_params.get(self.cursor_query_param)
+        if sent is None:
+            return None
+        plain = {self.cursor_query_param: db.decrypt(sent)}
+        return super().decode_cursor(SimpleNamespace(query_params=plain))  # type: ignore[arg-type]
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"items": data, "next": self.get_next_link()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -40,6 +41,16 @@ def apply(step: RunSQL) -> None:
 
 
 class TestPublicIds:
+    def test_an_id_of_a_number_is_always_the_same_and_in_no_order(self, settings: Settings) -> None:
+        made = [db.opaque_id("usg", number) for number in range(200)]
+        assert made == [db.opaque_id("usg", number) for number in range(200)]
+        assert len(set(made)) == 200
+        assert made != sorted(made)
+        assert all(re.fullmatch("usg_[0-9a-f]{32}", one) for one in made)
+        assert db.opaque_id("xyz", 7)[3:] != made[7][3:]
+        settings.SECRET_KEY = "another"
+        assert db.opaque_id("usg", 7) != made[7]
+
     def test_an_id_can_be_read_back(self) -> None:
         row = Subscriber()
         assert row.public_id == f"sub_{row.pk.hex}"

@@ -1,8 +1,10 @@
 """What every call of the API shares: tokens, scopes, problems, paging, repeated writes."""
 
 import json
+from base64 import b64decode, b64encode
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -315,6 +317,16 @@ class TestPages:
             address = page["next"]
         assert seen == ["6", "5", "4", "3", "2", "1", "0"]
         assert sizes == [3, 3, 1]
+
+    def test_where_a_page_ends_does_not_tell_the_numbers_of_rows(
+        self, client: Client, bearer: dict[str, str], notes: None
+    ) -> None:
+        following = client.get("/api/v1/notes?limit=3", headers=bearer).json()["next"]
+        (cursor,) = parse_qs(urlsplit(following).query)["cursor"]
+        last = Event.objects.order_by("-pk")[2].pk
+        inside = b64decode(cursor, altchars=b"-_")
+        assert str(last).encode() not in inside
+        assert b64encode(f"p={last}".encode()).decode() not in cursor
 
     def test_what_is_written_meanwhile_shifts_no_page(
         self, client: Client, bearer: dict[str, str], notes: None

@@ -14,6 +14,7 @@ from allauth.idp.oidc.models import Token
 from django.test import Client
 from django.urls import reverse
 
+from ispops import db
 from ispops.parties import partners
 from ispops.parties.models import Partner
 from provisioning.models import Service
@@ -154,6 +155,9 @@ class TestReportingUse:
         report(shop.films, event(line, shop.minutes, unit="hour"))
         rate()
         items = ask(shop.films, "usage").json()["items"]
+        assert [i["id"] for i in items] == [
+            db.opaque_id("usg", use.pk) for use in Usage.objects.order_by("-pk")
+        ]
         assert [(i["state"], i["error_code"], i["is_charged"]) for i in items] == [
             ("error", "no_price", False),
             ("rated", "", True),
