@@ -7,13 +7,15 @@ what was filled in to a verb.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 
 from ispops.db import EncryptedTextField, PublicIdModel
@@ -52,6 +54,10 @@ class ReadOnlyAdmin(_OnlyView, ModelAdmin):
     list_fullwidth = True
     list_filter_sheet = False
     actions: Any = ()
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Write the times of a list as all of the console does: to the minute, exact on hover."""
+        return [_column(self.model, name) for name in super().get_list_display(request)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         named = [str(name) for name in super().get_readonly_fields(request, obj)]
@@ -166,6 +172,28 @@ class VerbForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _post_clean(self) -> None:
         """The verb has checked what the model would check here, with better words."""
+
+
+@cache
+def _column(model: type[models.Model], name: Any) -> Any:
+    """Return what a list shows for the name of a column: a time is shown by a function."""
+    fields = {field.name: field for field in model._meta.fields}
+    if not isinstance(fields.get(name), models.DateTimeField):
+        return name
+
+    @admin.display(description=fields[name].verbose_name, ordering=name)
+    def moment(row: models.Model) -> str | None:
+        value = getattr(row, name)
+        if value is None:
+            return None
+        shown = timezone.localtime(value)
+        return format_html(
+            '<time datetime="{}" title="{}">{}</time>',
+            value.isoformat(), f"{shown:%d %b %Y %H:%M:%S %Z}", f"{shown:%d %b %Y %H:%M}",
+        )  # fmt: skip
+
+    moment.__name__ = name
+    return moment
 
 
 _SECRET_NAMES: frozenset[str] = frozenset({"secret", "password", "secret_digest"})

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from ipam import queries as ipam_queries
 from ispops.console import charts, queues
+from ispops.console.zone import local
 from ispops.parties.models import Subscriber, User
 from provisioning.models import ProductOrder
 from qualification.models import Premises
@@ -42,13 +43,14 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def newcomers(now: datetime) -> dict[str, Any]:
-    """New subscribers of the last seven days, today included, day by day in UTC."""
+    """New subscribers of the last seven days, today included, day by day where the ISP is."""
+    now = local(now)
     first = now.date() - timedelta(days=DAYS - 1)
     start = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
     counted = dict(
         Subscriber.objects.filter(created_at__gte=start)
         .order_by()
-        .values_list(TruncDate("created_at"))
+        .values_list(TruncDate("created_at", tzinfo=now.tzinfo))
         .annotate(Count("pk"))
     )
     days = [first + timedelta(days=index) for index in range(DAYS)]

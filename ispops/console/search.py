@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Model, Q
 
 from ipam.models import AllocationHistory, ExtraAddress, OverallocationRequest
+from ispops.console.zone import in_full
 from ispops.db import PublicIdModel
 from ispops.parties.models import Subscriber
 from provisioning.models import AaaCredential, ProductOrder, Service, ServiceOrder
@@ -111,8 +112,8 @@ def _by_address(network: str) -> list[Hit]:
         Hit(
             stay.subscriber,
             f"Address {stay.address}, device {stay.device}",
-            f"from {stay.held_from:%d %b %Y %H:%M} UTC, "
-            + (f"to {stay.held_to:%d %b %Y %H:%M} UTC" if stay.held_to else "has it now"),
+            f"from {in_full(stay.held_from)}, "
+            + (f"to {in_full(stay.held_to)}" if stay.held_to else "has it now"),
         )
         for stay in stays
     ]

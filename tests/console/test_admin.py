@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib import admin
@@ -18,7 +19,7 @@ from ispops.console import queues, sidebar
 from ispops.csp import CONSOLE_POLICY
 from ispops.parties import roles
 from ispops.parties.models import User
-from provisioning.models import AaaCredential
+from provisioning.models import AaaCredential, ProductOrder, Service
 from tests.console.conftest import World
 
 PRODUCT = {
@@ -53,6 +54,20 @@ def test_every_list_and_every_row_opens_within_its_budget(
             wrong[name] = (opened, searched, rows, len(queries))
 
     assert wrong == {}
+
+
+def test_times_of_lists_and_rows_are_those_of_the_isp_s_clock_and_say_so(
+    world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    client = as_user(boss)
+    placed = ProductOrder.objects.earliest("placed_at")
+    clock = placed.placed_at.astimezone(ZoneInfo("America/New_York"))
+    listed = client.get(reverse("admin:provisioning_productorder_changelist")).content.decode()
+    assert f'title="{clock:%d %b %Y %H:%M:%S %Z}">{clock:%d %b %Y %H:%M}</time>' in listed
+    line = Service.objects.earliest("created_at")
+    clock = line.created_at.astimezone(ZoneInfo("America/New_York"))
+    row = reverse("admin:provisioning_service_change", args=[line.pk])
+    assert f"{clock:%-d %b %Y %H:%M %Z}" in client.get(row).content.decode()
 
 
 def test_every_table_of_the_product_has_a_list() -> None:

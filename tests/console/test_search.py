@@ -107,7 +107,7 @@ def test_an_address_finds_who_had_it_and_until_when(world: World) -> None:
 
     (hit,) = search.find(str(held.address).removesuffix("/32"))  # type: ignore[misc]
 
-    assert "to 23 Nov 2026 12:10 UTC" in hit.note
+    assert "to 23 Nov 2026 07:10:00 EST" in hit.note
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\x00", "' OR 1=1 --", "%", "300.1.1.1", "x" * 500])

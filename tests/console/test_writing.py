@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import time_machine
 from django.apps import apps
 from django.db import models
+from pytest_django import Settings
 
 from ispops.console import tones
 from ispops.console.templatetags import console
@@ -68,7 +70,14 @@ def test_times_are_relative_with_the_exact_one_on_hover(off: timedelta, words: s
         written = console.ago(NOW + off)
 
     assert f">{words}<" in written
-    assert "UTC" in written
+    assert re.search(r'title="[^"]+ E[SD]T"', written)
+
+
+def test_times_of_a_table_are_those_of_the_isp_s_clock(settings: Settings) -> None:
+    written = console.exact(NOW)
+    assert 'title="23 Nov 2026 07:00:00 EST">23 Nov 07:00<' in written
+    settings.BILLING_TIME_ZONE = "Europe/Berlin"
+    assert 'title="23 Nov 2026 13:00:00 CET">23 Nov 13:00<' in console.exact(NOW)
 
 
 def test_a_billing_period_begins_on_a_day_of_the_isps_time_zone() -> None:

@@ -5,16 +5,15 @@ import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django import template
-from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from ispops.console import tones
+from ispops.console.zone import in_full, local
 from ispops.money import format_money
 
 register = template.Library()
@@ -65,7 +64,7 @@ def ago(value: datetime | None) -> str | SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(),
-        f"{value:%d %b %Y %H:%M:%S} UTC",
+        in_full(value),
         _distance(value),
     )
 
@@ -89,26 +88,25 @@ def _distance(value: datetime) -> str:
 
 @register.filter
 def exact(value: datetime | None) -> str | SafeString:
-    """Write a time to the minute, for tables in which rows are compared."""
+    """Write a time to the minute on the ISP's clock, for tables in which rows are compared."""
     if value is None:
         return "—"
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(),
-        f"{value:%d %b %Y %H:%M:%S} UTC",
-        f"{value:%d %b %H:%M}",
+        in_full(value),
+        f"{local(value):%d %b %H:%M}",
     )
 
 
 @register.filter
 def billing_day(value: datetime) -> SafeString:
     """Write the day on which a billing period begins or ends, in the ISP's own time zone."""
-    local = value.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE))
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(),
-        f"{value:%d %b %Y %H:%M:%S} UTC",
-        f"{local:%d %b %Y}",
+        in_full(value),
+        f"{local(value):%d %b %Y}",
     )
 
 

@@ -1,10 +1,10 @@
 """What partners were told by webhook: the list, one message, and sending again one or many."""
 
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -26,9 +26,9 @@ class SpanForm(forms.Form):
     """Whose messages of which time are sent again."""
 
     partner = forms.ModelChoiceField(Partner.objects.none(), to_field_name="code")
-    since = forms.DateTimeField(label="From (UTC)", widget=forms.DateTimeInput(
+    since = forms.DateTimeField(widget=forms.DateTimeInput(
         attrs={"type": "datetime-local", "step": "1"}))  # fmt: skip
-    until = forms.DateTimeField(label="To (UTC)", widget=forms.DateTimeInput(
+    until = forms.DateTimeField(widget=forms.DateTimeInput(
         attrs={"type": "datetime-local", "step": "1"}))  # fmt: skip
     state = forms.ChoiceField(
         required=False, label="Only", choices=[("", "All of them"), *State.choices]
@@ -39,6 +39,8 @@ class SpanForm(forms.Form):
         super().__init__(*args, **kwargs)
         chosen: Any = self.fields["partner"]
         chosen.queryset = Partner.objects.exclude(webhook_url="").order_by("name")
+        for name, word in (("since", "From"), ("until", "To")):
+            self.fields[name].label = f"{word} (time of {settings.BILLING_TIME_ZONE})"
 
 
 @require_safe
@@ -129,8 +131,8 @@ def replay_span(request: HttpRequest) -> HttpResponse:
     try:
         count = webhooks.replay_span(
             partner=asked["partner"],
-            since=_utc(asked["since"]),
-            until=_utc(asked["until"]),
+            since=asked["since"],
+            until=asked["until"],
             state=asked["state"],
             reason=asked["reason"],
             actor=request.user,  # type: ignore[arg-type]
@@ -142,7 +144,3 @@ def replay_span(request: HttpRequest) -> HttpResponse:
     actions.say(request, f"Messages that will be sent again: {count}.")
     address = reverse("admin:console_webhooks")
     return redirect(f"{address}?partner={asked['partner'].code}")
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)
