@@ -28,6 +28,7 @@ PICTURES = Path(__file__).parent / "screenshots"
 ROUTER, CONSOLE_OF_GAMES = "02-00-00-00-00-01", "02-00-00-00-00-02"
 PATIENCE = 30_000
 EMAIL = re.compile("e-?mail", re.IGNORECASE)
+PASSWORD = "a-long-walk-by-the-sea"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -93,7 +94,7 @@ def _registers(page: Page, email: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Anything to go with it?")
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("textbox", name=EMAIL).fill(email)
-    page.get_by_label("Password").first.fill("a-long-walk-by-the-sea")
+    page.get_by_label("Password").first.fill(PASSWORD)
     page.get_by_role("button", name="Continue").click()
     with page.context.expect_page() as mailbox:
         page.get_by_role("link", name="Your mail is shown here").first.click()
@@ -123,6 +124,12 @@ def _orders_and_watches(page: Page) -> None:
 def _reads_the_login_of_the_line(page: Page) -> tuple[str, str]:
     page.get_by_role("link", name="Devices", exact=True).click()
     page.get_by_role("link", name="Show the network login for your router").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        re.compile("Confirm that it is you|Network login")
+    )
+    if page.get_by_role("heading", name="Confirm that it is you").is_visible():
+        page.locator("input[type=password]").fill(PASSWORD)
+        page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Network login for your router")
     name, password = page.locator("dd.code").all()
     return name.inner_text().split()[0], password.inner_text().split()[0]
