@@ -3,7 +3,6 @@
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 
@@ -26,13 +25,6 @@ class Period:
         first = max(self.start, start)
         last = self.end if end is None else min(self.end, end)
         return Period(first, last) if first < last else None
-
-    def share_of(self, whole: "Period") -> Fraction:
-        """Return the exact share of `whole` that this period covers, by the second."""
-        return Fraction(
-            round((self.end - self.start).total_seconds() * 1_000_000),
-            round((whole.end - whole.start).total_seconds() * 1_000_000),
-        )
 
 
 def billing_period(at: datetime, *, anchor_day: int, zone: str) -> Period:

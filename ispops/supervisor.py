@@ -197,6 +197,9 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     listener = running.enter_context(listen(port))
     partners = running.enter_context(_listen_for_partners()) if demo else None
 
+    if url := os.environ.get("REDIS_URL"):
+        # Everything would start, and nobody be told for long what it waits for.
+        embedded.require_answer(url)
     servers = embedded.missing_servers(data_dir)
     for server in servers:
         _say(f"Starting {server.name} ...")

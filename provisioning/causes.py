@@ -12,12 +12,11 @@ OURS, PARTNER, NETWORK = "Our records", "Partner", "Access network"
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What happened, where, what to do, and whether trying again without more may help."""
+    """What happened, where, and what to do."""
 
     where: str
     words: str
     to_do: str
-    again_may_help: bool = False
 
 
 CATALOGUE: dict[str, Cause] = {
@@ -25,7 +24,6 @@ CATALOGUE: dict[str, Cause] = {
         OURS,
         "It failed each time it was tried",
         "Read what was said last. When the system works again, retry all with this cause.",
-        True,
     ),
     "not_possible": Cause(
         OURS,
@@ -52,7 +50,6 @@ CATALOGUE: dict[str, Cause] = {
         NETWORK,
         "The access server did not answer about a live session",
         "See that it is up, and that the secret is the same on both sides. Then retry.",
-        True,
     ),
     "dhcp_device_unknown": Cause(
         NETWORK,
@@ -85,7 +82,6 @@ CATALOGUE: dict[str, Cause] = {
         PARTNER,
         "The partner did not answer in time",
         "See that the partner receives webhooks and works, then retry: it is asked anew.",
-        True,
     ),
     "partner_order_withdrawn": Cause(
         PARTNER,
@@ -145,8 +141,3 @@ def of(code: str) -> Cause:
     if known is not None:
         return known
     return Cause(OTHER.where, code.replace("_", " ").capitalize(), OTHER.to_do)
-
-
-def retryable() -> list[str]:
-    """Name the causes that may be gone by themselves: after an outage these are tried again."""
-    return [code for code, cause in CATALOGUE.items() if cause.again_may_help]

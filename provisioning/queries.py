@@ -19,7 +19,6 @@ from provisioning.models import (
     AccessSession,
     DeliveryConnection,
     OrderTask,
-    PartnerSubscriber,
     ProductOrder,
     ProductOrderItem,
     Service,
@@ -158,13 +157,6 @@ def delivery_connection_calling(token: str) -> DeliveryConnection | None:
         return None
     rows = DeliveryConnection.objects.filter(active=True, partner__active=True)
     return rows.filter(callback_digest=DeliveryConnection.digest_of(token)).first()
-
-
-def resolve_partner_reference(partner: Partner, subscriber_ref: str) -> Subscriber | None:
-    """Return the subscriber whom a partner knows by this name; another partner's name is none."""
-    known = PartnerSubscriber.objects.filter(partner=partner, reference=subscriber_ref)
-    row = known.select_related("subscriber").first()
-    return row.subscriber if row else None
 
 
 def fallout() -> QuerySet[OrderTask]:

@@ -9,8 +9,6 @@ from ispops.catalog.models import (
     AddressEntitlement,
     OfferingPrice,
     ProductOffering,
-    SettlementTerm,
-    TaxRate,
 )
 from ispops.money import format_money
 
@@ -28,18 +26,6 @@ def price_in_force(
     """Return the one price of a charge at a moment; `unit` is needed for a price by use."""
     prices = OfferingPrice.objects.at(at).filter(currency=currency, unit=unit)
     return prices.filter(offering=offering, charge=charge).first()
-
-
-def term_in_force(offering: ProductOffering, role: str, at: datetime) -> SettlementTerm | None:
-    """Return what the partner in a role gets of an offering's charges at a moment."""
-    terms = SettlementTerm.objects.at(at).select_related("partner")
-    return terms.filter(offering=offering, role=role).first()
-
-
-def tax_percent(category: str, at: datetime) -> Decimal:
-    """Return the percentage of tax on a category at a moment; zero where no rate is set."""
-    rate = TaxRate.objects.at(at).filter(category=category).first()
-    return rate.percent if rate else Decimal(0)
 
 
 def entitlement_of(plan: ProductOffering) -> AddressEntitlement:

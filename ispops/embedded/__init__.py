@@ -20,10 +20,18 @@ from pathlib import Path
 
 from ispops.embedded.host import CannotStart, explained, free_port
 from ispops.embedded.postgres import Postgres
-from ispops.embedded.redis import Redis
+from ispops.embedded.redis import Redis, require_answer
 from ispops.embedded.server import Server
 
-__all__ = ["CannotStart", "Postgres", "Redis", "Server", "free_port", "servers"]
+__all__ = [
+    "CannotStart",
+    "Postgres",
+    "Redis",
+    "Server",
+    "free_port",
+    "require_answer",
+    "servers",
+]
 
 
 @contextlib.contextmanager

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import IO
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ispops import processes
-from ispops.embedded.host import free_port, let_pass, server_environment, wheel_folder
+from ispops.embedded.host import CannotStart, free_port, let_pass, server_environment, wheel_folder
 from ispops.embedded.server import Server
 
 
@@ -71,6 +73,26 @@ class Redis(Server):
             client.ping()
             return True
         return False
+
+
+def require_answer(url: str) -> None:
+    """See that a Redis of the operator's own is there, within seconds and without its password.
+
+    Raises `CannotStart`.
+    """
+    try:
+        client = redis.Redis.from_url(
+            url, socket_connect_timeout=2, socket_timeout=2, retry=Retry(NoBackoff(), 0)
+        )
+        with contextlib.closing(client):
+            client.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        where = url.rpartition("@")[2] or "nothing"
+        why = str(error).replace(url, where)
+        raise CannotStart(
+            f"REDIS_URL names {where}, which does not answer ({why}). Start it, or correct "
+            "REDIS_URL; without it `make run` brings a Redis of its own."
+        ) from error
 
 
 def redis_binary() -> Path:

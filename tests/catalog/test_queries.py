@@ -45,24 +45,13 @@ def test_what_is_sold_begins_and_ends_at_its_moment(isp: SmallIsp) -> None:
 
 
 @pytest.mark.django_db
-def test_entitlement_terms_taxes_and_the_line_of_a_bundle(isp: SmallIsp) -> None:
+def test_entitlement_and_the_line_of_a_bundle(isp: SmallIsp) -> None:
     assert queries.entitlement_of(isp.fast).extra_address == isp.extra_address
     without = queries.entitlement_of(isp.dsl)
     assert (without.policy, without.ipv4_addresses, without.pk) == ("deny", 1, None)
     assert queries.access_plan_of(isp.bundle) == isp.fast
     assert queries.access_plan_of(isp.fast) == isp.fast
     assert queries.access_plan_of(isp.streaming) is None
-    assert queries.tax_percent("telecom", LAUNCH) == 0
-    publishing.set_tax_rate(category="telecom", percent=Decimal("8.5"), at=LAUNCH)
-    assert queries.tax_percent("telecom", LAUNCH) == Decimal("8.5")
-    publishing.set_settlement_term(
-        offering=isp.streaming, role="bsp", partner=isp.films, basis="percent_of_net",
-        percent=Decimal(70), at=LAUNCH,
-    )  # fmt: skip
-    term = queries.term_in_force(isp.streaming, "bsp", LAUNCH)
-    assert term is not None
-    assert (term.partner, term.percent) == (isp.films, Decimal(70))
-    assert queries.term_in_force(isp.streaming, "network_provider", LAUNCH) is None
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,6 +173,18 @@ def test_a_setting_that_is_missing_is_named(tmp_path: Path, port: int) -> None:
     supervisor = Supervisor(tmp_path, port, SECRET_KEY="", DEBUG="0")
     assert supervisor.status() == 1
     assert "SECRET_KEY is not set" in supervisor.said.splitlines()[-1]
+    assert "Traceback" not in supervisor.said
+
+
+def test_a_redis_that_does_not_answer_is_named_at_once(tmp_path: Path, port: int) -> None:
+    dead = f"127.0.0.1:{embedded.free_port()}"
+    began = time.monotonic()
+    supervisor = Supervisor(tmp_path, port, REDIS_URL=f"redis://:s3cr3t@{dead}/0")
+    assert supervisor.status() == 1
+    # Most of it is the start of Python on a busy machine; what it waits for by itself is 2 s.
+    assert time.monotonic() - began < 15
+    assert f"REDIS_URL names {dead}/0, which does not answer" in supervisor.said
+    assert "s3cr3t" not in supervisor.said
     assert "Traceback" not in supervisor.said
 
 

@@ -1,7 +1,6 @@
 """Billing periods: anchor days, ends of months, leap years and daylight-saving changes."""
 
 from datetime import UTC, date, datetime, timedelta
-from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -35,13 +34,6 @@ def test_overlaps_are_half_open_and_an_open_end_reaches_to_the_end() -> None:
     assert june.overlap(utc(2026, 5, 10), utc(2026, 6, 2)) == Period(june.start, utc(2026, 6, 2))
     assert june.overlap(utc(2026, 5, 1), utc(2026, 6, 1)) is None
     assert june.overlap(utc(2026, 7, 1), None) is None
-
-
-def test_a_share_is_exact() -> None:
-    june = Period(utc(2026, 6, 1), utc(2026, 7, 1))
-    assert Period(utc(2026, 6, 1), utc(2026, 6, 11)).share_of(june) == Fraction(1, 3)
-    moment = Period(june.start, june.start + timedelta(microseconds=1))
-    assert moment.share_of(june) == Fraction(1, 30 * 86_400 * 10**6)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_every_other_cause_is_a_refusal_s_or_steering_s() -> None:
 
 def test_an_unknown_cause_is_told_by_its_code() -> None:
     cause = causes.of("moon_is_full")
-    assert (cause.words, cause.again_may_help) == ("Moon is full", False)
+    assert cause.words == "Moon is full"
     assert cause.to_do
 
 

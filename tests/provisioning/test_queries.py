@@ -180,13 +180,6 @@ class TestOnline:
         assert not queries.online(line, at).is_online
 
 
-def test_a_name_belongs_to_one_partner(isp: SmallIsp, ada: Subscriber) -> None:
-    name = partner_orders.reference_of(partner=isp.films, subscriber=ada)
-    assert queries.resolve_partner_reference(isp.films, name) == ada
-    assert queries.resolve_partner_reference(isp.copper, name) is None
-    assert queries.resolve_partner_reference(isp.films, ada.public_id) is None
-
-
 def test_the_fallout_queue(isp: SmallIsp, ada: Subscriber, at: datetime) -> None:
     order = factories.order(ada, isp.oak_1, "fibre-and-films", at=at)
     execution.run_due(at=at, limit=10)
