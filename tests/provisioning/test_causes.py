@@ -32,7 +32,7 @@ def test_every_other_cause_is_a_refusal_s_or_steering_s() -> None:
     others = set(causes.CATALOGUE) - codes - steered
     assert others == {
         "gave_up", "internal_error", "not_possible", "partner_refused", "partner_timed_out",
-        "partner_order_withdrawn",
+        "partner_order_withdrawn", "check_refused",
     }  # fmt: skip
 
 
