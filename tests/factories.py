@@ -7,13 +7,15 @@ would do.
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import datetime
 
 from ipam import allocation, blocks
 from ipam.models import AddressServer, Block, Pool
 from ispops import events
 from ispops.models import EventDelivery
-from ispops.notices import catalogue, delivery
+from ispops.notices import catalogue, contacts, delivery
+from ispops.notices.models import Notice
 from ispops.parties import accounts, payments, terms
 from ispops.parties.models import Subscriber, User
 from provisioning import execution, orders, partner_orders
@@ -120,6 +122,22 @@ def send_notices(*, at: datetime) -> int:
         while delivery.deliver_next(channel=channel, at=at):
             tried += 1
     return tried
+
+
+def code_of(subscriber: Subscriber) -> str:
+    """The code in the last SMS that asks whether a number is theirs."""
+    sent = Notice.objects.filter(kind="number_code", subscriber=subscriber).latest("created_at")
+    return str(json.loads(sent.secrets)["code"])
+
+
+def sms_to(subscriber: Subscriber, number: str, *, at: datetime) -> str:
+    """Have SMS sent to a number that the subscriber has shown to be theirs."""
+    user = subscriber.users.get()
+    contacts.agree_to_sms(subscriber=subscriber, number=number, actor=user, at=at)
+    code = code_of(subscriber)
+    number = contacts.confirm_sms(subscriber=subscriber, code=code, actor=user, at=at)
+    Notice.objects.filter(kind="number_code").delete()
+    return number
 
 
 def live_line(isp: SmallIsp, subscriber: Subscriber, *with_codes: str, at: datetime) -> Service:

@@ -59,7 +59,8 @@ class NoticeTemplateAdmin(ReadOnlyAdmin):
 
 @admin.register(ContactChoice)
 class ContactChoiceAdmin(ReadOnlyAdmin):
-    list_display = ("subscriber", "sms_number", "changed_at")
+    list_display = ("subscriber", "sms_number", "confirmed_at", "changed_at")
+    exclude = ("code_digest",)
     list_select_related = ("subscriber",)
     search_fields = ("sms_number", "subscriber__name")
 

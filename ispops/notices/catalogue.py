@@ -42,15 +42,18 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of notice. It is also sent by SMS, to who agreed to that, if it has words for it."""
+    """One kind of notice. It is also sent by SMS, to who agreed to that, if it has words for it.
+
+    One without `text` is no letter: it goes to a telephone alone.
+    """
 
     code: str
     title: str
     # Completes the sentence "It is sent ...".
     sent_when: str
     variables: tuple[Variable, ...]
-    subject: str
-    text: str
+    subject: str = ""
+    text: str = ""
     sms: str = ""
 
     @property
@@ -59,7 +62,8 @@ class Kind:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        return CHANNELS if self.sms else (EMAIL,)
+        words = {EMAIL: self.text, SMS: self.sms}
+        return tuple(channel for channel in CHANNELS if words[channel])
 
     @property
     def examples(self) -> dict[str, str]:

@@ -33,4 +33,17 @@ You know nothing of this? Then do nothing, or tell us: {{ phone }}.
 """,
 )
 
-register(INVITATION)
+NUMBER_CODE = Kind(
+    code="number_code",
+    title="Code for a telephone number",
+    sent_when="to a number by SMS, when a subscriber wants SMS there, to see that it is theirs",
+    variables=(
+        Variable("code", "what has to be entered; nobody but the recipient sees it", "493027",
+                 is_secret=True),
+        Variable("minutes", "how long it can be used, in minutes", "15"),
+    ),
+    sms="{{ isp }}: your code is {{ code }}. Enter it in your account within {{ minutes }} "
+    "minutes. You asked for nothing? Then do nothing.",
+)  # fmt: skip
+
+register(INVITATION, NUMBER_CODE)

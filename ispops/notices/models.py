@@ -10,6 +10,7 @@ from django.utils.text import Truncator
 
 from ispops.db import EncryptedTextField, PublicIdModel
 from ispops.jobs import LeasedRow
+from ispops.notices.wording import conceal
 from ispops.parties.models import Subscriber
 
 
@@ -130,6 +131,11 @@ class Notice(PublicIdModel, LeasedRow):
                 name="notice_leased",
             ),
             models.Index(fields=["subscriber", "-created_at"], name="notice_by_subscriber"),
+            models.Index(
+                fields=["address", "created_at"],
+                condition=Q(kind="number_code"),
+                name="notice_code_to_number",
+            ),
             models.Index(fields=["gateway_id"], condition=~Q(gateway_id=""), name="notice_gateway"),
         ]
 
@@ -139,24 +145,36 @@ class Notice(PublicIdModel, LeasedRow):
     @property
     def opening(self) -> str:
         """The first words, for what has no subject."""
-        return Truncator(" ".join(self.body.split())).chars(60)
+        return Truncator(" ".join(conceal(self.body).split())).chars(100)
 
 
 class ContactChoice(models.Model):
-    """By what else than e-mail a subscriber agreed to be written to; no number is no SMS."""
+    """By what else than e-mail a subscriber agreed to be written to; no number is no SMS.
+
+    A number is written to when somebody has entered the code that was sent to it, so that nobody
+    has a stranger's telephone ring. Of the code there is a digest.
+    """
 
     subscriber = models.OneToOneField(
         Subscriber, on_delete=models.PROTECT, primary_key=True, related_name="contact_choice"
     )
     sms_number = models.CharField(max_length=16, blank=True, default="")
     changed_at = models.DateTimeField()
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    code_digest = models.CharField(max_length=64, blank=True, default="")
+    code_sent_at = models.DateTimeField(null=True, blank=True)
+    code_tries = models.PositiveSmallIntegerField(default=0)
 
     class Meta:
         constraints = [
             models.CheckConstraint(
+                condition=Q(confirmed_at__isnull=True) | ~Q(sms_number="") & Q(code_digest=""),
+                name="confirmed_number_has_no_code",
+            ),
+            models.CheckConstraint(
                 condition=Q(sms_number="") | Q(sms_number__regex=r"^\+[1-9][0-9]{6,14}$"),
                 name="sms_number_is_e164",
-            )
+            ),
         ]
 
     def __str__(self) -> str:

@@ -57,6 +57,27 @@ def send(
     return [notice for notice in written if notice is not None]
 
 
+def send_to_number(
+    *, kind: str, subscriber: Subscriber, number: str, cause: str, at: datetime, **variables: str
+) -> Notice | None:
+    """Write an SMS to a number that is not the subscriber's yet, such as to see whether it is.
+
+    Returns None when one of this kind about this cause was written before. Raises as `send` does.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("notices are written inside the transaction of their cause")
+    return _write(
+        catalogue.get(kind),
+        SMS,
+        {**_common(subscriber.name), **variables},
+        cause=cause,
+        recipient=subscriber.public_id,
+        subscriber=subscriber,
+        address=number,
+        at=at,
+    )
+
+
 @transaction.atomic
 def send_test(
     *, kind: Kind, channel: str, words: Wording, address: str, actor: User, cause: str, at: datetime
@@ -104,7 +125,7 @@ def _common(name: str) -> dict[str, str]:
 
 def _ways_to(subscriber: Subscriber, kind: Kind) -> list[tuple[str, str]]:
     """The channels by which this subscriber hears of this, each with the address."""
-    ways = [(EMAIL, subscriber.email)]
+    ways = [(EMAIL, subscriber.email)] if EMAIL in kind.channels else []
     if SMS in kind.channels and gateways.has_sms():
         number = queries.sms_number_of(subscriber)
         ways += [(SMS, number)] if number else []

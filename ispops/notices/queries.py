@@ -2,7 +2,7 @@
 
 from django.db.models import QuerySet
 
-from ispops.notices.models import Notice, NoticeTemplate
+from ispops.notices.models import ContactChoice, Notice, NoticeTemplate
 from ispops.parties.models import Subscriber
 
 
@@ -31,6 +31,12 @@ def written_to(subscriber: Subscriber) -> "QuerySet[Notice]":
 
 
 def sms_number_of(subscriber: Subscriber) -> str:
-    """Return the number to which SMS may go; empty when the subscriber did not agree."""
-    rows = Subscriber.objects.filter(pk=subscriber.pk)
-    return rows.values_list("contact_choice__sms_number", flat=True).first() or ""
+    """Return the number to which SMS may go; empty when the subscriber did not agree, or has not
+    shown yet that it is theirs."""
+    rows = ContactChoice.objects.filter(subscriber=subscriber, confirmed_at__isnull=False)
+    return rows.values_list("sms_number", flat=True).first() or ""
+
+
+def contact_choice_of(subscriber: Subscriber) -> ContactChoice | None:
+    """Return what was chosen, with a number that may not be confirmed yet."""
+    return ContactChoice.objects.filter(subscriber=subscriber).exclude(sms_number="").first()

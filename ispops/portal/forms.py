@@ -278,6 +278,18 @@ class SmsForm(PortalForm):
     )
 
 
+class NumberCodeForm(PortalForm):
+    """The code that was sent to a telephone number."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=20,
+        help_text="Six digits, in the SMS that we have just sent.",
+        error_messages={"required": "Enter the code.", "max_length": "A code has six digits."},
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code"}),
+    )
+
+
 class KeyForm(PortalForm):
     """The key of a write, so that a form sent twice is done once."""
 

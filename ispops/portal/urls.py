@@ -94,6 +94,7 @@ urlpatterns = [
     path("account/charges/<str:charge_id>/", bills.charge, name="charge"),
     path("account/messages/", letters.listing, name="letters"),
     path("account/messages/choose/", letters.choose, name="choose_contact"),
+    path("account/messages/confirm/", letters.confirm, name="confirm_contact"),
     path("account/messages/<str:notice_id>/", letters.letter, name="letter"),
     path("account/devices/", devices.devices, name="devices"),
     path("account/devices/requests/<str:request_id>/", devices.answer, name="answer_request"),

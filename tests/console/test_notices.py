@@ -15,6 +15,7 @@ from ispops.notices import contacts, notify
 from ispops.notices.models import Notice, NoticeTemplate
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
+from tests import factories
 from tests.console.conftest import NOW, World
 
 BUDGET = 16
@@ -209,7 +210,13 @@ def test_the_number_for_sms_is_on_the_subscribers_page(
     contacts.agree_to_sms(
         subscriber=world.ada, number="802 555 0199", actor=world.ada.users.get(), at=NOW
     )
-    assert "SMS +18025550199" in text_of(csr.get(address))
+    assert "SMS +18025550199 ! unconfirmed" in text_of(csr.get(address))
+    contacts.confirm_sms(
+        subscriber=world.ada, code=factories.code_of(world.ada), actor=world.ada.users.get(), at=NOW
+    )
+    page = text_of(csr.get(address))
+    assert "SMS +18025550199" in page
+    assert "unconfirmed" not in page
 
 
 def test_a_secret_is_on_no_page(world: World, as_role: Callable[[str], Client]) -> None:

@@ -84,8 +84,7 @@ def gateway(settings: Settings) -> Iterator[Gateway]:
 
 
 def agree(subscriber: Subscriber, at: datetime, number: str = "(802) 555-0117") -> str:
-    user = subscriber.users.get()
-    return contacts.agree_to_sms(subscriber=subscriber, number=number, actor=user, at=at)
+    return factories.sms_to(subscriber, number, at=at)
 
 
 def send_sms(ada: Subscriber, at: datetime, **other: Any) -> Notice:
@@ -115,16 +114,20 @@ class TestWhoGetsThem:
         assert [notice.channel for notice in resume(ada, at, cause="event:2")] == ["email"]
         actions = AuditEntry.objects.filter(subscriber=ada, action__startswith="contact.")
         assert [entry.action for entry in actions.order_by("pk")] == [
-            "contact.sms_agreed", "contact.sms_refused"
+            "contact.sms_agreed", "contact.sms_confirmed", "contact.sms_refused"
         ]  # fmt: skip
 
     def test_agreeing_twice_is_agreeing_once(self, ada: Subscriber, at: datetime) -> None:
         agree(ada, at)
-        agree(ada, at + timedelta(days=1), "+1 802 555 0117")
+        contacts.agree_to_sms(
+            subscriber=ada, number="+1 802 555 0117", actor=ada.users.get(),
+            at=at + timedelta(days=1),
+        )  # fmt: skip
+        assert not Notice.objects.exists()
         assert ContactChoice.objects.get().changed_at == at
         contacts.refuse_sms(subscriber=ada, actor=ada.users.get(), at=at)
         contacts.refuse_sms(subscriber=ada, actor=ada.users.get(), at=at)
-        assert AuditEntry.objects.filter(action__startswith="contact.").count() == 2
+        assert AuditEntry.objects.filter(action__startswith="contact.").count() == 3
 
     @pytest.mark.parametrize("number", ["", "12", "5" * 41, "+1 802 555 0117; DROP"])
     def test_a_number_that_is_none(self, ada: Subscriber, at: datetime, number: str) -> None:

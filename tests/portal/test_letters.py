@@ -11,10 +11,12 @@ from django.test import Client
 from ispops.notices import notify, queries
 from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Subscriber
+from tests import factories
 from tests.portal.pages import page
 
 pytestmark = pytest.mark.django_db
 LIST, CHOOSE = "/account/messages/", "/account/messages/choose/"
+CONFIRM = "/account/messages/confirm/"
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +93,21 @@ def test_agreeing_to_sms_and_having_no_more(owner: Client, ada: Subscriber, now:
     assert form.value("number") == ada.phone
     assert not [box for box in form.all("input", name="wants_sms") if "checked" in box]
     answer = owner.post(CHOOSE, {"wants_sms": "on", "number": "802 555 0117"}, follow=True)
+    assert "We have sent an SMS with a code to +18025550117" in page(answer).text
+    assert queries.sms_number_of(ada) == ""
+    found = page(owner.get(LIST))
+    assert "not confirmed yet" in found.text
+    assert "your code is [only in the message itself]" in found.text
+    found = page(owner.post(CONFIRM, {"code": ""}), status=422)
+    assert found.all("a", href="#id_code")
+    found = page(owner.post(CONFIRM, {"code": "12345x"}), status=422)
+    assert "This is not the code" in found.text
+    answer = owner.post(CONFIRM, {"again": "1"}, follow=True)
+    assert "Wait a minute" in page(answer).text
+    answer = owner.post(CONFIRM, {"code": factories.code_of(ada)}, follow=True)
     assert "We also write to you by SMS, to +18025550117." in page(answer).text
+    Notice.objects.filter(kind="number_code").delete()
+    assert owner.get(CONFIRM).status_code == 302
     assert queries.sms_number_of(ada) == "+18025550117"
     form = page(owner.get(CHOOSE))
     assert form.value("number") == "+18025550117"
@@ -105,7 +121,7 @@ def test_agreeing_to_sms_and_having_no_more(owner: Client, ada: Subscriber, now:
     assert "We write to you by e-mail alone." in page(answer).text
     assert queries.sms_number_of(ada) == ""
     said = AuditEntry.objects.filter(action__startswith="contact.", actor=ada.users.get())
-    assert said.count() == 2
+    assert said.count() == 3
 
 
 @pytest.mark.parametrize("number", ["", "12", "not a number", "5" * 60])

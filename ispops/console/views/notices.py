@@ -30,7 +30,9 @@ def listing(request: HttpRequest) -> HttpResponse:
 @require_safe
 def page(request: HttpRequest, code: str) -> HttpResponse:
     """Show one notice by one channel, with how it reads."""
-    kind, channel = _asked(code, request.GET.get("channel", EMAIL))
+    known = catalogue.find(code)
+    first = known.channels[0] if known else EMAIL
+    kind, channel = _asked(code, request.GET.get("channel", first))
     return _show(request, kind, channel)
 
 

@@ -152,6 +152,7 @@ _SECTIONS = {
     "letters": "letters",
     "letter": "letters",
     "choose_contact": "letters",
+    "confirm_contact": "letters",
 }
 _STEPS = {
     "plan": "Plan",
