@@ -58,7 +58,12 @@ class OutsideFault(Exception):
 
 
 class TransientFault(OutsideFault):
-    """An outside system did not answer as it should; trying again later may help."""
+    """An outside system did not answer as it should; trying again later may help.
+
+    `system_answered` where it did, and what lies behind it did not: others may be served by it.
+    """
+
+    system_answered: ClassVar[bool] = False
 
 
 class PermanentFault(OutsideFault):

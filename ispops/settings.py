@@ -271,6 +271,11 @@ STRIPE_SECRET_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRET = os.environ.get("STRIPE_WEBHOOK_SECRET", "")
 STRIPE_API_URL = os.environ.get("STRIPE_API_URL", "https://api.stripe.com")
 
+# The ACS that configures subscribers' equipment, by the northbound interface of GenieACS, and the
+# token by which a proxy in front of it lets us in. Without an address none is configured.
+ACS_URL = os.environ.get("ACS_URL", "")
+ACS_TOKEN = os.environ.get("ACS_TOKEN", "")
+
 # --- The web ----------------------------------------------------------------------------------
 
 SECURE_COOKIES = _flag("SECURE_COOKIES", not (DEBUG or DEMO))

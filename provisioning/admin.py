@@ -21,6 +21,7 @@ from provisioning import (
     accounting,
     delivery_admin,
     dhcp_admin,
+    equipment_admin,
     fallout,
     inbox,
     models,
@@ -28,7 +29,7 @@ from provisioning import (
 )
 from provisioning.control_admin import ControlActions
 
-__all__ = ["delivery_admin", "dhcp_admin", "visit_admin"]
+__all__ = ["delivery_admin", "dhcp_admin", "equipment_admin", "visit_admin"]
 
 
 def _actor(request: HttpRequest) -> User:

@@ -173,6 +173,7 @@ def _is_of_old_line(order: ProductOrder, task: OrderTask) -> bool:
     return order.intent in plan.NEW_LINES and task.kind in {
         plan.CEASE_SERVICE,
         plan.RELEASE_IN_DHCP,
+        plan.CLEAR_EQUIPMENT,
         plan.APPLY_TO_SESSION,
     }
 

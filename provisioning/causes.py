@@ -72,6 +72,22 @@ CATALOGUE: dict[str, Cause] = {
         "The database of the DHCP server does not take reservations",
         "See that it has Kea's tables and that our role may write its hosts, then retry.",
     ),
+    "equipment_unknown": Cause(
+        NETWORK,
+        "The ACS knows no device, or several, with the serial number of the line's equipment",
+        "Compare the label with what is noted, and see that the device has been online once. Then "
+        "retry, or skip the step.",
+    ),
+    "equipment_refused": Cause(
+        NETWORK,
+        "The line's equipment refused what it was told",
+        "Correct the paths of its model under Equipment models, then retry.",
+    ),
+    "acs_refused": Cause(
+        NETWORK,
+        "The ACS does not take our calls",
+        "See that ACS_URL and ACS_TOKEN are right, then retry.",
+    ),
     "partner_refused": Cause(
         PARTNER,
         "The partner said that it cannot deliver",

@@ -41,6 +41,8 @@ def system_of(task: OrderTask) -> tuple[str, str]:
     if task.kind in {plan.RESERVE_IN_DHCP, plan.RELEASE_IN_DHCP}:
         server = reservations.server_of_step(task)
         return f"dhcp:{server}", f"DHCP server {server}"
+    if task.kind in {plan.CONFIGURE_EQUIPMENT, plan.CLEAR_EQUIPMENT}:
+        return "acs", "ACS of the subscribers' equipment"
     return task.kind, task.kind.replace("_", " ").capitalize()
 
 
@@ -124,7 +126,8 @@ def report(task: OrderTask, fault: Exception | None, *, at: datetime) -> datetim
     of ours says nothing about it.
     """
     system = OutsideSystem.objects.filter(key=task.system).first()
-    failed = isinstance(fault, TransientFault | OSError)
+    answered = isinstance(fault, TransientFault) and fault.system_answered
+    failed = isinstance(fault, TransientFault | OSError) and not answered
     if system is None or (not failed and not system.failures):
         return None
     system = db.lock(OutsideSystem, system.pk)
@@ -133,7 +136,7 @@ def report(task: OrderTask, fault: Exception | None, *, at: datetime) -> datetim
         breaker = breaker.after_failure(at)
         system.failing_from = system.failing_from or at
         system.last_error = str(fault)[:300]
-    elif fault is None or isinstance(fault, PermanentFault):
+    elif fault is None or answered or isinstance(fault, PermanentFault):
         breaker = breaker.after_success()
     elif breaker.open_until is not None:
         breaker = breaker.probing(at)

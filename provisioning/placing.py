@@ -17,7 +17,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit, checks
 from ispops.parties.models import Subscriber, User
-from provisioning import execution, plan, reservations, services, visiting
+from provisioning import equipment, execution, plan, reservations, services, visiting
 from provisioning.composing import Line
 from provisioning.models import OrderTask, ProductOrder, ProductOrderItem, Service
 from provisioning.transitions import CLOSED_ORDER
@@ -368,6 +368,7 @@ def as_planned(item: ProductOrderItem) -> plan.Item:
         checks=_checks_of(item) if is_access else (),
         is_visited=is_access and visiting.is_needed(item),
         is_by_dhcp=is_access and reservations.is_by_dhcp(item),
+        is_configured=is_access and equipment.is_configured(item),
     )
 
 

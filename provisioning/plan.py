@@ -20,6 +20,8 @@ INSTALL_VISIT = "install_visit"
 ORDER_LINE = "order_line"
 MODIFY_LINE = "modify_line"
 GRANT_ENTITLEMENT = "grant_entitlement"
+CONFIGURE_EQUIPMENT = "configure_equipment"
+CLEAR_EQUIPMENT = "clear_equipment"
 RESERVE_IN_DHCP = "reserve_in_dhcp"
 RELEASE_IN_DHCP = "release_in_dhcp"
 GO_LIVE = "go_live"
@@ -35,24 +37,25 @@ WELCOME = "welcome"
 MAY_BE_SKIPPED = frozenset(
     {
         *(RESERVE_PORT, BOOK_VISIT, INSTALL_VISIT, ORDER_LINE, MODIFY_LINE, GRANT_ENTITLEMENT),
-        *(RESERVE_IN_DHCP, RELEASE_IN_DHCP, APPLY_TO_SESSION, WELCOME),
+        *(CONFIGURE_EQUIPMENT, CLEAR_EQUIPMENT, RESERVE_IN_DHCP, RELEASE_IN_DHCP),
+        *(APPLY_TO_SESSION, WELCOME),
     }
 )
 # A line that is made ready beforehand works from here on, so they wait for its day.
 ON_THE_DAY = frozenset({RESERVE_IN_DHCP, GO_LIVE})
 # What comes when the technician was there, at the earliest.
-AFTER_VISIT = frozenset({RESERVE_IN_DHCP, GO_LIVE, WELCOME})
+AFTER_VISIT = frozenset({CONFIGURE_EQUIPMENT, RESERVE_IN_DHCP, GO_LIVE, WELCOME})
 # Once one of these is done, the subscriber has what the order was for and it cannot be taken back.
 NO_RETURN = frozenset({GO_LIVE, CHANGE_SERVICE, SUSPEND_SERVICE, RESUME_SERVICE, CEASE_SERVICE})
 # They do what the order is for, in the moment for which it was asked.
 AT_ONE_MOMENT = frozenset({CHANGE_SERVICE, SUSPEND_SERVICE, RESUME_SERVICE, CEASE_SERVICE})
 # They come after what the order was for, and need not be done for it to be in time.
-_AFTERWARDS = frozenset({RELEASE_IN_DHCP, APPLY_TO_SESSION, WELCOME})
+_AFTERWARDS = frozenset({CLEAR_EQUIPMENT, RELEASE_IN_DHCP, APPLY_TO_SESSION, WELCOME})
 # They wait for another company, for our technician, or for all that do.
 _AS_LONG_AS_IT_TAKES = frozenset(
     {
         *(IDENTITY_CHECK, CREDIT_CHECK, INSTALL_VISIT, ORDER_LINE, MODIFY_LINE),
-        *(GRANT_ENTITLEMENT, RESERVE_IN_DHCP, GO_LIVE, CHANGE_SERVICE),
+        *(GRANT_ENTITLEMENT, CONFIGURE_EQUIPMENT, RESERVE_IN_DHCP, GO_LIVE, CHANGE_SERVICE),
     }
 )
 OWN_WORK_TAKES = timedelta(minutes=15)
@@ -89,6 +92,8 @@ class Item:
     is_visited: bool = False
     # Access only: its addresses come by DHCP, from a server that has to be told.
     is_by_dhcp: bool = False
+    # Access only: we configure the device at the place with the name and secret of its line.
+    is_configured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +233,9 @@ def _new_line(items: Sequence[Item]) -> list[Step]:
         steps.append(Step(ORDER_LINE, line, line_is_sure))
         line_is_sure = (len(steps) - 1,)
     steps += _grants(items, line_is_sure)
+    if items[line].is_configured:
+        # Which device it is may be known no sooner than our technician has been there.
+        steps.append(Step(CONFIGURE_EQUIPMENT, line, _last_of(steps)))
     if items[line].is_by_dhcp:
         # Its device is served from then on, so all else has to be done.
         steps.append(Step(RESERVE_IN_DHCP, line, _last_of(steps)))
@@ -244,8 +252,7 @@ def _new_line_for_old(items: Sequence[Item], old_line_ends_first: bool) -> list[
     after = () if old_line_ends_first else (live,)
     steps.append(Step(CEASE_SERVICE, old, after, of_old_line=True))
     cease = len(steps) - 1
-    if items[old].is_by_dhcp:
-        steps.append(Step(RELEASE_IN_DHCP, old, (cease,), of_old_line=True))
+    steps += [Step(kind, old, (cease,), of_old_line=True) for kind in _told_of_end(items[old])]
     steps.append(Step(APPLY_TO_SESSION, old, (cease,), of_old_line=True))
     return steps
 
@@ -269,11 +276,16 @@ def _change(items: Sequence[Item]) -> list[Step]:
 
 def _at_once(items: Sequence[Item], kind: str) -> list[Step]:
     line = _only_access(items, {Action.DELETE if kind == CEASE_SERVICE else Action.NO_CHANGE})
-    steps = [Step(kind, line)]
-    if items[line].is_by_dhcp:
-        in_dhcp = RELEASE_IN_DHCP if kind == CEASE_SERVICE else RESERVE_IN_DHCP
-        steps.append(Step(in_dhcp, line, (0,)))
-    return [*steps, Step(APPLY_TO_SESSION, line, (0,))]
+    told = [RESERVE_IN_DHCP] if items[line].is_by_dhcp else []
+    if kind == CEASE_SERVICE:
+        told = _told_of_end(items[line])
+    return [Step(kind, line), *(Step(each, line, (0,)) for each in [*told, APPLY_TO_SESSION])]
+
+
+def _told_of_end(line: Item) -> list[str]:
+    """Name the steps that tell what we set up for a line that the line has ended."""
+    released = [RELEASE_IN_DHCP] if line.is_by_dhcp else []
+    return released + ([CLEAR_EQUIPMENT] if line.is_configured else [])
 
 
 def _grants(items: Sequence[Item], after: tuple[int, ...]) -> list[Step]:

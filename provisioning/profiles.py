@@ -15,7 +15,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import reservations
+from provisioning import equipment, reservations
 from provisioning.in_force import Profile, Speed, profile
 from provisioning.models import AaaCredential, AccessSession, ProfileRevision, Service
 
@@ -27,10 +27,11 @@ def refresh(*, service: Service, at: datetime) -> AaaCredential | None:
     """Bring a line's profile in line with its service, its plan and its suspensions.
 
     The caller has locked the service. What does not change is not written; what does raises the
-    revision and makes the open sessions due. What its DHCP server should have follows too. None
-    where the service has no login: it is carried by a line, or not set up yet.
+    revision and makes the open sessions due. What its DHCP server and its device should have
+    follows too. None where the service has no login: it is carried by a line, or not set up yet.
     """
     reservations.refresh(service=service, at=at)
+    equipment.refresh(service=service, at=at)
     login = (
         AaaCredential.objects.select_for_update(of=("self",), no_key=True)
         .filter(service=service.pk)

@@ -243,6 +243,8 @@ _WORDS: dict[str, Callable[[ProductOrderItem], str]] = {
     plan.INSTALL_VISIT: lambda item: "Our technician connects your home",
     plan.ORDER_LINE: lambda item: f"Order the line from {item.offering.provider}",
     plan.GRANT_ENTITLEMENT: lambda item: f"Set up {item.offering}",
+    plan.CONFIGURE_EQUIPMENT: lambda item: "Set up your router",
+    plan.CLEAR_EQUIPMENT: lambda item: "Take our settings out of your router",
     plan.RESERVE_IN_DHCP: lambda item: "Have your device get its internet address",
     plan.RELEASE_IN_DHCP: lambda item: "Take back the internet address of the line",
     plan.GO_LIVE: lambda item: "Switch your line on",

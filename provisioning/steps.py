@@ -17,6 +17,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.parties import checks
 from ispops.parties.models import SubscriberCheck
 from provisioning import (
+    equipment,
     partner_orders,
     plan,
     profiles,
@@ -265,6 +266,11 @@ def bring_to_dhcp(task: OrderTask, at: datetime) -> Outcome:
     return reservations.bring_up(service=_service(task), at=at)
 
 
+def bring_to_equipment(task: OrderTask, at: datetime) -> Outcome:
+    """See that the line's device logs in as the line, or does so no more."""
+    return equipment.bring_up(service=_service(task), at=at)
+
+
 def welcome(task: OrderTask, at: datetime) -> Outcome:
     """Write to the subscriber that the line works; the letter is sent by itself from here on."""
     line = _service(task)
@@ -397,6 +403,8 @@ INSIDE: dict[str, Step] = {
     plan.WELCOME: welcome,
 }
 OUTSIDE: dict[str, Step] = {
+    plan.CONFIGURE_EQUIPMENT: bring_to_equipment,
+    plan.CLEAR_EQUIPMENT: bring_to_equipment,
     plan.RESERVE_IN_DHCP: bring_to_dhcp,
     plan.RELEASE_IN_DHCP: bring_to_dhcp,
     plan.APPLY_TO_SESSION: apply_to_session,

@@ -8,6 +8,7 @@ from django.utils import timezone
 from provisioning import (
     boosts,
     delivering,
+    equipment,
     execution,
     inbox,
     jeopardy,
@@ -28,6 +29,7 @@ MESSAGES_A_BATCH = 2_000
 BATCHES = 20
 SESSIONS_PER_SWEEP = 100
 RESERVATIONS_PER_SWEEP = 200
+DEVICES_PER_SWEEP = 2
 DELIVERING_SECONDS = 10.0
 # A provider whose answer drips in must not hold a worker for ever; its lease runs out before.
 LONGEST_VISIT_SECONDS = 180
@@ -103,6 +105,12 @@ def steer_sessions() -> None:
 def sync_reservations() -> None:
     """Tell DHCP servers of what no step of an order told them, or told them in vain."""
     reservations.sync_due(at=timezone.now(), limit=RESERVATIONS_PER_SWEEP)
+
+
+@shared_task(time_limit=LONGEST_VISIT_SECONDS)
+def sync_equipment() -> None:
+    """Configure the devices that no step of an order waits for, or waited for in vain."""
+    equipment.sync_due(at=timezone.now(), limit=DEVICES_PER_SWEEP)
 
 
 @shared_task

@@ -283,6 +283,18 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "ordering",
             ),
             Entry(
+                "Equipment models",
+                "router",
+                "admin:provisioning_equipmentmodel_changelist",
+                "provisioning.view_equipmentmodel",
+            ),
+            Entry(
+                "Equipment",
+                "settings_remote",
+                "admin:provisioning_subscriberequipment_changelist",
+                "provisioning.view_subscriberequipment",
+            ),
+            Entry(
                 "DHCP servers",
                 "dns",
                 "admin:provisioning_dhcpserver_changelist",

@@ -7,6 +7,7 @@ from provisioning.models.delivery import (
     DeliveryNotice,
 )
 from provisioning.models.dhcp import DhcpReservation, DhcpServer
+from provisioning.models.equipment import EquipmentModel, SubscriberEquipment
 from provisioning.models.inbox import AccountingInbox
 from provisioning.models.network import (
     AaaCredential,
@@ -41,6 +42,7 @@ __all__ = [
     "DeliveryNotice",
     "DhcpReservation",
     "DhcpServer",
+    "EquipmentModel",
     "InstallSlot",
     "OrderTask",
     "OutsideSystem",
@@ -54,5 +56,6 @@ __all__ = [
     "ServicePeriod",
     "ServiceSuspension",
     "SessionCommand",
+    "SubscriberEquipment",
     "TaskAttempt",
 ]

@@ -84,16 +84,16 @@ ROOMS = {
         pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
             "accounting amending boosts changing checking control deliveries delivering "
-            "delivery_connections dhcp_servers execution expectations fallout hearing inbox "
-            "jeopardy later_orders moving orders outside partner_news partner_orders placing "
+            "delivery_connections dhcp_servers equipment execution expectations fallout hearing "
+            "inbox jeopardy later_orders moving orders outside partner_news partner_orders placing "
             "profiles progress radius_setup registrations reminders reservations services "
             "sessions steering steps suspending telling visit_following visit_results "
             "visit_slots visits"
         ),
         reads=_names("admission composing duplicates outcomes visit_days visiting worklist"),
         web=_names(
-            "aaa aaa_urls control_admin delivery_admin dhcp_admin later_api listener listener_urls "
-            "product_orders_api registration_api visit_admin visits_api"
+            "aaa aaa_urls control_admin delivery_admin dhcp_admin equipment_admin later_api "
+            "listener listener_urls product_orders_api registration_api visit_admin visits_api"
         ),
     ),
     "rating": Room(
@@ -122,7 +122,11 @@ ADAPTERS = {
     f"ispops.parties.gateways.{name}"
     for name in ("base", "check_registry", "checks", "http_check", "offline", "registry", "stripe")
 }
-ADAPTERS |= {"provisioning.network.coa", "provisioning.network.kea"}
+ADAPTERS |= {
+    "provisioning.network.coa",
+    "provisioning.network.genieacs",
+    "provisioning.network.kea",
+}
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
 ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
