@@ -12,6 +12,9 @@ of a running bill, where what is active now is taken to last until the period's 
 - An aggregated plan has one price. Each component owes its part of it by revenue weight, prorated
   by its own active time, and is settled by its own terms and taxed by its own category.
 - What building a line cost by the accepted offer is owed when the line is first active.
+- What use costs at least in a period is owed at its end; see `rating.closing`.
+- A discount is for the first periods of a service, counted from the one in which it was first
+  active. It is taken off the price of a whole period, and the rest is prorated.
 """
 
 import itertools
@@ -32,9 +35,11 @@ from ispops.money import to_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period, billing_period
 from provisioning.models import ProductOrderItem, Service, ServicePeriod
-from rating import charges, pricing
+from rating import charges, closing, pricing
+from rating.meters import number_of
 from rating.models import Charge, Purchase
-from rating.tariff import Parties, Tariff, version
+from rating.rules import proration, version
+from rating.tariff import Parties, Tariff
 
 
 def period_at(subscriber: Subscriber, at: datetime) -> Period:
@@ -68,7 +73,8 @@ class _Held:
 def due(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]:
     """Return the charges of a period that follow from what was active, not saved and not yet
     posted, in a stable order. Saves nothing."""
-    held = [*_services(subscriber, period), *_extra_addresses(subscriber, period)]
+    spans = closing.active_spans(subscriber, period)
+    held = [*_services(subscriber, spans), *_extra_addresses(subscriber, period)]
     tariff = Tariff(
         {row.offering.pk for row in held} | {row.bundle_id for row in held if row.bundle_id}
     )
@@ -78,20 +84,17 @@ def due(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]
         drafts += _recurring(subscriber, row, period, charged[row.key], tariff, at)
     drafts += _one_off(subscriber, held, period, tariff, at)
     drafts += _construction(subscriber, held, period, tariff, at)
+    drafts += closing.minimums(
+        subscriber=subscriber, period=period, spans=spans, tariff=tariff, at=at
+    )
     return drafts
 
 
-def _services(subscriber: Subscriber, period: Period) -> list[_Held]:
+def _services(subscriber: Subscriber, spans: list[ServicePeriod]) -> list[_Held]:
     active = ServicePeriod.objects.filter(
         service__subscriber=subscriber, state=Service.State.ACTIVE
     )
     first = dict(active.values_list("service").annotate(Min("started_at")))
-    in_period = (
-        active.filter(started_at__lt=period.end)
-        .exclude(ended_at__lte=period.start)
-        .select_related("service", "offering")
-        .order_by("service__created_at", "service_id", "started_at")
-    )
     return [
         _Held(
             service=span.service,
@@ -101,7 +104,7 @@ def _services(subscriber: Subscriber, period: Period) -> list[_Held]:
             first_active_at=first[span.service_id],
             bundle_id=span.bundle_id,
         )
-        for span in in_period
+        for span in spans
     ]
 
 
@@ -164,6 +167,7 @@ def _recurring(
             cause=f"recurring:{held.public_id}:{span.start:%Y-%m-%dT%H:%M:%S.%f}",
             tariff=tariff,
             at=at,
+            since=held.first_active_at,
             bundle_id=held.bundle_id,
             extra=held.extra,
         )
@@ -179,12 +183,14 @@ def recurring_charge(
     cause: str,
     tariff: Tariff,
     at: datetime,
+    since: datetime,
     bundle_id: int | None = None,
     extra: ExtraAddress | None = None,
 ) -> Iterator[Charge]:
     """Give the charge for a span of a period, or nothing where there is no recurring price.
 
-    Price, terms and tax are those in force when the span begins.
+    Price, terms and tax are those in force when the span begins; `since` is when the service was
+    first active, from which the periods of a discount are counted.
     """
     rate = tariff.rate(
         offering.pk,
@@ -195,14 +201,20 @@ def recurring_charge(
     )
     if rate is None:
         return
-    parties = tariff.parties(offering.pk, span.start)
+    price = rate.price
+    parties = tariff.parties(offering.pk, span.start, price.tax_category)
+    number = number_of(period.start, since, subscriber.billing_anchor_day)
+    is_over = price.discount_periods is not None and number >= price.discount_periods
     priced = pricing.price_recurring(
         amount=rate.amount,
-        version=version(rate.price),
+        version=version(price),
         span=span,
         period=period,
         terms=parties.terms,
         part=rate.part,
+        discount=pricing.NO_DISCOUNT if is_over else rate.discount,
+        proration=proration(price),
+        zone=settings.BILLING_TIME_ZONE,
     )
     yield charges.draft(
         subscriber=subscriber,
@@ -217,7 +229,7 @@ def recurring_charge(
         service=service,
         bundle_id=bundle_id,
         extra_address=extra,
-        price=rate.price,
+        price=price,
     )
 
 
@@ -239,14 +251,17 @@ def one_off_charge(
     )
     if rate is None:
         return
-    parties = tariff.parties(offering.pk, since)
+    parties = tariff.parties(offering.pk, since, rate.price.tax_category)
     yield charges.draft(
         subscriber=subscriber,
         offering_id=offering.pk,
         kind=Charge.Kind.ONE_OFF,
         cause=cause,
         priced=pricing.price_one_off(
-            amount=rate.amount, version=version(rate.price), terms=parties.terms
+            amount=rate.amount,
+            version=version(rate.price),
+            terms=parties.terms,
+            discount=rate.discount,
         ),
         parties=parties,
         period_start=since,

@@ -20,25 +20,28 @@ from ispops import bulk
 from ispops.catalog.models import OfferingPrice
 from ispops.periods import Period, billing_period
 from rating import pricing
+from rating.amounts import storable
+from rating.bands import divide
+from rating.meter_reading import Meters
+from rating.meters import Counter, Key, More
 from rating.tariff import Parties, Tariff
 
 _TAKE = """
 SELECT u.id, u.subscriber_id::text, u.service_id::text, u.offering_id, u.started_at, u.ended_at,
-       u.quantity, u.unit, s.currency, s.billing_anchor_day
+       u.quantity, u.unit, s.currency, s.billing_anchor_day, p.bundle_id,
+       COALESCE(v.line_id, v.id)::text
   FROM rating_usage u JOIN parties_subscriber s ON s.id = u.subscriber_id
+  LEFT JOIN provisioning_service v ON v.id = u.service_id
+  LEFT JOIN provisioning_serviceperiod p ON p.service_id = u.service_id
+       AND p.started_at <= u.started_at AND (p.ended_at IS NULL OR u.started_at < p.ended_at)
  WHERE u.state = 'received' ORDER BY u.id LIMIT %s FOR NO KEY UPDATE OF u SKIP LOCKED
-"""
-_COUNT = """
-INSERT INTO rating_usagecounter (service_id, price_id, period_start, quantity) VALUES %s
-ON CONFLICT (service_id, price_id, period_start)
-DO UPDATE SET quantity = rating_usagecounter.quantity + EXCLUDED.quantity
-RETURNING service_id::text, price_id, period_start, quantity
 """
 _CHARGE_COLUMNS = (
     "id",
     "subscriber_id",
     "service_id",
     "offering_id",
+    "bundle_id",
     "price_id",
     "kind",
     "cause",
@@ -58,12 +61,10 @@ _CHARGE_COLUMNS = (
     "charged_at",
 )
 
-# Ids travel as text: making UUIDs of them takes longer than rating.
-Counter = tuple[str, int, datetime]
-
 
 class Row(NamedTuple):
-    """A stored use with what its account says of currency and billing day."""
+    """A stored use, with what its account says of currency and billing day, and the aggregated
+    plan and the line that its service was part of then."""
 
     id: int
     subscriber_id: str
@@ -75,6 +76,8 @@ class Row(NamedTuple):
     unit: str
     currency: str
     anchor_day: int
+    bundle_id: int | None = None
+    line_id: str | None = None
 
 
 class Fault(NamedTuple):
@@ -97,12 +100,24 @@ class Rated:
             bulk.copy_lines("rating_charge", _CHARGE_COLUMNS, self.charges)
 
 
+class Counted(NamedTuple):
+    """A use, the meter and the period it counts in, and what it adds there."""
+
+    row: Row
+    meter: Key
+    period_start: datetime
+    more: More
+
+
 class Batch:
     """Usage that this transaction holds, and the catalogue it is rated by."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.rows = rows
-        self.tariff = Tariff({row.offering_id for row in rows})
+        self.tariff = Tariff(
+            {row.offering_id for row in rows} | {row.bundle_id for row in rows if row.bundle_id}
+        )
+        self.prices = {price.pk: price for price in self.tariff.usage_prices()}
         self._periods: defaultdict[int, list[Period]] = defaultdict(list)
         self._broken = self._broken_prices()
 
@@ -120,7 +135,7 @@ class Batch:
             AmountTooLarge: a running total costs more than can be stored.
         """
         rated = Rated()
-        groups: defaultdict[Counter, list[tuple[Row, OfferingPrice]]] = defaultdict(list)
+        counted: list[Counted] = []
         for row in self.rows:
             found = self._price_of(row)
             if isinstance(found, Fault):
@@ -128,15 +143,17 @@ class Batch:
             elif found is None or row.service_id is None:
                 rated.done.append(row.id)
             else:
-                key = (row.service_id, found.pk, self._period_start(row))
-                groups[key].append((row, found))
-        for key, before in _raise_counters(groups):
-            self._charge(groups[key], before, at, rated)
+                counted.append(self._count(row, found))
+        meters = Meters(self.tariff.rule, self.prices, _added(counted), _anchors(counted))
+        for use in counted:
+            self._charge(use, meters, at, rated)
         return rated
 
     def _price_of(self, row: Row) -> OfferingPrice | Fault | None:
         """Return the price of a use, None when it is included, or why it cannot be rated."""
-        price = self.tariff.usage_price(row.offering_id, row.started_at, row.currency, row.unit)
+        price = self.tariff.usage_price(
+            row.offering_id, row.started_at, row.currency, row.unit, bundle_id=row.bundle_id
+        )
         if price is None:
             if self.tariff.has_usage_price(row.offering_id, row.started_at, row.currency):
                 return Fault("no_price", f"This product has no price by the {row.unit}.")
@@ -148,13 +165,30 @@ class Batch:
     def _broken_prices(self) -> dict[int, Fault]:
         """Find the prices of the catalogue that no rule can be made of, before use counts."""
         broken = {}
-        for price in self.tariff.usage_prices():
+        for price in self.prices.values():
             try:
                 self.tariff.rule(price)
             except (ValueError, KeyError, TypeError, ArithmeticError) as error:
                 words = f"Price {price.pk} of the catalogue cannot be used: {error}"
                 broken[price.pk] = Fault("bad_price", words[:300])
         return broken
+
+    def _count(self, row: Row, price: OfferingPrice) -> Counted:
+        """Say what a use adds to which counter.
+
+        Where the aggregated plan has the price, its parts count together, for the line.
+        """
+        is_shared = price.offering_id == row.bundle_id
+        meter = (str(row.line_id if is_shared else row.service_id), price.pk)
+        rule = self.tariff.rule(price)
+        if rule.bands:
+            zone = settings.BILLING_TIME_ZONE
+            units = divide(row.quantity, row.started_at, row.ended_at, rule.bands, zone)
+        else:
+            units = (1 if rule.counts_events else row.quantity,)
+        events = rule.event_price.cost(row.quantity) if rule.event_price else 0
+        more = More(units, storable(events))
+        return Counted(row, meter, self._period_start(row), more)
 
     def _period_start(self, row: Row) -> datetime:
         known = self._periods[row.anchor_day]
@@ -167,37 +201,52 @@ class Batch:
         known.append(period)
         return period.start
 
-    def _charge(
-        self,
-        group: list[tuple[Row, OfferingPrice]],
-        before: int,
-        at: datetime,
-        rated: Rated,
-    ) -> None:
-        """Take the steps of one counter, in the order of the uses' ids."""
-        price = group[0][1]
-        rule = self.tariff.rule(price)
-        for row, _ in group:
-            parties = self.tariff.parties(row.offering_id, row.started_at)
-            priced = pricing.price_usage(
-                price=rule, before=before, quantity=row.quantity, terms=parties.terms
-            )
-            before += row.quantity
-            rated.done.append(row.id)
-            rated.charges.append(_charge_line(row, price.pk, priced, parties, at))
+    def _charge(self, use: Counted, meters: "Meters", at: datetime, rated: Rated) -> None:
+        """Take the step of one use, in the order of the uses' ids."""
+        row, price = use.row, self.prices[use.meter[1]]
+        parties = self.tariff.parties(row.offering_id, row.started_at, price.tax_category)
+        meter = meters.of(use.meter, use.period_start)
+        priced = meter.add(use.period_start, use.more, row.quantity, parties.terms)
+        rated.done.append(row.id)
+        is_shared = price.offering_id == row.bundle_id
+        rated.charges.append(_charge_line(row, price.pk, priced, parties, at, is_shared=is_shared))
+
+
+def _added(counted: Iterable[Counted]) -> dict[Counter, More]:
+    """Return what a batch adds to each counter in all."""
+    added: dict[Counter, More] = {}
+    for use in counted:
+        key = (*use.meter, use.period_start)
+        have = added.get(key)
+        added[key] = use.more if have is None else have.plus(use.more)
+    return added
+
+
+def _anchors(counted: Iterable[Counted]) -> dict[Key, int]:
+    return {use.meter: use.row.anchor_day for use in counted}
 
 
 def _charge_line(
-    row: Row, price_id: int, priced: pricing.Priced, parties: Parties, at: datetime
+    row: Row,
+    price_id: int,
+    priced: pricing.Priced,
+    parties: Parties,
+    at: datetime,
+    *,
+    is_shared: bool,
 ) -> str:
     """Write a charge as COPY reads it, in the order of `_CHARGE_COLUMNS`.
 
-    Only the unit and the explanation can hold what COPY would take for something else.
+    A use that lowers the sum is no use to be paid for: what it gives back is an adjustment. Only
+    the unit and the explanation can hold what COPY would take for something else.
     """
     explanation = json.dumps(priced.explanation).replace("\\", "\\\\")
+    kind = "adjustment" if priced.net < 0 else "usage"
+    bundle_id = row.bundle_id if is_shared else None
     return (
-        f"{uuid7()}\t{row.subscriber_id}\t{row.service_id}\t{row.offering_id}\t{price_id}\t"
-        f"usage\tusage:{row.id}\t{row.started_at}\t{_null(row.ended_at)}\t{row.quantity}\t"
+        f"{uuid7()}\t{row.subscriber_id}\t{row.service_id}\t{row.offering_id}\t"
+        f"{_null(bundle_id)}\t{price_id}\t"
+        f"{kind}\tusage:{row.id}\t{row.started_at}\t{_null(row.ended_at)}\t{row.quantity}\t"
         f"{bulk.escape(row.unit)}\t{row.currency}\t{priced.net}\t{priced.isp}\t{priced.bsp}\t"
         f"{priced.network_provider}\t{priced.tax}\t{_null(parties.bsp_id)}\t"
         f"{_null(parties.network_provider_id)}\t{explanation}\t{at}"
@@ -206,19 +255,3 @@ def _charge_line(
 
 def _null(value: object) -> object:
     return "\\N" if value is None else value
-
-
-def _raise_counters(
-    groups: dict[Counter, list[tuple[Row, OfferingPrice]]],
-) -> Iterable[tuple[Counter, int]]:
-    """Add each group's use to its counter; returns the totals before it.
-
-    One statement raises and locks, in the order of the keys, so that two workers never hold what
-    the other waits for.
-    """
-    added = {key: sum(row.quantity for row, _ in group) for key, group in groups.items()}
-    rows = [(*key, quantity) for key, quantity in sorted(added.items())]
-    if not rows:
-        return []
-    raised = bulk.insert_returning(_COUNT, rows, template="(%s::uuid, %s, %s, %s)")
-    return [((s, p, start), after - added[s, p, start]) for s, p, start, after in raised]

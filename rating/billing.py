@@ -25,7 +25,7 @@ from ispops.errors import InvalidInput, Refusal
 from ispops.money import round_to_minor_unit
 from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
-from rating import accrual, ledger
+from rating import accrual, closing, ledger
 from rating.models import BillLine, Charge, CustomerBill, LedgerTransaction
 
 PAID_WITHIN = timedelta(days=14)
@@ -131,6 +131,7 @@ def issue_bill(*, subscriber: Subscriber, period: Period, at: datetime) -> Custo
         raise PeriodNotOver(
             f"The period ends on {period.end:%Y-%m-%d}; its bill is issued after that."
         )
+    closing.close_use(subscriber=account, period=period, at=at)
     Charge.objects.bulk_create(accrual.due(subscriber=account, period=period, at=at))
     charged = list(unbilled(account, period))
     if not charged:

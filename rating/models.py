@@ -32,6 +32,7 @@ __all__ = [
     "SettlementStatement",
     "Usage",
     "UsageCounter",
+    "UsagePack",
 ]
 
 
@@ -194,23 +195,69 @@ class UsageCounter(models.Model):
 
     A price that replaces another within the period starts a counter of its own. A charge for use
     is F(counter after) - F(counter before), with F the price of a running total, so that the sum
-    does not depend on the order or the batches in which usage is rated.
+    does not depend on the order or the batches in which usage is rated. Where an aggregated plan
+    has the price, its parts are counted together, for the line.
     """
 
     service = ForeignKey(Service, PROTECT, related_name="+", db_index=False)
     price = ForeignKey(OfferingPrice, PROTECT, related_name="+", db_index=False)
     period_start = models.DateTimeField()
+    # Units outside the price's bands, and in each of them; columns, because they are raised by the
+    # thousand a second.
     quantity = models.PositiveBigIntegerField(default=0)
+    band_1 = models.PositiveBigIntegerField(default=0)
+    band_2 = models.PositiveBigIntegerField(default=0)
+    band_3 = models.PositiveBigIntegerField(default=0)
+    # The sum of what events cost that each have a price of their own.
+    events_amount = AmountField(default=0)
+    # How much of the period the least that it costs was due for, once its bill has made up for it.
+    closed_part = models.PositiveBigIntegerField(null=True)
+    closed_whole = models.PositiveBigIntegerField(null=True)
 
     class Meta:
         constraints = [
             UniqueConstraint(
                 fields=["service", "price", "period_start"], name="one_counter_a_period"
-            )
+            ),
+            CheckConstraint(
+                condition=Q(closed_part__isnull=True, closed_whole__isnull=True)
+                | Q(
+                    closed_part__isnull=False,
+                    closed_whole__isnull=False,
+                    closed_whole__gt=0,
+                    closed_part__lte=F("closed_whole"),
+                ),
+                name="closed_counter_says_for_how_much",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.quantity} at {self.price_id}"
+
+
+class UsagePack(models.Model):
+    """Units that a subscriber bought on top of what is included: 10 hours, 50 gigabytes.
+
+    They cover use of the service beyond what it stood at when they were bought: `after` units more
+    than was included then. What is left of them is good for `periods` billing periods.
+    """
+
+    service = ForeignKey(Service, PROTECT, related_name="packs")
+    price = ForeignKey(OfferingPrice, PROTECT, related_name="+", db_index=False)
+    purchase = models.OneToOneField(Purchase, PROTECT, related_name="pack")
+    period_start = models.DateTimeField()
+    after = models.PositiveBigIntegerField()
+    units = models.PositiveBigIntegerField()
+    periods = models.PositiveSmallIntegerField(default=1)
+    granted_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            CheckConstraint(condition=Q(units__gt=0, periods__gt=0), name="pack_holds_something")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.units} on top of {self.price_id}"
 
 
 class Charge(PublicIdModel):

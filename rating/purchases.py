@@ -23,7 +23,7 @@ from ispops.parties.models import Subscriber, User
 from ispops.periods import Period
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import accrual, carriage, charges
+from rating import accrual, carriage, charges, packs
 from rating.models import Charge, Purchase
 from rating.tariff import Tariff
 
@@ -83,6 +83,7 @@ def place_purchase(
         OfferingWithdrawn: it is not sold at `at`, has no price, or its partner has left.
         OfferingNotCarried: the line is too slow for it, or it is not for this kind of account.
         AlreadySubscribed: the line has this subscription.
+        NothingToTopUp: it is a pack of units for something that the line does not have.
         SpendingLimitReached: with it, partners' products of this period cost more than the limit.
         PurchaseKeyReused: the key belongs to a purchase of something else.
     """
@@ -110,8 +111,7 @@ def place_purchase(
         placed_at=at,
     )
     drafts = list(_drafts(purchase, tariff))
-    if not drafts and not tariff.has_usage_price(offering.pk, at, account.currency):
-        raise OfferingWithdrawn("This product has no price at the moment.", field="offering")
+    _require_price(purchase, drafts, tariff)
     _require_limit(account, drafts, at)
     purchase.service_order = partner_orders.request_entitlement(
         line=held, service=service, offering=offering, cause=purchase.public_id, at=at
@@ -180,7 +180,15 @@ def _drafts(purchase: Purchase, tariff: Tariff) -> Iterator[Charge]:
             cause=f"purchase:{purchase.public_id}:recurring:{number}",
             tariff=tariff,
             at=at,
+            since=at,
         )
+
+
+def _require_price(purchase: Purchase, drafts: list[Charge], tariff: Tariff) -> None:
+    at, currency = purchase.placed_at, purchase.subscriber.currency
+    if not drafts and not tariff.has_usage_price(purchase.offering_id, at, currency):
+        raise OfferingWithdrawn("This product has no price at the moment.", field="offering")
+    packs.require_use(purchase=purchase, tariff=tariff, at=at)
 
 
 def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
@@ -246,13 +254,15 @@ def _note(purchase: Purchase, drafts: list[Charge]) -> None:
 def complete_purchase(*, service_order_id: UUID, at: datetime) -> Purchase | None:
     """Take the partner's confirmation: the purchase is completed and its service active.
 
-    A one-off product is delivered with that, and its service ends. Publishes `purchase.completed`.
+    A one-off product is delivered with that, and its service ends; a pack's units are granted.
+    Publishes `purchase.completed`.
     Returns None when the partner's order is no purchase's. A settled purchase stays as it is.
     """
     purchase = _lock_purchase(service_order_id)
     if purchase is None or purchase.state != State.PENDING:
         return purchase
     _settle(purchase, State.COMPLETED, "", at)
+    packs.grant_pack(purchase=purchase, at=at)
     service = purchase.service
     if service is not None and service.state == Service.State.RESERVED:
         services.activate(service=service, at=at)

@@ -33,7 +33,10 @@ from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
 from provisioning.models import PartnerSubscriber, Service
 from rating.accrual import period_at
-from rating.models import Charge, Purchase, SettlementStatement, Usage, UsageCounter
+from rating.meter_reading import Meters, added_nothing
+from rating.meters import Meter
+from rating.models import Charge, Purchase, SettlementStatement, Usage
+from rating.rules import usage_rule
 from rating.sessions import SOURCE, UNIT
 
 M = TypeVar("M", bound=Model)
@@ -129,22 +132,35 @@ def allowance(line: Service, at: datetime) -> Allowance:
     """
     subscriber = line.subscriber
     period = period_at(subscriber, at)
-    price = (
-        OfferingPrice.objects.at(at)
-        .filter(
-            offering=line.offering_id,
-            charge=OfferingPrice.Charge.USAGE,
-            currency=subscriber.currency,
-            unit=UNIT,
-        )
-        .first()
+    prices = OfferingPrice.objects.at(at).filter(
+        offering__in=[key for key in (line.bundle_id, line.offering_id) if key],
+        charge=OfferingPrice.Charge.USAGE,
+        currency=subscriber.currency,
+        unit=UNIT,
     )
+    # The price of an aggregated plan goes before those of its parts.
+    price = min(prices, key=lambda row: row.offering_id != line.bundle_id, default=None)
     if price is None:
         used = _traffic(subscriber, line, period).aggregate(total=Sum("quantity"))["total"] or 0
         return Allowance(period, UNIT, int(used), None, None)
-    counter = UsageCounter.objects.filter(service=line, price=price, period_start=period.start)
-    used = counter.values_list("quantity", flat=True).first() or 0
-    return Allowance(period, UNIT, used, price.allowance, price)
+    meter = _meter(line, price, period)
+    return Allowance(
+        period, UNIT, meter.counting(period.start), meter.included(period.start), price
+    )
+
+
+def _meter(line: Service, price: OfferingPrice, period: Period) -> Meter:
+    """Read what a line used at a price, and what is free: with units carried over, and packs."""
+    rule = usage_rule(price)
+    key = str(line.pk), price.pk
+    meters = Meters(
+        lambda _, is_discounted=True: rule,
+        {price.pk: price},
+        {(*key, period.start): added_nothing(rule)},
+        {key: line.subscriber.billing_anchor_day},
+        hold=False,
+    )
+    return meters.of(key, period.start)
 
 
 def charges_of(subscriber: Subscriber, period: Period | None = None) -> QuerySet[Charge]:
@@ -161,6 +177,7 @@ _RULES = {
     "one_off": "A price that is paid once",
     "recurring": "A price for a billing period, for the part of it that was used",
     "usage": "A price by use: what all use of the period costs, less what it cost before",
+    "minimum": "What use costs at least in a period, less what it cost",
     "reversal": "A charge that was taken back",
 }
 _CAUSES = {
@@ -169,6 +186,7 @@ _CAUSES = {
     "recurring": "What was active",
     "activation": "What became active",
     "construction": "Building the line",
+    "minimum": "The end of the period",
     "reversal": "The charge that was taken back",
 }
 

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Protocol, TypeVar
 
 from ispops.catalog.models import (
@@ -20,7 +19,8 @@ from ispops.catalog.models import (
     TaxRate,
 )
 from ispops.money import split_micros, to_micros
-from rating.pricing import BundlePart, Share, Terms, Tier, UsagePrice
+from rating import rules
+from rating.pricing import NO_DISCOUNT, BundlePart, Discount, Terms, UsagePrice
 
 
 class _Dated(Protocol):
@@ -42,11 +42,15 @@ class Parties:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """An amount for a purchase or a period; for a bundle's component, its part of the plan's."""
+    """An amount for a purchase or a period; for a bundle's component, its part of the plan's.
+
+    `discount` is what is taken off it while there is a discount: of an amount, also its part.
+    """
 
     price: OfferingPrice
     amount: int
     part: BundlePart | None = None
+    discount: Discount = NO_DISCOUNT
 
 
 class Tariff:
@@ -66,14 +70,15 @@ class Tariff:
             self._terms[term.offering_id, term.role].append(term)
         self._taxes: defaultdict[str, list[TaxRate]] = defaultdict(list)
         categories = {offering.tax_category for offering in self.offerings.values()}
+        categories |= {p.tax_category for prices in self._prices.values() for p in prices}
         for rate in TaxRate.objects.filter(category__in=categories).order_by("valid_from"):
             self._taxes[rate.category].append(rate)
         self._components: defaultdict[int, dict[int, int]] = defaultdict(dict)
         for part in BundleComponent.objects.filter(bundle__in=keys).order_by("pk"):
             self._components[part.bundle_id][part.component_id] = part.revenue_weight
-        self._usage_prices: dict[int, UsagePrice] = {}
-        self._edges: dict[int, list[datetime]] = {}
-        self._parties: dict[tuple[int, int], Parties] = {}
+        self._usage_prices: dict[tuple[int, bool], UsagePrice] = {}
+        self._edges: dict[tuple[int, str], list[datetime]] = {}
+        self._parties: dict[tuple[int, str, int], Parties] = {}
 
     def rate(
         self, offering_id: int, charge: str, at: datetime, currency: str, *, bundle_id: int | None
@@ -86,21 +91,35 @@ class Tariff:
         if price is None:
             return None
         whole = to_micros(price.amount)
+        discount = rules.discount(price)
         if bundle_id is None:
-            return Rate(price, whole)
+            return Rate(price, whole, discount=discount)
         weights = self._components[bundle_id]
         if not weights.get(offering_id):
             return None
-        parts = split_micros(whole, list(weights.values()))
-        amount = parts[list(weights).index(offering_id)]
+        place = list(weights).index(offering_id)
+        amount = split_micros(whole, list(weights.values()))[place]
+        off = split_micros(discount.amount, list(weights.values()))[place]
         part = BundlePart(whole, weights[offering_id], sum(weights.values()))
-        return Rate(price, amount, part)
+        return Rate(price, amount, part, Discount(discount.percent_milli, off))
 
     def usage_price(
-        self, offering_id: int, at: datetime, currency: str, unit: str
+        self,
+        offering_id: int,
+        at: datetime,
+        currency: str,
+        unit: str,
+        *,
+        bundle_id: int | None = None,
     ) -> OfferingPrice | None:
-        """Return the price of a unit of use at a moment; None when there is none."""
-        return _in_force(self._prices[offering_id, OfferingPrice.Charge.USAGE, currency, unit], at)
+        """Return the price of a unit of use at a moment; None when there is none.
+
+        Where the aggregated plan has a price by this unit, its parts are used at that price,
+        together.
+        """
+        charge = OfferingPrice.Charge.USAGE
+        shared = bundle_id and _in_force(self._prices[bundle_id, charge, currency, unit], at)
+        return shared or _in_force(self._prices[offering_id, charge, currency, unit], at)
 
     def has_usage_price(self, offering_id: int, at: datetime, currency: str) -> bool:
         """Say whether any use of an offering is priced at a moment, in whatever unit."""
@@ -117,79 +136,68 @@ class Tariff:
             if charge == OfferingPrice.Charge.USAGE:
                 yield from prices
 
-    def rule(self, price: OfferingPrice) -> UsagePrice:
+    def rule(self, price: OfferingPrice, *, is_discounted: bool = True) -> UsagePrice:
         """Return the running total's price that a usage price of the catalogue means.
 
         Raises:
-            ValueError: the tiers in the catalogue make no sense.
+            ValueError: the price in the catalogue makes no sense.
         """
-        found = self._usage_prices.get(price.pk)
+        key = price.pk, is_discounted
+        found = self._usage_prices.get(key)
         if found is None:
-            found = self._usage_prices[price.pk] = usage_rule(price)
+            rule = rules.usage_rule(price)
+            found = self._usage_prices[key] = rule if is_discounted else rule.undiscounted()
         return found
 
-    def parties(self, offering_id: int, at: datetime) -> Parties:
-        """Return the tax on an offering and who shares its charges at a moment."""
-        if offering_id not in self._edges:
-            self._edges[offering_id] = sorted(_edges(self._shared_by(offering_id)))
+    def parties(self, offering_id: int, at: datetime, category: str = "") -> Parties:
+        """Return the tax on an offering and who shares its charges at a moment.
+
+        `category` is the price's own tax category, where it has one.
+        """
+        category = category or self.offerings[offering_id].tax_category
+        if (offering_id, category) not in self._edges:
+            edges = _edges(self._shared_by(offering_id, category))
+            self._edges[offering_id, category] = sorted(edges)
         # Between two edges the answer is the same; events come by the thousand.
-        key = offering_id, bisect_right(self._edges[offering_id], at)
+        key = offering_id, category, bisect_right(self._edges[offering_id, category], at)
         found = self._parties.get(key)
         if found is None:
-            found = self._parties[key] = self._parties_at(offering_id, at)
+            found = self._parties[key] = self._parties_at(offering_id, at, category)
         return found
 
-    def _parties_at(self, offering_id: int, at: datetime) -> Parties:
+    def _parties_at(self, offering_id: int, at: datetime, category: str) -> Parties:
         offering = self.offerings[offering_id]
         bsp = _in_force(self._terms[offering_id, SettlementTerm.Role.BSP], at)
         network = _in_force(self._terms[offering_id, SettlementTerm.Role.NETWORK_PROVIDER], at)
-        tax = _in_force(self._taxes[offering.tax_category], at)
+        tax = _in_force(self._taxes[category], at)
         provider = offering.provider_id
         is_bsp = offering.kind == ProductOffering.Kind.BSP
         is_access = offering.kind == ProductOffering.Kind.ACCESS
         return Parties(
             terms=Terms(
-                tax_milli=_milli(tax.percent) if tax else 0,
-                bsp=_share(bsp) if bsp else None,
-                network_provider=_share(network) if network else None,
+                tax_milli=rules.milli(tax.percent) if tax else 0,
+                bsp=rules.share(bsp) if bsp else None,
+                network_provider=rules.share(network) if network else None,
             ),
             bsp_id=bsp.partner_id if bsp else provider if is_bsp else None,
             network_provider_id=network.partner_id if network else provider if is_access else None,
         )
 
-    def _shared_by(self, offering_id: int) -> list[_Dated]:
-        dated: list[_Dated] = list(self._taxes[self.offerings[offering_id].tax_category])
+    def _shared_by(self, offering_id: int, category: str) -> list[_Dated]:
+        dated: list[_Dated] = list(self._taxes[category])
         for role in SettlementTerm.Role.values:
             dated += self._terms[offering_id, role]
         return dated
 
     def edges(self, offering_id: int, bundle_id: int | None) -> set[datetime]:
         """Return the moments at which what a period of an offering costs may change."""
-        dated = self._shared_by(offering_id)
+        dated = self._shared_by(offering_id, self.offerings[offering_id].tax_category)
         for (offering, charge, _, _), prices in self._prices.items():
             if offering == (bundle_id or offering_id) and charge == OfferingPrice.Charge.RECURRING:
                 dated += prices
+                for category in {price.tax_category for price in prices if price.tax_category}:
+                    dated += self._taxes[category]
         return _edges(dated)
-
-
-def version(price: OfferingPrice) -> str:
-    """Name a price so that it can be found again, with the day from which it is in force."""
-    return f"{price.pk} from {price.valid_from:%Y-%m-%d}"
-
-
-def usage_rule(price: OfferingPrice) -> UsagePrice:
-    """Turn a usage price of the catalogue into the pure rule, amounts in micro-units."""
-    tiers = tuple(
-        Tier(tier["up_to"], to_micros(Decimal(str(tier["amount"])))) for tier in price.tiers
-    )
-    return UsagePrice(
-        version=version(price),
-        unit=price.unit,
-        tiers=tiers or (Tier(None, to_micros(price.amount)),),
-        block_size=price.block_size,
-        counts_started_blocks=price.counts_started_blocks,
-        allowance=price.allowance,
-    )
 
 
 def _in_force(rows: list[D], at: datetime) -> D | None:
@@ -202,13 +210,3 @@ def _in_force(rows: list[D], at: datetime) -> D | None:
 def _edges(rows: list[_Dated]) -> set[datetime]:
     edges = {row.valid_from for row in rows}
     return edges | {row.valid_to for row in rows if row.valid_to is not None}
-
-
-def _milli(percent: Decimal) -> int:
-    return int(percent * 1000)
-
-
-def _share(term: SettlementTerm) -> Share:
-    if term.basis == SettlementTerm.Basis.FIXED:
-        return Share(fixed=to_micros(term.amount))
-    return Share(percent_milli=_milli(term.percent))

@@ -69,23 +69,70 @@ class OfferingForm(VerbForm):
         )  # fmt: skip
 
 
-class PriceForm(VerbForm):
+class PlainForm(VerbForm):
+    """A form of which most fields may be left as they are: empty is what a plain one has."""
+
+    needed: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            field.required = name in self.needed
+
+    def perform(self, **more: Any) -> models.Model:
+        for name, value in list(self.cleaned_data.items()):
+            if value in ("", []):
+                del self.cleaned_data[name]
+        return super().perform(**more)
+
+
+class PriceForm(PlainForm):
     verb = staticmethod(publishing.set_price)
+    needed = ("offering", "charge", "amount")
 
     class Meta:
         model = OfferingPrice
         fields = (
-            "offering", "charge", "name", "currency", "amount", "unit", "block_size",
-            "counts_started_blocks", "allowance", "tiers", "valid_from",
+            "offering", "charge", "name", "currency", "amount", "tax_category", "unit", "model",
+            "block_size", "counts_started_blocks", "counts_events", "tiers", "bands", "allowance",
+            "rollover_periods", "rollover_most", "percent", "event_fee", "event_minimum",
+            "event_maximum", "discount_percent", "discount_amount", "discount_periods",
+            "period_minimum", "period_maximum", "proration", "pack_for", "pack_unit", "pack_units",
+            "pack_periods", "valid_from",
         )  # fmt: skip
+        help_texts: ClassVar[dict[str, str]] = {
+            "amount": "For a block of units, a purchase or a period; of a percentage, what one "
+            "unit of the value is worth.",
+            "tax_category": "Leave it empty for the offering's own.",
+            "tiers": 'Such as [{"up_to": 1000, "amount": "0.10"}, {"up_to": null, "amount": '
+            '"0.05"}]. A tier may have a "flat" amount beside.',
+            "bands": 'Such as [{"name": "Night", "days": [0, 1, 2, 3, 4, 5, 6], "start": "22:00", '
+            '"end": "06:00", "amount": "0.01", "counts": false}]. Monday is 0.',
+            "rollover_periods": "For how many more periods units that were not used are kept.",
+            "rollover_most": "Leave it empty to keep all of them.",
+            "discount_periods": "Leave it empty for all periods of a service.",
+            "period_minimum": "What the use of a service costs in a period at least.",
+            "period_maximum": "What it costs at most. Leave it empty for no limit.",
+            "pack_for": "What the units of a pack are for, when this price buys one.",
+        }
 
 
-class TermForm(VerbForm):
+class TermForm(PlainForm):
     verb = staticmethod(publishing.set_settlement_term)
+    needed = ("offering", "role", "partner", "basis")
 
     class Meta:
         model = SettlementTerm
-        fields = ("offering", "role", "partner", "basis", "percent", "amount", "valid_from")
+        fields = (
+            "offering", "role", "partner", "basis", "percent", "amount", "block_size", "tiers",
+            "minimum", "valid_from",
+        )  # fmt: skip
+        help_texts: ClassVar[dict[str, str]] = {
+            "block_size": "Of a wholesale price: the units that the amount is for.",
+            "tiers": 'Such as [{"up_to": "100.00", "percent": "30"}, {"up_to": null, "percent": '
+            '"40"}].',
+            "minimum": "Guaranteed of a whole charge, or of the use of a service in a period.",
+        }
 
 
 class TaxForm(VerbForm):
@@ -171,6 +218,7 @@ class LabelForm(VerbForm):
 
 class PriceInline(ReadOnlyInline):
     model = OfferingPrice
+    fk_name = "offering"
     fields = ("charge", "name", "amount", "currency", "unit", "valid_from", "valid_to")
     ordering = ("-valid_from",)
 
@@ -234,9 +282,9 @@ class ProductOfferingAdmin(PublishingAdmin):
 class OfferingPriceAdmin(PublishingAdmin):
     add_form = PriceForm
     list_display = (
-        "offering", "charge", "amount", "currency", "unit", "valid_from", "valid_to",
+        "offering", "charge", "amount", "currency", "unit", "model", "valid_from", "valid_to",
     )  # fmt: skip
-    list_filter = ("charge", "currency", ("valid_to", admin.EmptyFieldListFilter))
+    list_filter = ("charge", "model", "currency", ("valid_to", admin.EmptyFieldListFilter))
     list_select_related = ("offering",)
     search_fields = ("offering__name", "offering__code", "name")
     ordering = ("offering", "charge", "-valid_from")

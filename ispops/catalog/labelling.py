@@ -11,7 +11,7 @@ from ispops import db
 from ispops.catalog import labels
 from ispops.catalog.effective import put_in_force
 from ispops.catalog.models import BroadbandLabel, ProductOffering
-from ispops.catalog.publishing import checked_amount
+from ispops.catalog.price_checks import checked_amount
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User

@@ -1,11 +1,24 @@
-"""What is sold: offerings of the ISP and its partners, with effective-dated prices and terms."""
+"""What is sold: offerings of the ISP and its partners; what they cost is in `prices`."""
 
 from django.db import models
 from django.db.models import F, Q
 
+from ispops.catalog.prices import OfferingPrice, SettlementTerm, TaxRate
 from ispops.db import Effective
 from ispops.money import AmountField
 from ispops.parties.models import Partner, Subscriber
+
+__all__ = [
+    "AddressEntitlement",
+    "BroadbandLabel",
+    "BundleComponent",
+    "CatalogueRevision",
+    "OfferingPrice",
+    "ProductOffering",
+    "SettlementTerm",
+    "TaxRate",
+    "Technology",
+]
 
 
 class Technology(models.IntegerChoices):
@@ -134,128 +147,6 @@ class BundleComponent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.component} in {self.bundle}"
-
-
-class OfferingPrice(models.Model):
-    """A price of an offering, in force for a span of time; never edited, only ended.
-
-    One-off and recurring prices are an amount, net of tax, a purchase or a billing period. Usage
-    prices are an amount for each started or exact block of `block_size` units, after `allowance`
-    free units a period; `tiers` makes them graduated:
-    `[{"up_to": 1000, "amount": "0.10"}, {"up_to": null, "amount": "0.05"}]`, where `up_to` counts
-    units of the period after the allowance and amounts are for one block.
-
-    TM Forum: ProductOfferingPrice (TMF620).
-    """
-
-    class Charge(models.TextChoices):
-        ONE_OFF = "one_off", "One-off"
-        RECURRING = "recurring", "Every billing period"
-        USAGE = "usage", "By use"
-
-    offering = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="prices")
-    charge = models.CharField(max_length=10, choices=Charge)
-    name = models.CharField(max_length=120)
-    currency = models.CharField(max_length=3)
-    amount = AmountField()
-    # Units of use: "byte" for access lines; the BSP's word for its own, such as "minute".
-    unit = models.CharField(max_length=20, blank=True, default="")
-    block_size = models.PositiveBigIntegerField(default=1)
-    counts_started_blocks = models.BooleanField(default=False)
-    allowance = models.PositiveBigIntegerField(default=0)
-    tiers = models.JSONField(default=list, blank=True)
-    valid_from = models.DateTimeField()
-    valid_to = models.DateTimeField(null=True, blank=True)
-
-    objects = Effective.as_manager()
-
-    class Meta:
-        # A GiST exclusion in the migration refuses two prices of one (offering, charge, unit)
-        # that are in force at the same moment; a trigger refuses changes.
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
-                name="price_ends_after_it_starts",
-            ),
-            models.CheckConstraint(
-                condition=~Q(charge="usage") | ~Q(unit=""), name="usage_price_names_its_unit"
-            ),
-            models.CheckConstraint(condition=Q(block_size__gt=0), name="price_block_is_positive"),
-            models.CheckConstraint(condition=Q(amount__gte=0), name="price_not_negative"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} of {self.offering}"
-
-
-class SettlementTerm(models.Model):
-    """What a partner gets of each charge of an offering; the ISP keeps the remainder.
-
-    `percent_of_net` gives that part of the amount before tax. `fixed` gives an amount for every
-    one-off charge and for every recurring charge of a whole period, prorated as the charge is.
-    """
-
-    class Role(models.TextChoices):
-        BSP = "bsp", "BSP share"
-        NETWORK_PROVIDER = "network_provider", "Network provider share"
-
-    class Basis(models.TextChoices):
-        PERCENT_OF_NET = "percent_of_net", "Percent of the net amount"
-        FIXED = "fixed", "Fixed amount"
-
-    offering = models.ForeignKey(
-        ProductOffering, on_delete=models.PROTECT, related_name="settlement_terms"
-    )
-    role = models.CharField(max_length=20, choices=Role)
-    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="settlement_terms")
-    basis = models.CharField(max_length=16, choices=Basis)
-    percent = models.DecimalField(max_digits=6, decimal_places=3, default=0)
-    amount = AmountField(default=0)
-    valid_from = models.DateTimeField()
-    valid_to = models.DateTimeField(null=True, blank=True)
-
-    objects = Effective.as_manager()
-
-    class Meta:
-        # A GiST exclusion in the migration refuses two terms of one (offering, role) at once.
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(percent__range=(0, 100)), name="settlement_percent_in_range"
-            ),
-            models.CheckConstraint(condition=Q(amount__gte=0), name="settlement_amount_positive"),
-            models.CheckConstraint(
-                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
-                name="settlement_term_ends_after_it_starts",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.get_role_display()} of {self.offering}"
-
-
-class TaxRate(models.Model):
-    """The percentage of tax on a category of goods, for a span of time."""
-
-    category = models.SlugField()
-    percent = models.DecimalField(max_digits=6, decimal_places=3)
-    valid_from = models.DateTimeField()
-    valid_to = models.DateTimeField(null=True, blank=True)
-
-    objects = Effective.as_manager()
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                condition=Q(percent__range=(0, 100)), name="tax_percent_in_range"
-            ),
-            models.CheckConstraint(
-                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
-                name="tax_rate_ends_after_it_starts",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.category} {self.percent} %"
 
 
 class AddressEntitlement(models.Model):

@@ -22,12 +22,38 @@ from ispops.catalog.models import (
     SettlementTerm,
     TaxRate,
 )
+from ispops.catalog.price_checks import (
+    check_together,
+    checked_amount,
+    checked_bands,
+    checked_percent,
+    checked_share_tiers,
+    checked_tiers,
+)
 from ispops.errors import InvalidInput, Refusal
-from ispops.money import MICRO
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
 
-_LARGEST_AMOUNT = Decimal(1_000_000_000)
+_PLAIN = (
+    "charge", "name", "currency", "tax_category", "unit", "model", "block_size", "allowance",
+    "rollover_periods", "rollover_most", "discount_periods", "proration", "pack_unit",
+    "pack_units", "pack_periods",
+)  # fmt: skip
+_AMOUNTS = (
+    "amount", "event_fee", "event_minimum", "event_maximum", "discount_amount", "period_minimum",
+    "period_maximum",
+)  # fmt: skip
+_FLAGS = ("counts_started_blocks", "counts_events")
+_PRICE_FACTS = {
+    *_PLAIN, *_AMOUNTS, *_FLAGS, "percent", "discount_percent", "tiers", "bands", "pack_for",
+} - {"charge", "amount"}  # fmt: skip
+# What makes one price, or one term, another one than that before it.
+PRICE_TERMS = (
+    *_AMOUNTS, *_FLAGS, "percent", "discount_percent", "tiers", "bands", "pack_for_id",
+    "tax_category", "model", "block_size", "allowance", "rollover_periods", "rollover_most",
+    "discount_periods", "proration", "pack_unit", "pack_units", "pack_periods",
+)  # fmt: skip
+TERM_TERMS = ("partner_id", "basis", "percent", "amount", "block_size", "tiers", "minimum")
 
 
 class OfferingCodeTaken(Refusal):
@@ -96,50 +122,76 @@ def set_price(
     amount: Decimal,
     at: datetime,
     valid_from: datetime | None = None,
-    name: str = "",
-    currency: str = "",
-    unit: str = "",
-    block_size: int = 1,
-    counts_started_blocks: bool = False,
-    allowance: int = 0,
-    tiers: Sequence[dict[str, Any]] = (),
     actor: User | None = None,
+    **facts: Any,
 ) -> OfferingPrice:
     """Set a price from `valid_from` (or now) on, which ends the price of the same charge and unit.
 
-    Amounts are net of tax. See `OfferingPrice` for the meaning of blocks, allowance and tiers.
+    Amounts are net of tax. `facts` are further fields of `OfferingPrice`, which says what they
+    mean: the unit and the model of a price by use, its tiers, bands and allowance, discounts,
+    limits, and the pack of units that is bought with a one-off price.
 
     Raises:
-        InvalidInput: a value cannot be used.
+        InvalidInput: a value cannot be used, or does not go with the others.
         ChangePlanned, InForceAlready: see `effective`.
     """
-    price = OfferingPrice(
-        offering=offering,
-        charge=charge,
-        name=name or f"{offering.name}"[:120],
-        currency=currency or settings.CURRENCY,
-        amount=checked_amount(amount),
-        unit=unit,
-        block_size=block_size,
-        counts_started_blocks=counts_started_blocks,
-        allowance=allowance,
-        tiers=_checked_tiers(tiers),
-        valid_from=valid_from or at,
-    )
-    db.check_fields(price, "charge", "name", "currency", "unit", "block_size", "allowance")
-    if block_size < 1:
-        raise InvalidInput("A block holds at least one unit.", field="block_size")
-    if (charge == OfferingPrice.Charge.USAGE) != bool(unit):
-        raise InvalidInput("A price by use has a unit, and no other price has.", field="unit")
+    price = _price(offering, charge, amount, valid_from or at, facts)
     db.lock(ProductOffering, offering.pk)
     same = OfferingPrice.objects.filter(
-        offering=offering, charge=charge, unit=unit, currency=price.currency
+        offering=offering, charge=charge, unit=price.unit, currency=price.currency
     )
-    terms = ("amount", "block_size", "counts_started_blocks", "allowance", "tiers")
-    row, is_new = put_in_force(same, price, terms, at)
+    row, is_new = put_in_force(same, price, PRICE_TERMS, at)
     if is_new:
-        _note("price.set", offering, actor, at, charge=charge, amount=str(price.amount), unit=unit)
+        amount_text = str(price.amount)
+        _note("price.set", offering, actor, at, charge=charge, amount=amount_text, unit=price.unit)
     return row
+
+
+def draft_price(
+    *, offering: ProductOffering, charge: str, amount: Decimal, at: datetime, **facts: Any
+) -> OfferingPrice:
+    """Return a price as `set_price` would make it, checked and not saved, to see what it does.
+
+    Raises:
+        InvalidInput: a value cannot be used, or does not go with the others.
+    """
+    return _price(offering, charge, amount, at, facts)
+
+
+def _price(
+    offering: ProductOffering,
+    charge: str,
+    amount: Decimal,
+    valid_from: datetime,
+    facts: dict[str, Any],
+) -> OfferingPrice:
+    """Make a price of what was given for it, each value checked by itself and with the others."""
+    unknown = sorted(set(facts) - _PRICE_FACTS)
+    if unknown:
+        raise InvalidInput("A price has no such field.", field=unknown[0])
+    price = OfferingPrice(
+        offering=offering, charge=charge, amount=amount, valid_from=valid_from, **facts
+    )
+    price.name = price.name or offering.name[:120]
+    price.currency = price.currency or settings.CURRENCY
+    for field in _AMOUNTS:
+        value = getattr(price, field)
+        if value is not None:
+            setattr(price, field, checked_amount(_exact(value), field))
+    for field in ("percent", "discount_percent"):
+        setattr(price, field, checked_percent(_exact(getattr(price, field)), field))
+    db.check_fields(price, *_PLAIN)
+    price.tiers = checked_tiers(price.tiers)
+    price.bands = checked_bands(price.bands)
+    if price.block_size < 1:
+        raise InvalidInput("A block holds at least one unit.", field="block_size")
+    check_together(price)
+    return price
+
+
+def _exact(value: Any) -> Any:
+    """Turn a whole number, such as a field's default, into a decimal one; leave all else."""
+    return Decimal(value) if type(value) is int else value
 
 
 @transaction.atomic
@@ -152,10 +204,15 @@ def set_settlement_term(
     at: datetime,
     percent: Decimal = Decimal(0),
     amount: Decimal = Decimal(0),
+    block_size: int = 1,
+    tiers: Sequence[dict[str, Any]] = (),
+    minimum: Decimal = Decimal(0),
     valid_from: datetime | None = None,
     actor: User | None = None,
 ) -> SettlementTerm:
     """Set what a partner gets of each charge of an offering, from `valid_from` (or now) on.
+
+    See `SettlementTerm` for what each basis means.
 
     Raises:
         InvalidInput: a value cannot be used, or does not fit the basis.
@@ -166,21 +223,39 @@ def set_settlement_term(
         role=role,
         partner=partner,
         basis=basis,
-        percent=_checked_percent(percent),
+        percent=checked_percent(percent),
         amount=checked_amount(amount),
+        block_size=block_size,
+        tiers=checked_share_tiers(tiers),
+        minimum=checked_amount(minimum, "minimum"),
         valid_from=valid_from or at,
     )
-    db.check_fields(term, "role", "basis")
-    if (basis == SettlementTerm.Basis.FIXED and percent) or (
-        basis == SettlementTerm.Basis.PERCENT_OF_NET and amount
-    ):
-        raise InvalidInput("Give the percentage or the fixed amount, as the basis says.")
+    db.check_fields(term, "role", "basis", "block_size")
+    _check_basis(term)
     db.lock(ProductOffering, offering.pk)
     same = SettlementTerm.objects.filter(offering=offering, role=role)
-    row, is_new = put_in_force(same, term, ("partner_id", "basis", "percent", "amount"), at)
+    row, is_new = put_in_force(same, term, TERM_TERMS, at)
     if is_new:
         _note("settlement_term.set", offering, actor, at, partner=partner.code, role=role)
     return row
+
+
+def _check_basis(term: SettlementTerm) -> None:
+    basis = SettlementTerm.Basis
+    fits = {
+        "percent": {basis.PERCENT_OF_NET, basis.PERCENT_OF_RETAIL},
+        "amount": {basis.FIXED, basis.WHOLESALE},
+        "tiers": {basis.TIERED},
+    }
+    for field, bases in fits.items():
+        if getattr(term, field) and term.basis not in bases:
+            raise InvalidInput("This does not go with the basis.", field=field)
+    if term.basis == basis.TIERED and not term.tiers:
+        raise InvalidInput("Give the tiers of the percentage.", field="tiers")
+    if term.block_size < 1:
+        raise InvalidInput("A block holds at least one unit.", field="block_size")
+    if term.block_size != 1 and term.basis != basis.WHOLESALE:
+        raise InvalidInput("Only a wholesale price is for a block of units.", field="block_size")
 
 
 @transaction.atomic
@@ -198,9 +273,7 @@ def set_tax_rate(
         InvalidInput: the category is no slug, or the percentage is not within 0 and 100.
         ChangePlanned, InForceAlready: see `effective`.
     """
-    rate = TaxRate(
-        category=category, percent=_checked_percent(percent), valid_from=valid_from or at
-    )
+    rate = TaxRate(category=category, percent=checked_percent(percent), valid_from=valid_from or at)
     db.check_fields(rate, "category")
     # There is no row above the rates to lock, so two changes at once are refused by the database.
     row, is_new = put_in_force(TaxRate.objects.filter(category=category), rate, ("percent",), at)
@@ -316,49 +389,6 @@ def _check_parts(bundle: ProductOffering, parts: list[tuple[ProductOffering, int
         raise InvalidInput("It holds one part twice.", field="components")
     if any(weight < 1 for _, weight in parts):
         raise InvalidInput("Each weight is a whole number of at least 1.", field="components")
-
-
-def checked_amount(amount: Decimal, field: str = "amount") -> Decimal:
-    """Return an amount that can be kept and charged.
-
-    Raises:
-        InvalidInput: it is no decimal number, negative, too large or too finely divided.
-    """
-    if not isinstance(amount, Decimal) or not amount.is_finite():
-        raise InvalidInput("An amount is a decimal number.", field=field)
-    if not 0 <= amount <= _LARGEST_AMOUNT:
-        raise InvalidInput(f"An amount is from 0 to {_LARGEST_AMOUNT:,}.", field=field)
-    if amount != amount.quantize(MICRO):
-        raise InvalidInput("An amount has at most six decimals.", field=field)
-    return amount
-
-
-def _checked_percent(percent: Decimal) -> Decimal:
-    if not isinstance(percent, Decimal) or not percent.is_finite() or not 0 <= percent <= 100:
-        raise InvalidInput("A percentage is from 0 to 100.", field="percent")
-    if percent != percent.quantize(Decimal("0.001")):
-        raise InvalidInput("A percentage has at most three decimals.", field="percent")
-    return percent
-
-
-def _checked_tiers(tiers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Check that the steps of a graduated price rise, and that the last one has no end."""
-    limits = [tier.get("up_to") for tier in tiers]
-    rising = [limit for limit in limits[:-1] if isinstance(limit, int) and limit > 0]
-    if tiers and (limits[-1] is not None or len(rising) != len(limits) - 1):
-        raise InvalidInput("All tiers but the last end at a whole number.", field="tiers")
-    if rising != sorted(set(rising)):
-        raise InvalidInput("Each tier ends later than the one before.", field="tiers")
-    checked = []
-    for tier in tiers:
-        try:
-            amount = checked_amount(Decimal(str(tier.get("amount"))), "tiers")
-        except ArithmeticError as error:
-            raise InvalidInput(
-                "The amount of a tier is a decimal number.", field="tiers"
-            ) from error
-        checked.append({"up_to": tier["up_to"], "amount": str(amount)})
-    return checked
 
 
 def _note(

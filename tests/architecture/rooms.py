@@ -57,9 +57,9 @@ ROOMS = {
     ),
     "ispops.catalog": Room(
         stage=2,
-        pure=_names("labels"),
+        pure=_names("labels price_checks"),
         verbs=_names("effective labelling publishing"),
-        reads=_names("catalogue labelled"),
+        reads=_names("catalogue labelled prices"),
     ),
     "qualification": Room(
         stage=3,
@@ -98,9 +98,16 @@ ROOMS = {
     ),
     "rating": Room(
         stage=5,
-        pure=_names("metering notice_kinds pricing usage_events"),
-        verbs=_names("batch billing charges ledger purchases sessions settlement usage"),
-        reads=_names("accrual books carriage guiding line_choices outlook tariff"),
+        pure=_names(
+            "allowances amounts bands metering notice_kinds pricing sharing usage_events usage_prices "
+            "usage_words"
+        ),
+        verbs=_names(
+            "batch billing charges closing ledger packs purchases sessions settlement usage"
+        ),
+        reads=_names(
+            "accrual books carriage guiding line_choices meter_reading meters outlook rules tariff"
+        ),
     ),
 }
 SHARED_PURE = {

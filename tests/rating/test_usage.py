@@ -388,7 +388,7 @@ class TestRating:
     ) -> None:
         first = event(line, shop.minutes)
         report(shop.films, *[first | {"event_id": f"n{n}"} for n in range(300)])
-        with django_assert_max_num_queries(11):
+        with django_assert_max_num_queries(12):
             assert rate() == 300
 
     def test_text_that_copy_could_trip_over(

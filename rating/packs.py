@@ -1,0 +1,93 @@
+"""Packs of units: 10 hours, 50 gigabytes, bought once and used on top of what is included."""
+
+from datetime import datetime
+
+from ispops.catalog.models import OfferingPrice
+from ispops.errors import Refusal
+from ispops.periods import Period
+from provisioning.models import Service
+from rating import accrual
+from rating.meter_reading import Meters, added_nothing
+from rating.meters import More, after_periods
+from rating.models import Purchase, UsagePack
+from rating.tariff import Tariff
+
+Found = tuple[OfferingPrice, OfferingPrice, Service]
+
+
+class NothingToTopUp(Refusal):
+    code = "nothing_to_top_up"
+    title = "The line has nothing that the pack could be used for"
+
+
+def require_use(*, purchase: Purchase, tariff: Tariff, at: datetime) -> None:
+    """Refuse a pack that could not be used: the line lacks the product that it is for.
+
+    Raises:
+        NothingToTopUp: see above.
+    """
+    _find(purchase, tariff, at)
+
+
+def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
+    """Grant the units that a purchase bought, if it bought any. Safe to repeat.
+
+    They cover what is used from now on: the counter of the period is held, so that use that is
+    being rated just now is before them or after them.
+    """
+    granted = UsagePack.objects.filter(purchase=purchase).first()
+    if granted is not None:
+        return granted
+    found = _find(purchase, Tariff([purchase.offering_id]), purchase.placed_at)
+    if found is None:
+        return None
+    pack_price, use_price, service = found
+    period = accrual.period_at(purchase.subscriber, at)
+    meter_of = _hold(purchase, use_price, service, period, pack_price.pack_periods)
+    meter = meter_of.of((str(service.pk), use_price.pk), period.start)
+    without_packs = meter.included(period.start, with_packs=False)
+    return UsagePack.objects.create(
+        service=service,
+        price=use_price,
+        purchase=purchase,
+        period_start=period.start,
+        after=max(meter.counting(period.start) - without_packs, 0),
+        units=pack_price.pack_units,
+        periods=pack_price.pack_periods,
+        granted_at=at,
+    )
+
+
+def _find(purchase: Purchase, tariff: Tariff, at: datetime) -> Found | None:
+    """Return the price that sells the pack, the price of the use that it is for, and of what."""
+    currency = purchase.subscriber.currency
+    rate = tariff.rate(
+        purchase.offering_id, OfferingPrice.Charge.ONE_OFF, at, currency, bundle_id=None
+    )
+    wanted = rate.price.pack_for_id if rate else None
+    if rate is None or wanted is None:
+        return None
+    pack, line = rate.price, purchase.line
+    carried = line.carried.exclude(state=Service.State.CEASED).order_by("created_at", "pk")
+    services = [line, *carried.exclude(state=Service.State.RESERVED)]
+    service = next((s for s in services if wanted in (s.offering_id, s.bundle_id)), None)
+    price = Tariff([wanted]).usage_price(wanted, at, currency, pack.pack_unit)
+    if service is None or price is None:
+        raise NothingToTopUp(
+            f"{purchase.offering} is for {pack.pack_for}, which this line does not have.",
+            field="offering",
+        )
+    return pack, price, service
+
+
+def _hold(
+    purchase: Purchase, price: OfferingPrice, service: Service, period: Period, periods: int
+) -> Meters:
+    """Hold the counters of all periods in which the pack is good, by whoever rates in them."""
+    anchor = purchase.subscriber.billing_anchor_day
+    key = str(service.pk), price.pk
+    tariff = Tariff([price.offering_id])
+    nothing = added_nothing(tariff.rule(price))
+    starts = [after_periods(period.start, number, anchor) for number in range(periods)]
+    added: dict[tuple[str, int, datetime], More] = {(*key, start): nothing for start in starts}
+    return Meters(tariff.rule, {price.pk: price}, added, {key: anchor})
