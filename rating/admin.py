@@ -26,6 +26,7 @@ from rating.models import (
     SettlementStatement,
     Usage,
     UsageCounter,
+    UsagePack,
 )
 
 
@@ -99,10 +100,21 @@ class MeteredSessionAdmin(ReadOnlyAdmin):
 
 @admin.register(UsageCounter)
 class UsageCounterAdmin(ReadOnlyAdmin):
-    list_display = ("service", "price", "period_start", "quantity")
+    list_display = (
+        "service", "price", "period_start", "quantity", "band_1", "band_2", "band_3",
+        "events_amount",
+    )  # fmt: skip
     list_select_related = ("service__offering", "price__offering")
     search_fields = ("service__subscriber__name",)
     ordering = ("-period_start", "-pk")
+
+
+@admin.register(UsagePack)
+class UsagePackAdmin(ReadOnlyAdmin):
+    list_display = ("purchase", "service", "units", "period_start", "periods", "granted_at")
+    list_select_related = ("purchase__offering", "purchase__subscriber", "service__offering")
+    search_fields = ("service__subscriber__name",)
+    ordering = ("-granted_at",)
 
 
 @admin.register(Charge)

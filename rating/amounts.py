@@ -38,14 +38,14 @@ def checked(amount: int) -> int:
     return storable(amount)
 
 
-def storable(amount: int, of: str = "") -> int:
+def storable(amount: int) -> int:
     """Return an amount that the database can keep.
 
     Raises:
         AmountTooLarge: it cannot.
     """
     if amount > LARGEST:
-        raise AmountTooLarge(f"{of or words(amount)} cost more than can be stored")
+        raise AmountTooLarge(f"{words(amount)} is more than can be stored")
     return amount
 
 

@@ -148,7 +148,7 @@ def _close(
     part, whole = _part_of(period, times, price)
     parties = tariff.parties(price.offering_id, times[-1].start, price.tax_category)
     priced = pricing.close_period(
-        price=meter.rule_at(period.start), use=use, part=part, whole=whole, terms=parties.terms
+        price=meter.rule(period.start), use=use, part=part, whole=whole, terms=parties.terms
     )
     if priced is None:
         return _Due(key, price, part, whole, None)

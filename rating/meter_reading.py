@@ -72,12 +72,8 @@ class Meters:
         found = self._meters.get(name)
         if found is None:
             counters = chain or {start: self._before[*key, start]}
-            found = self._meters[name] = Meter(
-                starts=list(counters),
-                uses=list(counters.values()),
-                packs=self._packs.get(key, ()),
-                rule_at=partial(self._rule_at, key),
-            )
+            packs = self._packs.get(key, ())
+            found = self._meters[name] = Meter(counters, packs, partial(self._rule_at, key))
         return found
 
     def _read(self) -> dict[Counter, Use]:

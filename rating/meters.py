@@ -9,7 +9,6 @@ reported late may also make a later period dearer.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import add
 from typing import NamedTuple
@@ -77,32 +76,42 @@ class GrantedPack(NamedTuple):
     periods: int
 
 
-@dataclass(slots=True)
 class Meter:
     """The periods of a service at one price, in order, and what was used in each."""
 
-    starts: list[datetime]
-    uses: list[Use]
-    packs: tuple[GrantedPack, ...]
-    rule_at: Callable[[datetime], UsagePrice]
-
-    def __post_init__(self) -> None:
-        self.uses = self._freed(self.uses)
+    def __init__(
+        self,
+        uses: dict[datetime, Use],
+        packs: tuple[GrantedPack, ...],
+        rule_at: Callable[[datetime], UsagePrice],
+    ) -> None:
+        """`uses` are by the periods' starts, in order; what is free of them is found here."""
+        self.starts = list(uses)
+        self._places = {start: place for place, start in enumerate(self.starts)}
+        self._packs = packs
+        self._rules = [rule_at(start) for start in self.starts]
+        # All versions of a rule are alike in what is included.
+        self._rule = self._rules[0]
+        freed = self._freed(list(uses.values()))
+        self._standings = [rule.standing(use) for rule, use in zip(self._rules, freed, strict=True)]
 
     def add(self, start: datetime, more: More, quantity: int, terms: Terms) -> Priced:
         """Count one more use in a period; returns what it costs there and in later periods."""
-        place = bisect_left(self.starts, start)
-        before = self.uses
-        raised = list(before)
-        raised[place] = _raised(before[place], more)
-        self.uses = after = self._freed(raised)
+        place = self._places[start]
+        before = self._standings
+        uses = [standing.use for standing in before]
+        uses[place] = _raised(uses[place], more)
+        self._standings = after = [
+            was if use is was.use else rule.standing(use)
+            for rule, was, use in zip(self._rules, before, self._freed(uses), strict=True)
+        ]
         later = [
-            Later(self.starts[n], self.rule_at(self.starts[n]), before[n], after[n])
+            Later(self.starts[n], self._rules[n], before[n], after[n])
             for n in range(place + 1, len(after))
-            if before[n] != after[n]
+            if before[n] is not after[n]
         ]
         return price_use(
-            price=self.rule_at(start),
+            price=self._rules[place],
             quantity=quantity,
             before=before[place],
             after=after[place],
@@ -110,35 +119,35 @@ class Meter:
             later=later,
         )
 
+    def rule(self, start: datetime) -> UsagePrice:
+        """Return the rule of a period."""
+        return self._rules[self._places[start]]
+
     def use(self, start: datetime) -> Use:
         """Return what was used in a period so far."""
-        return self.uses[bisect_left(self.starts, start)]
+        return self._standings[self._places[start]].use
 
     def counting(self, start: datetime) -> int:
         """Return how many units of a period draw upon what is included."""
-        return self.rule_at(start).counting(self.use(start).units)
+        return self._rule.counting(self.use(start).units)
 
     def included(self, start: datetime, *, with_packs: bool = True) -> int:
         """Return how many units of a period are free in all, used or not."""
-        place = bisect_left(self.starts, start)
-        counting = self._counting(self.uses)
+        place = self._places[start]
+        counting = [self._rule.counting(standing.use.units) for standing in self._standings]
         counting[place] = _MORE_THAN_ANYBODY_USES
-        return self._free(counting, self.packs if with_packs else ())[place]
+        return self._free(counting, self._packs if with_packs else ())[place]
 
     def _freed(self, uses: list[Use]) -> list[Use]:
-        """Say of each period how many of its units are free."""
-        free = self._free(self._counting(uses), self.packs)
+        """Say of each period how many of its units are free; what does not change is kept."""
+        free = self._free([self._rule.counting(use.units) for use in uses], self._packs)
         return [
-            use if use.free == units else replace(use, free=units)
+            use if use.free == units else use._replace(free=units)
             for use, units in zip(uses, free, strict=True)
         ]
 
-    def _counting(self, uses: list[Use]) -> list[int]:
-        rule = self.rule_at(self.starts[0])
-        return [rule.counting(use.units) for use in uses]
-
     def _free(self, counting: list[int], granted: tuple[GrantedPack, ...]) -> list[int]:
-        rule = self.rule_at(self.starts[0])
+        rule = self._rule
         if len(counting) == 1 and not granted:
             return [min(counting[0], rule.allowance)]
         packs = [
@@ -150,7 +159,7 @@ class Meter:
 
 def _raised(use: Use, more: More) -> Use:
     units = tuple(map(add, use.units, more.units))
-    return replace(use, units=units, events=use.events + more.events)
+    return use._replace(units=units, events=use.events + more.events)
 
 
 def packs_of(services: Iterable[str]) -> dict[Key, tuple[GrantedPack, ...]]:
@@ -181,7 +190,7 @@ def raise_counters(added: dict[Counter, More]) -> dict[Counter, Use]:
         more = added[service, price, start]
         use = _use(values, len(more.units))
         units = tuple(now - new for now, new in zip(use.units, more.units, strict=True))
-        found[service, price, start] = replace(use, units=units, events=use.events - more.events)
+        found[service, price, start] = use._replace(units=units, events=use.events - more.events)
     return found
 
 

@@ -30,7 +30,15 @@ from rating.sharing import (
     add,
     take_step,
 )
-from rating.usage_prices import NO_DISCOUNT, Discount, EventPrice, Tier, UsagePrice, Use
+from rating.usage_prices import (
+    NO_DISCOUNT,
+    Discount,
+    EventPrice,
+    Standing,
+    Tier,
+    UsagePrice,
+    Use,
+)
 from rating.usage_words import difference, discount_words, explain
 
 __all__ = [
@@ -45,6 +53,7 @@ __all__ = [
     "Priced",
     "Share",
     "ShareTier",
+    "Standing",
     "Terms",
     "Tier",
     "UsagePrice",
@@ -76,8 +85,8 @@ class Later:
 
     since: datetime
     price: UsagePrice
-    before: Use
-    after: Use
+    before: Standing
+    after: Standing
 
 
 def price_one_off(
@@ -169,8 +178,8 @@ def price_usage(
     return price_use(
         price=price,
         quantity=quantity,
-        before=price.use(before),
-        after=price.use(before + quantity),
+        before=price.standing(price.use(before)),
+        after=price.standing(price.use(before + quantity)),
         terms=terms,
     )
 
@@ -179,33 +188,30 @@ def price_use(
     *,
     price: UsagePrice,
     quantity: int,
-    before: Use,
-    after: Use,
+    before: Standing,
+    after: Standing,
     terms: Terms = NO_TERMS,
     later: Sequence[Later] = (),
 ) -> Priced:
     """Price a use by what it changes: in its own period, and in later ones where it was late.
 
     Fixed shares are for one-off and recurring charges: of use they give nothing.
-
-    Raises:
-        AmountTooLarge: the amount cannot be stored.
     """
     text, tiers = explain(price, quantity, before, after)
     explanation = _why("usage", price.version, text)
-    explanation["before"] = sum(before.units)
-    explanation["after"] = sum(after.units)
+    explanation["before"] = before.totals.units
+    explanation["after"] = after.totals.units
     explanation["tiers"] = tiers
-    own = take_step(price.totals(before), price.totals(after), terms, explanation)
+    own = take_step(before.totals, after.totals, terms, explanation)
     if not later:
         return own
     steps = [own]
     for step in later:
-        at = step.price
-        steps.append(take_step(at.totals(step.before), at.totals(step.after), terms, {}))
+        steps.append(take_step(step.before.totals, step.after.totals, terms, {}))
+        fewer = step.before.use.free - step.after.use.free
         explanation["arithmetic"] += (
-            f"; {step.before.free - step.after.free:,} fewer carried into the period from "
-            f"{step.since:%Y-%m-%d}: {difference(at, step.before, step.after)}"
+            f"; {fewer:,} fewer carried into the period from {step.since:%Y-%m-%d}: "
+            f"{difference(step.price, step.before, step.after)}"
         )
     return add(steps, terms, explanation)
 
@@ -219,8 +225,8 @@ def close_period(
     The part of the period in which the service was active counts. Use that is reported later is
     free until it passes what was paid for.
     """
-    closed = Use(use.units, use.free, use.events, part, whole)
-    before, after = price.totals(use), price.totals(closed)
+    before = price.standing(use).totals
+    after = price.standing(use._replace(part=part, whole=whole)).totals
     floor = portion(price.least, part, whole)
     text = f"at least {words(floor)} is due for the period"
     if part != whole:

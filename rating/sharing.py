@@ -12,8 +12,8 @@ wholesale price or a guaranteed minimum above what the subscriber pays is the IS
 **Tax** is a percentage of the net amount, on top of it, half a micro-unit rounded up.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from rating.amounts import WHOLE, percent_words, portion, words
 
@@ -47,6 +47,12 @@ class Share:
     wholesale_block: int = 1
     tiers: tuple[ShareTier, ...] = ()
     minimum: int = 0
+    # Nothing but a percentage of the net amount, as most are.
+    is_plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        others = (self.fixed, self.retail_percent_milli, self.wholesale, self.tiers, self.minimum)
+        object.__setattr__(self, "is_plain", not any(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,7 @@ class Terms:
 NO_TERMS = Terms()
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """How far the running totals that shares depend on have come.
 
     `part` of `whole` says how much of a whole charge is behind us. Of use it is nothing until the
@@ -76,8 +81,7 @@ class Totals:
     whole: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(NamedTuple):
     """The parts of one charge in micro-units: `bsp + network_provider + isp == net`."""
 
     net: int
@@ -91,6 +95,8 @@ class Priced:
 def share_of(share: Share, totals: Totals) -> int:
     """Return what a partner gets of running totals, in whole micro-units."""
     got = portion(totals.net, share.percent_milli, WHOLE)
+    if share.is_plain:
+        return got
     if share.retail_percent_milli:
         got += portion(totals.retail, share.retail_percent_milli, WHOLE)
     if share.fixed:

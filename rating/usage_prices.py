@@ -16,10 +16,10 @@ cheaper tier; the step is then below zero and is given back.
 
 from dataclasses import dataclass, field, replace
 from operator import mul
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rating.allowances import Rollover
-from rating.amounts import WHOLE, portion, storable
+from rating.amounts import LARGEST, WHOLE, AmountTooLarge, portion
 from rating.bands import Band
 from rating.sharing import Totals
 
@@ -75,8 +75,7 @@ class Discount:
 NO_DISCOUNT = Discount()
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """What was used of a service in one period so far.
 
     `units` are those outside all bands, then those in each band; `free` of them cost nothing.
@@ -89,6 +88,16 @@ class Use:
     events: int = 0
     part: int = 0
     whole: int = 1
+
+
+class Standing(NamedTuple):
+    """What a period's use comes to at a price: what counts in each tier or band, the price of it
+    by the list, and the running totals that the parties' shares are taken of."""
+
+    use: Use
+    counts: list[int]
+    listed: int
+    totals: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ class UsagePrice:
     # The limits of all tiers but the last, in what is counted: blocks or units.
     _limits: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _amounts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _has_flats: bool = field(init=False, repr=False, compare=False)
     # Whether a price by the list can be anything but what is charged.
     is_adjusted: bool = field(init=False, repr=False, compare=False)
 
@@ -153,6 +163,7 @@ class UsagePrice:
             raise ValueError("a price of each event by its value has no allowance and no bands")
         object.__setattr__(self, "_limits", tuple(self.counted(limit) for limit in known))
         object.__setattr__(self, "_amounts", tuple(tier.amount for tier in self.tiers))
+        object.__setattr__(self, "_has_flats", any(tier.flat for tier in self.tiers))
         adjusted = self.discount != NO_DISCOUNT or self.most is not None or self.least > 0
         object.__setattr__(self, "is_adjusted", adjusted)
 
@@ -162,6 +173,8 @@ class UsagePrice:
 
     def counting(self, units: tuple[int, ...]) -> int:
         """Return how many units draw upon the allowance: all but those in bands that do not."""
+        if not self.bands:
+            return units[0]
         skipped = (
             used for band, used in zip(self.bands, units[1:], strict=False) if not band.counts
         )
@@ -200,9 +213,10 @@ class UsagePrice:
         """Return the price by the list of what counts in each tier, in micro-units."""
         if self.model == "stairstep":
             return sum(tier.amount for tier, n in zip(self.tiers, counts, strict=True) if n)
-        cost: int = sum(map(mul, counts, self._amounts))
-        flats = sum(tier.flat for tier, n in zip(self.tiers, counts, strict=True) if n)
-        return self._of_blocks(cost) + flats
+        cost = self._of_blocks(sum(map(mul, counts, self._amounts)))
+        if self._has_flats:
+            cost += sum(tier.flat for tier, n in zip(self.tiers, counts, strict=True) if n)
+        return cost
 
     def _of_blocks(self, cost: int) -> int:
         return cost if self.counts_started_blocks else portion(cost, 1, self.block_size)
@@ -222,14 +236,23 @@ class UsagePrice:
         free = self.free_by_band(use)
         return [self.counted(units - of) for units, of in zip(use.units, free, strict=True)]
 
+    def counts(self, use: Use) -> list[int]:
+        """Return what counts in each tier; with bands, outside all of them and in each."""
+        if self.event_price is not None:
+            return []
+        return self.charged(use) if self.bands else self.spread(use.units[0] - use.free)
+
     def listed(self, use: Use) -> int:
         """Return the price by the list of what was used in a period so far."""
+        return self._listed(use, self.counts(use))
+
+    def _listed(self, use: Use, counts: list[int]) -> int:
         if self.event_price is not None:
             return use.events
         if not self.bands:
-            return self.cost(self.spread(use.units[0] - use.free))
+            return self.cost(counts)
         amounts = (self._amounts[0], *(band.amount for band in self.bands))
-        cost = self._of_blocks(sum(map(mul, self.charged(use), amounts)))
+        cost = self._of_blocks(sum(map(mul, counts, amounts)))
         return cost + (self.tiers[0].flat if use.units[0] else 0)
 
     def total(self, quantity: int) -> int:
@@ -244,14 +267,21 @@ class UsagePrice:
         due = due if self.most is None else min(due, self.most)
         return max(due, portion(self.least, use.part, use.whole))
 
-    def totals(self, use: Use) -> Totals:
-        """Return the running totals that the parties' shares are taken of.
+    def standing(self, use: Use) -> Standing:
+        """Return what a period's use comes to so far.
 
         Raises:
             AmountTooLarge: what it costs cannot be stored.
         """
-        listed = storable(self.listed(use), f"{sum(use.units)} {self.unit}")
-        net = self.net(listed, use)
-        retail = listed if self.most is None else min(listed, self.most)
-        retail = max(retail, portion(self.least, use.part, use.whole))
-        return Totals(net, retail, sum(use.units), use.part, use.whole)
+        counts = self.counts(use)
+        listed = self._listed(use, counts)
+        units = sum(use.units)
+        if listed > LARGEST:
+            raise AmountTooLarge(f"{units} {self.unit} cost more than can be stored")
+        net = retail = listed
+        if self.is_adjusted:
+            net = self.net(listed, use)
+            retail = listed if self.most is None else min(listed, self.most)
+            retail = max(retail, portion(self.least, use.part, use.whole))
+        totals = Totals(net, retail, units, use.part, use.whole)
+        return Standing(use, counts, listed, totals)

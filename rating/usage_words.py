@@ -7,13 +7,14 @@ counts in the tiers is also given as facts, so that a page can show it as a tabl
 from typing import Any
 
 from rating.amounts import percent_words, words
-from rating.usage_prices import Discount, EventPrice, UsagePrice, Use
+from rating.usage_prices import Discount, EventPrice, Standing, UsagePrice
 
 Facts = list[dict[str, Any]]
+Explained = tuple[str, Facts]
 _NOTHING = ("nothing used", "within a block that is charged already")
 
 
-def explain(price: UsagePrice, quantity: int, before: Use, after: Use) -> tuple[str, Facts]:
+def explain(price: UsagePrice, quantity: int, before: Standing, after: Standing) -> Explained:
     """Say how much was used after how much, what each part of it costs, and the difference."""
     if price.event_price is not None:
         return _of_event(price, price.event_price, quantity, before, after), []
@@ -21,24 +22,21 @@ def explain(price: UsagePrice, quantity: int, before: Use, after: Use) -> tuple[
         noun, quantity = "event", 1
     else:
         noun = price.unit
-    so_far = sum(before.units)
     parts, facts = _parts(price, before, after)
     text = (
-        f"{quantity:,} {noun}{'' if quantity == 1 else 's'} after {so_far:,} in the period: "
-        f"{' + '.join(parts) or _NOTHING[quantity > 0]}"
+        f"{quantity:,} {noun}{'' if quantity == 1 else 's'} after {before.totals.units:,} in the "
+        f"period: {' + '.join(parts) or _NOTHING[quantity > 0]}; "
     )
-    return f"{text}; {difference(price, before, after)}", facts
+    return text + difference(price, before, after), facts
 
 
-def difference(price: UsagePrice, before: Use, after: Use) -> str:
+def difference(price: UsagePrice, before: Standing, after: Standing) -> str:
     """Say what the total was and is, and what is between them."""
-    old, new = price.listed(before), price.listed(after)
-    text = _minus(new, old)
+    text = _minus(after.listed, before.listed)
+    old, new = before.totals.net, after.totals.net
     if price.is_adjusted:
-        was, now = price.net(old, before), price.net(new, after)
         adjusted = adjustments(price)
-        text += f"; {adjusted + ': ' if adjusted else ''}{_minus(now, was)}"
-        old, new = was, now
+        text += f"; {adjusted + ': ' if adjusted else ''}{_minus(new, old)}"
     if new < old:
         text += f", so {words(old - new)} is given back"
     return text
@@ -65,7 +63,9 @@ def _minus(new: int, old: int) -> str:
     return f"{words(new)} - {words(old)} = {words(new - old)}"
 
 
-def _of_event(price: UsagePrice, event: EventPrice, quantity: int, before: Use, after: Use) -> str:
+def _of_event(
+    price: UsagePrice, event: EventPrice, quantity: int, before: Standing, after: Standing
+) -> str:
     value = quantity * event.worth
     text = f"{percent_words(event.percent_milli)} of {words(value)}"
     if event.fee:
@@ -79,28 +79,27 @@ def _of_event(price: UsagePrice, event: EventPrice, quantity: int, before: Use, 
     return f"{text}; {difference(price, before, after)}" if price.is_adjusted else text
 
 
-def _parts(price: UsagePrice, before: Use, after: Use) -> tuple[list[str], Facts]:
+def _parts(price: UsagePrice, before: Standing, after: Standing) -> tuple[list[str], Facts]:
     """Say what a step takes of what is free, and of each tier or band that it touches."""
     facts: Facts = []
     said: list[str] = []
-    free = after.free - before.free
+    free = after.use.free - before.use.free
     if free > 0:
         facts.append({"allowance": price.allowance, "units": free})
         said.append(f"{free:,} included")
     if price.bands:
-        more, more_facts = _in_bands(price, before, after)
+        _add_bands(price, before, after, said, facts)
     elif price.model == "graduated":
-        more, more_facts = _in_tiers(price, before, after)
+        _add_tiers(price, before, after, said, facts)
     else:
-        more, more_facts = _as_a_whole(price, after)
-    return said + more, facts + more_facts
+        _add_whole(price, after, said, facts)
+    return said, facts
 
 
-def _in_tiers(price: UsagePrice, before: Use, after: Use) -> tuple[list[str], Facts]:
-    old = price.spread(before.units[0] - before.free)
-    new = price.spread(after.units[0] - after.free)
-    said, facts = [], []
-    for tier, was, now in zip(price.tiers, old, new, strict=True):
+def _add_tiers(
+    price: UsagePrice, before: Standing, after: Standing, said: list[str], facts: Facts
+) -> None:
+    for tier, was, now in zip(price.tiers, before.counts, after.counts, strict=True):
         if now > was:
             amount = words(tier.amount)
             facts.append({"up_to": tier.up_to, "units": now - was, "amount": amount})
@@ -108,42 +107,39 @@ def _in_tiers(price: UsagePrice, before: Use, after: Use) -> tuple[list[str], Fa
             if tier.flat and not was:
                 facts[-1]["flat"] = words(tier.flat)
                 said.append(f"{words(tier.flat)} for reaching the tier")
-    return said, facts
 
 
-def _as_a_whole(price: UsagePrice, after: Use) -> tuple[list[str], Facts]:
+def _add_whole(price: UsagePrice, after: Standing, said: list[str], facts: Facts) -> None:
     """Say which tier the total lies in, and that all of it costs what that tier says."""
-    charged = after.units[0] - after.free
-    if not charged:
-        return [], []
-    count = price.counted(charged)
-    tier = price.tiers[price.tier_of(count)]
-    amount = words(tier.amount)
-    facts: Facts = [{"up_to": tier.up_to, "units": count, "amount": amount}]
-    if price.model == "stairstep":
-        step = "the last step" if tier.up_to is None else f"the step up to {tier.up_to:,}"
-        return [f"all {charged:,} so far are in {step}, which costs {amount}"], facts
-    said = [f"all so far, {_blocks(price, count, amount)}"]
-    if tier.flat:
-        facts[0]["flat"] = words(tier.flat)
-        said.append(f"{words(tier.flat)} for the tier")
-    return said, facts
+    charged = after.use.units[0] - after.use.free
+    for tier, count in zip(price.tiers, after.counts, strict=True):
+        if not count:
+            continue
+        amount = words(tier.amount)
+        facts.append({"up_to": tier.up_to, "units": count, "amount": amount})
+        if price.model == "stairstep":
+            step = "the last step" if tier.up_to is None else f"the step up to {tier.up_to:,}"
+            said.append(f"all {charged:,} so far are in {step}, which costs {amount}")
+            continue
+        said.append(f"all so far, {_blocks(price, count, amount)}")
+        if tier.flat:
+            facts[-1]["flat"] = words(tier.flat)
+            said.append(f"{words(tier.flat)} for the tier")
 
 
-def _in_bands(price: UsagePrice, before: Use, after: Use) -> tuple[list[str], Facts]:
+def _add_bands(
+    price: UsagePrice, before: Standing, after: Standing, said: list[str], facts: Facts
+) -> None:
     names = ["", *(band.name for band in price.bands)]
     amounts = [price.tiers[0].amount, *(band.amount for band in price.bands)]
-    said, facts = [], []
-    old, new = price.charged(before), price.charged(after)
-    for name, micros, was, now in zip(names, amounts, old, new, strict=True):
+    for name, micros, was, now in zip(names, amounts, before.counts, after.counts, strict=True):
         if now != was:
             amount = words(micros)
             facts.append({"band": name, "units": now - was, "amount": amount})
             where = f" in {name}" if name else ""
             said.append(_blocks(price, now - was, amount) + where)
-    if price.tiers[0].flat and after.units[0] and not before.units[0]:
+    if price.tiers[0].flat and after.use.units[0] and not before.use.units[0]:
         said.append(f"{words(price.tiers[0].flat)} for the first use")
-    return said, facts
 
 
 def _blocks(price: UsagePrice, count: int, amount: str) -> str:

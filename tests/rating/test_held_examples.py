@@ -165,7 +165,10 @@ def test_least_and_most_of_a_period(rule: UsagePrice, quantity: int, due: str) -
 def test_percentage_of_an_events_value(event: EventPrice, value: int, due: str) -> None:
     rule = price((None, "0"), event_price=event)
     step = price_use(
-        price=rule, quantity=value, before=Use(), after=Use((value,), 0, event.cost(value))
+        price=rule,
+        quantity=value,
+        before=rule.standing(Use()),
+        after=rule.standing(Use((value,), 0, event.cost(value))),
     )
     assert step.net == micros(due)
 

@@ -49,6 +49,18 @@ def rule(*steps: tuple[int | None, int], **facts: Any) -> UsagePrice:
     return UsagePrice(version="p1", unit="minute", tiers=tiers, **facts)
 
 
+def step_of(
+    price: UsagePrice, quantity: int, before: Use, after: Use, terms: Terms = NO_TERMS
+) -> Priced:
+    return price_use(
+        price=price,
+        quantity=quantity,
+        before=price.standing(before),
+        after=price.standing(after),
+        terms=terms,
+    )
+
+
 def said(step: Priced) -> str:
     return str(step.explanation["arithmetic"])
 
@@ -88,7 +100,7 @@ def test_a_tier_may_cost_something_once_when_it_is_reached() -> None:
 
 def test_an_event_may_cost_the_same_whatever_its_quantity() -> None:
     price = rule((None, 25 * CENT), counts_events=True)
-    step = price_use(price=price, quantity=900, before=Use((3,)), after=Use((4,)))
+    step = step_of(price, 900, Use((3,)), Use((4,)))
     assert step.net == 25 * CENT
     assert said(step) == "1 event after 3 in the period: 1 x 0.25; 1.00 - 0.75 = 0.25"
 
@@ -105,7 +117,7 @@ def test_a_percentage_of_the_events_value(cents: int, due: int, words: str) -> N
     event = EventPrice(2_500, CENT, fee=30 * CENT, minimum=50 * CENT, maximum=5 * UNIT)
     price = rule(event_price=event)
     after = Use((cents + 7,), 0, 9 * UNIT + event.cost(cents))
-    step = price_use(price=price, quantity=cents, before=Use((7,), 0, 9 * UNIT), after=after)
+    step = step_of(price, cents, Use((7,), 0, 9 * UNIT), after)
     assert (step.net, said(step)) == (due, words)
 
 
@@ -143,11 +155,8 @@ def test_what_a_period_costs_at_least_is_due_when_it_is_closed() -> None:
     )
     assert closing.explanation["rule"] == "minimum"
     # Late use is paid for already, until it passes that.
-    closed = replace(use, part=15, whole=30)
-    late = [
-        price_use(price=price, quantity=n, before=closed, after=replace(closed, units=(100 + n,)))
-        for n in (50, 60)
-    ]
+    closed = use._replace(part=15, whole=30)
+    late = [step_of(price, n, closed, closed._replace(units=(100 + n,))) for n in (50, 60)]
     assert [step.net for step in late] == [0, UNIT]
 
 
@@ -257,7 +266,7 @@ def test_what_is_included_is_taken_from_the_dearest_hours_first() -> None:
     price = rule(bands=(NIGHT,), allowance=100)
     before, after = price.use(0, 100), price.use(60, 100)
     assert (price.listed(before), price.listed(after)) == (0, 60 * CENT)
-    assert said(price_use(price=price, quantity=60, before=before, after=after)) == (
+    assert said(step_of(price, 60, before, after)) == (
         "60 minutes after 100 in the period: 60 x 0.01 in Night; 0.60 - 0.00 = 0.60"
     )
 
@@ -266,7 +275,7 @@ def test_zero_rated_hours_leave_the_allowance_alone() -> None:
     price = rule(bands=(FREE_NIGHT,), allowance=100)
     assert price.listed(price.use(100, 5_000)) == 0
     assert price.listed(price.use(101, 5_000)) == 10 * CENT
-    step = price_use(price=price, quantity=50, before=price.use(10, 0), after=price.use(10, 50))
+    step = step_of(price, 50, price.use(10, 0), price.use(10, 50))
     assert said(step) == (
         "50 minutes after 10 in the period: 50 x 0.00 in Night; 0.00 - 0.00 = 0.00"
     )
@@ -308,9 +317,11 @@ def test_late_use_takes_back_what_was_carried_and_says_so() -> None:
     step = price_use(
         price=price,
         quantity=30,
-        before=Use((20,), 20),
-        after=Use((50,), 50),
-        later=[Later(june, price, Use((180,), 180), Use((180,), 150))],
+        before=price.standing(Use((20,), 20)),
+        after=price.standing(Use((50,), 50)),
+        later=[
+            Later(june, price, price.standing(Use((180,), 180)), price.standing(Use((180,), 150)))
+        ],
         terms=Terms(tax_milli=10_000, bsp=Share(percent_milli=50_000)),
     )
     assert (step.net, step.tax, step.bsp) == (3 * UNIT, 300_000, 1_500_000)
@@ -419,7 +430,7 @@ def test_more_than_a_bigint_holds_is_refused(price: UsagePrice) -> None:
     huge = 10**30
     after = Use((huge,) + (0,) * len(price.bands))
     with pytest.raises(AmountTooLarge, match="stored"):
-        price_use(price=price, quantity=huge, before=Use((0,) * len(after.units)), after=after)
+        step_of(price, huge, Use((0,) * len(after.units)), after)
 
 
 # --- Properties ---------------------------------------------------------------------------------
@@ -472,9 +483,7 @@ def steps_of(price: UsagePrice, terms: Terms, taken: Sequence[tuple[int, int]]) 
         before = price.use(*units)
         units[band % len(units)] += quantity
         after = price.use(*units)
-        steps.append(
-            price_use(price=price, quantity=quantity, before=before, after=after, terms=terms)
-        )
+        steps.append(step_of(price, quantity, before, after, terms=terms))
     return steps
 
 
@@ -509,7 +518,7 @@ def test_whatever_the_model_rating_again_without_a_change_yields_nothing(
     again = steps_of(price, terms, taken)
     assert [sums([step]) for step in steps] == [sums([step]) for step in again]
     use = price.use(*([9] * (len(price.bands) + 1)))
-    assert sums([price_use(price=price, quantity=0, before=use, after=use, terms=terms)]) == [0] * 5
+    assert sums([step_of(price, 0, use, use, terms=terms)]) == [0] * 5
 
 
 @given(st.integers(0, 10**25), st.integers(0, 10**6), st.integers(1, 10**6))
