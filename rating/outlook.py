@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.conf import settings
+
 from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
@@ -18,7 +20,10 @@ from provisioning.later_orders import Rehearsal
 from provisioning.models import ProductOrderItem, Service
 from rating import pricing
 from rating.accrual import period_at
-from rating.tariff import Tariff
+from rating.meters import number_of
+from rating.pricing import NO_DISCOUNT
+from rating.rules import proration
+from rating.tariff import Rate, Tariff
 
 Action = ProductOrderItem.Action
 Charge = OfferingPrice.Charge
@@ -127,22 +132,22 @@ def _line(
 ) -> Line:
     """Price one item as it is and as it shall be."""
 
-    def amount(charge: str, offering_id: int, bundle_id: int | None) -> int:
-        rate = tariff.rate(offering_id, charge, begins_at, currency, bundle_id=bundle_id)
-        return rate.amount if rate else 0
+    def rate(charge: str, offering_id: int, bundle_id: int | None) -> Rate | None:
+        return tariff.rate(offering_id, charge, begins_at, currency, bundle_id=bundle_id)
 
-    before = after = once = 0
+    before = after = once = None
     service = item.service
     if item.action != Action.ADD:
         bundle_id = service.bundle_id if service else item.bundle_id
-        before = amount(Charge.RECURRING, item.old_offering_id or item.offering_id, bundle_id)
+        before = rate(Charge.RECURRING, item.old_offering_id or item.offering_id, bundle_id)
     if item.action != Action.DELETE:
-        after = amount(Charge.RECURRING, item.offering_id, item.bundle_id)
+        after = rate(Charge.RECURRING, item.offering_id, item.bundle_id)
     if item.action == Action.ADD:
-        once = amount(Charge.ONE_OFF, item.offering_id, item.bundle_id)
+        once = rate(Charge.ONE_OFF, item.offering_id, item.bundle_id)
     until = service.ends_at if service and item.action != Action.DELETE else None
     is_paused = service is not None and service.state == Service.State.SUSPENDED
-    differs = 0 if is_paused else _rest(after - before, begins_at, until, period)
+    span = None if is_paused else period.overlap(begins_at, until)
+    differs = _rest(after, service, span, period) - _rest(before, service, span, period)
     return Line(
         offering=item.offering,
         was=item.old_offering if item.old_offering_id != item.offering_id else None,
@@ -150,21 +155,43 @@ def _line(
         how=_HOW[Action(item.action)],
         begins_at=begins_at,
         until=until,
-        monthly_now=from_micros(before),
-        monthly_then=from_micros(after),
+        monthly_now=from_micros(_monthly(before)),
+        monthly_then=from_micros(_monthly(after)),
         this_period=from_micros(differs),
-        once=from_micros(once),
+        once=from_micros(once.discount.of(once.amount) if once else 0),
     )
 
 
-def _rest(amount: int, begins_at: datetime, until: datetime | None, period: Period) -> int:
-    """Return the part of an amount that falls on the rest of a period; less than nothing too."""
-    span = period.overlap(begins_at, until)
-    if span is None or amount == 0:
+def _monthly(rate: Rate | None) -> int:
+    """Return what a period costs for good: with a discount only if that never ends."""
+    if rate is None:
         return 0
-    whole, start, end = (
-        round((moment - period.start).total_seconds() * 1_000_000)
-        for moment in (period.end, span.start, span.end)
-    )
-    part = pricing.prorate(abs(amount), start, end, whole)
-    return part if amount > 0 else -part
+    lasts = rate.price.discount_periods is None
+    return rate.discount.of(rate.amount) if lasts else rate.amount
+
+
+def _rest(rate: Rate | None, service: Service | None, span: Period | None, period: Period) -> int:
+    """Return what of a period's price falls on a part of the running period."""
+    if rate is None or span is None:
+        return 0
+    return pricing.price_recurring(
+        amount=rate.amount,
+        version="",
+        span=span,
+        period=period,
+        discount=NO_DISCOUNT if _is_over(rate, service, period) else rate.discount,
+        proration=proration(rate.price),
+        zone=settings.BILLING_TIME_ZONE,
+    ).net
+
+
+def _is_over(rate: Rate, service: Service | None, period: Period) -> bool:
+    """Say whether a service has had its discount for all the periods for which there is one."""
+    most = rate.price.discount_periods
+    if most is None or service is None:
+        return False
+    active = service.periods.filter(state=Service.State.ACTIVE).order_by("started_at").first()
+    if active is None:
+        return False
+    anchor = service.subscriber.billing_anchor_day
+    return number_of(period.start, active.started_at, anchor) >= most

@@ -147,17 +147,6 @@ def set_price(
     return row
 
 
-def draft_price(
-    *, offering: ProductOffering, charge: str, amount: Decimal, at: datetime, **facts: Any
-) -> OfferingPrice:
-    """Return a price as `set_price` would make it, checked and not saved, to see what it does.
-
-    Raises:
-        InvalidInput: a value cannot be used, or does not go with the others.
-    """
-    return _price(offering, charge, amount, at, facts)
-
-
 def _price(
     offering: ProductOffering,
     charge: str,

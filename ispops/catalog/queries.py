@@ -48,20 +48,53 @@ def access_plan_of(offering: ProductOffering) -> ProductOffering | None:
 
 def usage_words(price: OfferingPrice) -> str:
     """Say a price by use in words: `1 TB included, then USD 10.00 for each started 50 GB`."""
-    included = f"{quantity_words(price.allowance, price.unit)} included, then "
-    block = quantity_words(price.block_size, price.unit)
+    said = _percentage_words(price) if price.model == price.Model.PERCENTAGE else _unit_words(price)
+    for band in price.bands:
+        amount = format_money(Decimal(band["amount"]), price.currency)
+        said += f"; {amount} in {band['name']} ({band['start']} to {band['end']})"
+        said += "" if band["counts"] else ", beside what is included"
+    if price.rollover_periods:
+        said += f"; what is left is kept for {quantity_words(price.rollover_periods, 'period')}"
+    if price.period_minimum:
+        said += f"; at least {format_money(price.period_minimum, price.currency)} a period"
+    if price.period_maximum is not None:
+        said += f"; at most {format_money(price.period_maximum, price.currency)} a period"
+    return said
+
+
+def _unit_words(price: OfferingPrice) -> str:
+    unit = "event" if price.counts_events else price.unit
+    included = f"{quantity_words(price.allowance, unit)} included, then " if price.allowance else ""
+    block = quantity_words(price.block_size, unit).removeprefix("1 ")
     each = "started " if price.counts_started_blocks and price.block_size > 1 else ""
-    block = block.removeprefix("1 ")
     if not price.tiers:
         amount = format_money(price.amount, price.currency)
-        return f"{included if price.allowance else ''}{amount} for each {each}{block}"
+        return f"{included}{amount} for each {each}{block}"
     steps = []
     for tier in price.tiers:
         amount = format_money(Decimal(str(tier["amount"])), price.currency)
+        if tier.get("flat"):
+            amount += f" and {format_money(Decimal(str(tier['flat'])), price.currency)} once"
         limit = tier["up_to"]
-        upto = f"up to {quantity_words(limit, price.unit)}" if limit is not None else "beyond"
+        upto = f"up to {quantity_words(limit, unit)}" if limit is not None else "beyond"
         steps.append(f"{amount} {upto}")
-    return f"{included if price.allowance else ''}for each {each}{block}: {', '.join(steps)}"
+    model = price.Model(price.model)
+    of = {
+        model.VOLUME: f"all at one price for each {each}{block}, by how much it is in all",
+        model.STAIRSTEP: "one price for all",
+    }.get(model, f"for each {each}{block}")
+    return f"{included}{of}: {', '.join(steps)}"
+
+
+def _percentage_words(price: OfferingPrice) -> str:
+    said = f"{price.percent.normalize():f} % of the value"
+    if price.event_fee:
+        said += f" and {format_money(price.event_fee, price.currency)}"
+    if price.event_minimum:
+        said += f", at least {format_money(price.event_minimum, price.currency)}"
+    if price.event_maximum is not None:
+        said += f", at most {format_money(price.event_maximum, price.currency)}"
+    return said
 
 
 def quantity_words(quantity: int, unit: str) -> str:

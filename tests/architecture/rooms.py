@@ -99,8 +99,8 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names(
-            "allowances amounts bands metering notice_kinds pricing sharing usage_events usage_prices "
-            "usage_words"
+            "allowances amounts bands metering notice_kinds pricing sharing usage_events "
+            "usage_prices usage_words"
         ),
         verbs=_names(
             "batch billing charges closing ledger packs purchases sessions settlement usage"

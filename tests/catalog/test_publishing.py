@@ -168,6 +168,10 @@ def test_price_from_the_very_same_moment_is_refused(plan: ProductOffering) -> No
         price(plan, "61")
 
 
+BY_USE = {"charge": "usage", "unit": "minute"}
+BAND = {"name": "Night", "days": [0, 6], "start": "22:00", "end": "06:00", "amount": "0.01"}
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -189,6 +193,42 @@ def test_price_from_the_very_same_moment_is_refused(plan: ProductOffering) -> No
         ({"tiers": [{"up_to": None, "amount": "dear"}]}, "tiers"),
         ({"tiers": [{"up_to": None, "amount": "-1"}]}, "tiers"),
         ({"tiers": [{"up_to": None}]}, "tiers"),
+        ({"tiers": [{"up_to": None, "amount": 0.1}]}, "tiers"),
+        ({"tiers": [{"up_to": None, "amount": "1", "down_to": 3}]}, "tiers"),
+        ({"tiers": "cheap"}, "tiers"),
+        ({"colour": "red"}, "colour"),
+        ({"allowance": 5}, "allowance"),
+        ({"bands": [BAND]}, "bands"),
+        (BY_USE | {"bands": [BAND | {"start": "25:00"}]}, "bands"),
+        (BY_USE | {"bands": [BAND | {"days": [7]}]}, "bands"),
+        (BY_USE | {"bands": [BAND | {"counts": "no"}]}, "bands"),
+        (BY_USE | {"bands": [BAND | {"name": ""}]}, "bands"),
+        (BY_USE | {"bands": [BAND, BAND]}, "bands"),
+        (BY_USE | {"bands": [BAND] * 4}, "bands"),
+        (BY_USE | {"bands": [BAND], "tiers": [{"up_to": None, "amount": "1"}]}, "bands"),
+        (BY_USE | {"model": "auction"}, "model"),
+        (BY_USE | {"model": "volume"}, "tiers"),
+        (BY_USE | {"model": "percentage"}, "percent"),
+        (BY_USE | {"model": "percentage", "percent": Decimal(101)}, "percent"),
+        (BY_USE | {"model": "percentage", "percent": Decimal(2), "allowance": 5}, "allowance"),
+        (BY_USE | {"percent": Decimal(2)}, "percent"),
+        (BY_USE | {"event_minimum": Decimal(2)}, "event_minimum"),
+        (BY_USE | {"rollover_periods": 2}, "rollover_periods"),
+        (BY_USE | {"allowance": 5, "rollover_periods": 13}, "rollover_periods"),
+        (BY_USE | {"rollover_most": 2}, "rollover_most"),
+        (BY_USE | {"period_minimum": Decimal(2), "period_maximum": Decimal(1)}, "period_maximum"),
+        (BY_USE | {"period_maximum": Decimal(-1)}, "period_maximum"),
+        (BY_USE | {"allowance": 10**30}, "allowance"),
+        ({"discount_percent": Decimal(101)}, "discount_percent"),
+        ({"discount_amount": Decimal("NaN")}, "discount_amount"),
+        ({"discount_periods": 3}, "discount_periods"),
+        ({"discount_percent": Decimal(10), "discount_periods": 0}, "discount_periods"),
+        ({"charge": "one_off", "discount_percent": Decimal(10), "discount_periods": 2},
+         "discount_periods"),
+        ({"proration": "hour"}, "proration"),
+        ({"tax_category": "no slug"}, "tax_category"),
+        ({"pack_units": 5}, "pack_units"),
+        ({"charge": "one_off", "pack_units": 5}, "pack_for"),
     ],
 )  # fmt: skip
 def test_price_that_cannot_be(plan: ProductOffering, change: dict[str, Any], field: str) -> None:
@@ -230,7 +270,10 @@ def test_new_term_ends_the_one_before(plan: ProductOffering, network: Partner) -
 @pytest.mark.parametrize(
     "change",
     [{"percent": Decimal(101)}, {"percent": Decimal("0.0001")}, {"role": "friend"},
-     {"basis": "fixed"}, {"amount": Decimal(1)}, {"percent": Decimal("NaN")}],
+     {"basis": "fixed"}, {"amount": Decimal(1)}, {"percent": Decimal("NaN")},
+     {"basis": "tiered", "percent": Decimal(0)}, {"block_size": 10}, {"minimum": Decimal(-1)},
+     {"basis": "tiered", "percent": Decimal(0), "tiers": [{"up_to": "9", "percent": "1"}]},
+     {"basis": "tiered", "percent": Decimal(0), "tiers": [{"up_to": None, "percent": 0.5}]}],
 )  # fmt: skip
 def test_term_that_cannot_be(
     plan: ProductOffering, network: Partner, change: dict[str, Any]

@@ -71,6 +71,31 @@ def test_entitlement_and_the_line_of_a_bundle(isp: SmallIsp) -> None:
             "60 minutes included, then for each minute: USD 0.02 up to 600 minutes, "
             "USD 0.01 beyond",
         ),
+        (
+            {"amount": "0", "unit": "minute", "model": "volume", "tiers": [
+                {"up_to": 600, "amount": "0.02", "flat": "1"}, {"up_to": None, "amount": "0.01"}]},
+            "all at one price for each minute, by how much it is in all: USD 0.02 and USD 1.00 "
+            "once up to 600 minutes, USD 0.01 beyond",
+        ),
+        (
+            {"amount": "0", "unit": "minute", "model": "stairstep", "tiers": [
+                {"up_to": 600, "amount": "2"}, {"up_to": None, "amount": "3"}]},
+            "one price for all: USD 2.00 up to 600 minutes, USD 3.00 beyond",
+        ),
+        (
+            {"amount": "0.01", "unit": "cent", "model": "percentage", "percent": Decimal("2.500"),
+             "event_fee": Decimal("0.3"), "event_minimum": Decimal(1), "event_maximum": Decimal(9)},
+            "2.5 % of the value and USD 0.30, at least USD 1.00, at most USD 9.00",
+        ),
+        (
+            {"amount": "0.1", "unit": "minute", "allowance": 60, "rollover_periods": 2,
+             "period_minimum": Decimal(5), "period_maximum": Decimal(50),
+             "bands": [{"name": "Night", "days": [0], "start": "22:00", "end": "06:00",
+                        "amount": "0.00", "counts": False}]},
+            "60 minutes included, then USD 0.10 for each minute; USD 0.00 in Night (22:00 to "
+            "06:00), beside what is included; what is left is kept for 2 periods; "
+            "at least USD 5.00 a period; at most USD 50.00 a period",
+        ),
     ],
 )  # fmt: skip
 def test_price_by_use_in_words(facts: dict[str, Any], words: str) -> None:
