@@ -19,15 +19,18 @@ import pytest
 from django.db import IntegrityError, connection, models
 
 from ispops import db
+from ispops.catalog import publishing
 from ispops.parties.models import Subscriber, WebhookDelivery
 from provisioning.models import AccountingRecord, Service, ServiceOrder
 from rating import batch, billing, purchases, usage
+from rating.meter_reading import Meters
+from rating.meters import Key
 from rating.models import Charge, CustomerBill, MeteredSession, Purchase, Usage, UsageCounter
 from rating.purchases import SpendingLimitReached
 from tests import factories
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, make_shop, report, subscribed
 from tests.rating.test_sessions import told
-from tests.small_isp import make_small_isp
+from tests.small_isp import LAUNCH, make_small_isp
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MANY = 8
@@ -206,6 +209,51 @@ class TestTwoWorkers:
         answers = at_once(work)
         assert not [answer for answer in answers if isinstance(answer, Exception)]
         assert Charge.objects.count() == self.EVENTS + 10 * MANY // 2
+
+
+class TestPeriodsThatHangTogether:
+    """80 of 100 minutes of May are used, and 130 of June: 20 are carried, and 10 are charged."""
+
+    @pytest.fixture(autouse=True)
+    def told(self, shop: Shop, line: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        publishing.set_price(
+            offering=shop.minutes, charge="usage", amount=Decimal("0.10"), unit="turn",
+            allowance=100, rollover_periods=1, at=LAUNCH,
+        )  # fmt: skip
+        subscribed(line, shop.minutes)
+        for quantity, started in ((80, NOON), (130, JUNE.start)):
+            told = event(line, shop.minutes, quantity, unit="turn", started_at=started.isoformat())
+            [result] = report(shop.films, told, at=JUNE.end)
+            assert result.status == "accepted"
+        slow(monkeypatch, batch.Rated, "write_charges")
+
+    def rated(self) -> Decimal:
+        assert at_once(lambda _: usage.rate_usage(at=JUNE.end, limit=1), many=2) == [1, 1]
+        return sum((charge.amount_net for charge in Charge.objects.all()), Decimal(0))
+
+    def test_two_workers_rate_them_as_one_would(self) -> None:
+        assert self.rated() == Decimal(1)
+
+    def test_without_the_first_counter_they_do_not_see_each_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def in_force_only(self: Meters, key: Key, packs: Any) -> None:
+            return None
+
+        monkeypatch.setattr(Meters, "_first", in_force_only)
+        monkeypatch.setattr(Meters, "_read_chains", unheld(Meters._read_chains))
+        assert self.rated() == Decimal(3)
+
+
+def unheld(read: Callable[[Meters], Any]) -> Callable[[Meters], Any]:
+    """Read all periods of a meter, and hold none of them."""
+
+    def without(meters: Meters) -> Any:
+        meters._firsts = dict.fromkeys(meters._firsts, NOON)
+        meters._hold = False
+        return read(meters)
+
+    return without
 
 
 class TestOneSession:
