@@ -65,6 +65,11 @@ class ProductOrderIn(serializers.Serializer[Any]):
         help_text="Of a move or a change of network: when the old line ends. Without it, when the "
         "new one is live.",
     )
+    boosts_until = serializers.DateTimeField(
+        required=False,
+        help_text="Of a change: when the speed boosts that come end by themselves. Without it, "
+        "when they are removed.",
+    )
     suspension = serializers.ChoiceField(
         choices=ServiceSuspension.Reason.choices,
         default=ServiceSuspension.Reason.REQUESTED,
@@ -89,6 +94,9 @@ class AmendmentIn(serializers.Serializer[Any]):
         help_text="Of a new line: all that it shall be.",
     )
     items = ItemIn(many=True, required=False, help_text="Of a later order: all that it is of.")
+    boosts_until = serializers.DateTimeField(
+        required=False, help_text="Of a change, with its `items`: as when it was ordered."
+    )
 
 
 class SuspensionOut(serializers.ModelSerializer[ServiceSuspension]):
@@ -108,10 +116,13 @@ class CarriedOut(serializers.ModelSerializer[Service]):
     name = serializers.CharField(source="offering.name")
     bundle = serializers.CharField(source="bundle.code", default=None)
     state = serializers.CharField()
+    ends_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a boost that was wanted for a time ends by itself."
+    )
 
     class Meta:
         model = Service
-        fields = ["id", "state", "offering", "name", "bundle"]
+        fields = ["id", "state", "offering", "name", "bundle", "ends_at"]
 
 
 class LineOut(CarriedOut):
@@ -176,7 +187,7 @@ def place_later(
     wanted = _wanted(asked.get("items") or [])
     common |= {"qualification": qualification, "reason": asked["note"]} | wanted
     if asked["intent"] == Intent.CHANGE:
-        return changing.change_line(**common)
+        return changing.change_line(**common, boosts_until=asked.get("boosts_until"))
     return _place_new_for_old(asked["intent"], common, asked.get("old_line_until"))
 
 
@@ -198,7 +209,12 @@ def amend(
             **common, qualification=qualification, offering_codes=asked["offering_codes"]
         )
     elif order.intent != Intent.NEW and asked.get("items"):
-        amending.amend_order(**common, qualification=qualification, **_wanted(asked["items"]))
+        amending.amend_order(
+            **common,
+            qualification=qualification,
+            boosts_until=asked.get("boosts_until"),
+            **_wanted(asked["items"]),
+        )
     elif "wanted_from" not in asked:
         raise InvalidInput("Say what shall be different.", field="items")
 

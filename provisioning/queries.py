@@ -92,7 +92,9 @@ def orders_of_user(user: User) -> QuerySet[ProductOrder]:
     """Return the orders of the accounts that a login belongs to: nobody else's."""
     own = ProductOrder.objects.filter(subscriber__in=user.subscribers.all())
     with_places = own.select_related("subscriber", "qualification__premises", "line__premises")
-    items = ProductOrderItem.objects.select_related("offering__provider", "bundle", "service")
+    items = ProductOrderItem.objects.select_related(
+        "offering__provider", "old_offering", "bundle", "service"
+    )
     return with_places.prefetch_related(
         Prefetch("items", items.order_by("pk")),
         "tasks__service_order__partner",

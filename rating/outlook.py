@@ -12,7 +12,7 @@ from decimal import Decimal
 from django.conf import settings
 
 from ispops.catalog.models import OfferingPrice, ProductOffering
-from ispops.money import from_micros
+from ispops.money import from_micros, round_to_minor_unit
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from provisioning import plan
@@ -40,7 +40,7 @@ class Line:
     """One thing of an order: what becomes of it, from when, and what it costs.
 
     `was` is what it was before where it changes; `until` is when it ends by itself. `this_period`
-    is how much more or less the running billing period costs by it.
+    is how much more or less the running billing period costs by it, exactly.
     """
 
     offering: ProductOffering
@@ -66,6 +66,12 @@ class Outlook:
     period: Period
     starts_at: datetime
     construction: Decimal
+    currency: str
+
+    @property
+    def rows(self) -> list[tuple[Line, Decimal]]:
+        """Each line with what it makes of the running period, as people pay it."""
+        return [(line, round_to_minor_unit(line.this_period, self.currency)) for line in self.lines]
 
     @property
     def monthly_now(self) -> Decimal:
@@ -84,9 +90,13 @@ class Outlook:
         return sum((line.this_period for line in self.lines), Decimal(0))
 
     @property
+    def to_pay(self) -> Decimal:
+        """How much more the running period costs, as people pay it; below zero is less."""
+        return round_to_minor_unit(self.this_period, self.currency)
+
+    @property
     def saved(self) -> Decimal:
-        """How much less the running period costs."""
-        return -self.this_period
+        return -self.to_pay
 
     @property
     def once(self) -> Decimal:
@@ -112,7 +122,8 @@ def of(rehearsal: Rehearsal, *, subscriber: Subscriber, at: datetime) -> Outlook
         for item in items
     ]
     fees = (item.offer.construction_fee for item in items if _is_built(item) and item.offer)
-    return Outlook(lines, period, starts_at, sum((fee or Decimal(0) for fee in fees), Decimal(0)))
+    construction = sum((fee or Decimal(0) for fee in fees), Decimal(0))
+    return Outlook(lines, period, starts_at, construction, subscriber.currency)
 
 
 def _offerings(items: Iterable[ProductOrderItem]) -> set[int]:

@@ -94,7 +94,9 @@ def with_work(orders: QuerySet[ProductOrder]) -> list[ProductOrder]:
             Prefetch("depends_on", OrderTask.objects.only("id")),
         )
     )
-    items = ProductOrderItem.objects.select_related("offering__provider", "bundle", "service")
+    items = ProductOrderItem.objects.select_related(
+        "offering__provider", "old_offering", "bundle", "service"
+    )
     return list(
         orders.select_related(
             "subscriber", "placed_by", "qualification__premises", "line__premises"

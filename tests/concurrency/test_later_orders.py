@@ -16,6 +16,7 @@ from provisioning import (
     amending,
     changing,
     execution,
+    later_orders,
     moving,
     orders,
     placing,
@@ -26,6 +27,7 @@ from provisioning.models import OrderTask, ProductOrder, Service, ServicePeriod,
 from qualification.models import AccessPort
 from tests import factories
 from tests.concurrency.test_orders import AT, MANY, at_once, make_isp
+from tests.concurrency.test_orders import placing as placing_orders
 from tests.provisioning import later
 from tests.small_isp import SmallIsp, place
 
@@ -172,6 +174,22 @@ class TestTheLastPort:
         factories.work(at=AT)
         assert AccessPort.objects.filter(service_ref__isnull=False).count() == 2
         assert Service.objects.filter(state="active").count() == 2
+
+    def test_those_who_only_look_keep_it_from_nobody(self) -> None:
+        """A preview takes the port and gives it back; the order waits for that, and has it."""
+        isp, ada = make_isp(ports=1)
+        looking = placing_orders(isp, factories.subscriber(at=AT), "look-{}")
+        ordering = placing_orders(isp, ada, "order-{}")
+
+        def race(number: int) -> Any:
+            if number == 0:
+                return ordering(number)
+            return later_orders.rehearse(lambda: looking(number), asker=None, at=AT)
+
+        said = at_once(refusing(race))
+        [order] = ProductOrder.objects.all()
+        assert order in said
+        assert AccessPort.objects.get().service_ref == order.items.get().service.public_id  # type: ignore[union-attr]
 
 
 class TestCancellingAgainstTheWorker:

@@ -193,3 +193,26 @@ def test_an_order_is_amended_until_it_takes_effect(
     problem(patch(), 422, "invalid_input", "items")
     factories.work(at=timezone.now())
     problem(patch(wanted_from=None), 409, "too_late_to_amend")
+
+
+def test_a_boost_for_a_time(
+    isp: SmallIsp, client: Client, ada_s: dict[str, str], line: Service, send: Callable[..., Any],
+    now: datetime,
+) -> None:  # fmt: skip
+    later.boost()
+    here = factories.qualified(isp.oak_1, at=now).public_id
+    body: dict[str, Any] = {
+        "intent": "change", "qualification": here,
+        "items": [{"action": "add", "offering": "boost"}],
+    }  # fmt: skip
+    past = (now - timedelta(days=1)).isoformat()
+    refused = send("b1", **body, boosts_until=past)
+    problem(refused, 422, "invalid_input", "boosts_until")
+    until = (now + timedelta(days=7)).isoformat()
+    assert send("b2", **body, boosts_until=until).status_code == 201
+    assert send("b2", **body).status_code == 409
+    factories.work(at=timezone.now())
+    [its_line] = client.get(f"{API}/services", headers=ada_s).json()["items"]
+    [shown] = its_line["carried"]
+    assert (shown["offering"], shown["state"]) == ("boost", "active")
+    assert datetime.fromisoformat(shown["ends_at"]) == now + timedelta(days=7)

@@ -11,10 +11,11 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from ispops.catalog.models import ProductOffering
 from ispops.errors import Refusal
 from ispops.portal.access import own
 from ispops.portal.wording import look
-from provisioning.models import Appointment, OrderTask, ProductOrder
+from provisioning.models import Appointment, OrderTask, ProductOrder, ProductOrderItem
 from provisioning.orders import cancel_order, is_ours
 from provisioning.plan import BOOK_VISIT, INSTALL_VISIT, NO_RETURN
 from provisioning.queries import (
@@ -97,6 +98,7 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "order": order,
         "items": items,
         "plan": next((item.bundle or item.offering for item in items), None),
+        "was": _was(items),
         "title": _title(order),
         "extras": [(item, _BECOMES[item.action]) for item in items[1:]],
         "steps": shown,
@@ -118,6 +120,14 @@ def _may_cancel(order: ProductOrder, steps: list[StepProgress]) -> bool:
     """Say whether its subscriber can take an order back; the verb decides."""
     final = any(step.kind in NO_RETURN and step.is_finished for step in steps)
     return order.state not in CLOSED_ORDER and not final and not is_ours(order)
+
+
+def _was(items: list[ProductOrderItem]) -> ProductOffering | None:
+    """Return the plan that a line had before an order that gives it another."""
+    first = items[0] if items else None
+    if first is None or first.old_offering_id == first.offering_id:
+        return None
+    return first.old_offering
 
 
 def _title(order: ProductOrder) -> str:
