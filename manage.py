@@ -3,9 +3,15 @@
 
 import os
 import sys
+from pathlib import Path
+
+from ispops import embedded
 
 
 def main() -> None:
+    embedded.follow(
+        Path(os.environ.get("ISPOPS_DATA_DIR") or Path(__file__).parent / ".data"), os.environ
+    )
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ispops.settings")
     from django.core.management import execute_from_command_line
 

@@ -212,6 +212,10 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
         "ISPOPS_BASE_URL": os.environ.get("ISPOPS_BASE_URL") or f"http://127.0.0.1:{port}",
         "PYTHONUNBUFFERED": "1",
     }
+    embedded.leave(
+        data_dir,
+        {"ISPOPS_DEMO": str(int(demo)), "ISPOPS_BASE_URL": environment["ISPOPS_BASE_URL"]},
+    )
     _prepare(environment, data_dir)
 
     table = programs(listener=listener, data_dir=data_dir, demo=demo, partners=partners)

@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 from ispops.embedded.host import CannotStart, explained, free_port
@@ -73,13 +73,32 @@ def addresses(data_dir: Path, started: list[Server]) -> dict[str, str]:
     return given | own
 
 
-def last_addresses(data_dir: Path) -> dict[str, str]:
-    """The addresses that the servers of this folder were last started with, or nothing."""
+def leave(data_dir: Path, settings: dict[str, str]) -> None:
+    """Leave settings beside the addresses, for commands in another terminal."""
+    with explained(data_dir):
+        (data_dir / "addresses.json").write_text(
+            json.dumps(last_settings(data_dir) | settings, indent=2)
+        )
+
+
+def last_settings(data_dir: Path) -> dict[str, str]:
+    """The addresses that the servers of this folder were last started with, and what was left."""
     try:
         found: dict[str, str] = json.loads((data_dir / "addresses.json").read_text())
     except (OSError, ValueError):
         return {}
     return found
+
+
+def follow(data_dir: Path, environment: MutableMapping[str, str]) -> None:
+    """Work on what `make run` was last started as in this folder, unless the environment says what.
+
+    Who names a database or a key means an installation of their own, and gets nothing of ours.
+    """
+    if environment.get("DATABASE_URL") or environment.get("SECRET_KEY"):
+        return
+    for name, value in last_settings(data_dir).items():
+        environment.setdefault(name, value)
 
 
 @contextlib.contextmanager

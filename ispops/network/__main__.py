@@ -47,7 +47,7 @@ def _leave(*_: object) -> NoReturn:
 def _run(running: contextlib.ExitStack) -> NoReturn:
     freeradius.require()
     data_dir = Path(os.environ.get("ISPOPS_DATA_DIR") or REPOSITORY / ".data").absolute()
-    url = os.environ.get("ISPOPS_BASE_URL") or f"http://127.0.0.1:{os.environ.get('PORT') or 8000}"
+    url = _url(data_dir)
     _require_application(url)
     _set_up_django(data_dir)
     server = _server(data_dir / "freeradius", url)
@@ -57,6 +57,15 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     while server.poll() is None:
         time.sleep(0.5)
     raise CannotStart(f"FreeRADIUS has ended: see {server.log}.")
+
+
+def _url(data_dir: Path) -> str:
+    """Where the application answers: as it is said here, else as it was last started."""
+    if os.environ.get("ISPOPS_BASE_URL"):
+        return os.environ["ISPOPS_BASE_URL"]
+    if os.environ.get("PORT"):
+        return f"http://127.0.0.1:{os.environ['PORT']}"
+    return embedded.last_settings(data_dir).get("ISPOPS_BASE_URL") or "http://127.0.0.1:8000"
 
 
 def _require_application(url: str) -> None:
@@ -72,8 +81,8 @@ def _require_application(url: str) -> None:
 
 
 def _set_up_django(data_dir: Path) -> None:
-    """Work on the database of the running application, which has left its address."""
-    for name, value in embedded.last_addresses(data_dir).items():
+    """Work as the running application does, which has left its address and what it is."""
+    for name, value in embedded.last_settings(data_dir).items():
         os.environ.setdefault(name, value)
     if not os.environ.get("DATABASE_URL"):
         raise CannotStart(f"Nothing in {data_dir} says where the database is: set DATABASE_URL.")

@@ -102,6 +102,8 @@ def test_ctrl_c_ends_everything_and_the_second_start_is_quick(
     started.wait_for("Ready after")
     assert f"{started.url}/" in started.said
     assert requests.get(f"{started.url}/readyz").status_code == 200
+    left = embedded.last_settings(tmp_path)
+    assert (left["ISPOPS_BASE_URL"], left["ISPOPS_DEMO"]) == (started.url, "0")
     family = started.family()
     names = " ".join(" ".join(process.cmdline()) for process in family)
     for part in ("gunicorn", "celery -A ispops worker", "celery -A ispops beat", "postgres"):

@@ -60,11 +60,29 @@ def test_data_are_kept_from_one_start_to_the_next(tmp_path: Path) -> None:
     with embedded.servers(tmp_path) as found:
         query(found["DATABASE_URL"], "CREATE TABLE kept AS SELECT 42 AS number")
         redis.Redis.from_url(found["REDIS_URL"]).set("name", "value")
-        assert embedded.last_addresses(tmp_path) == found
+        assert embedded.last_settings(tmp_path) == found
     assert our_processes(tmp_path) == []
 
     with embedded.servers(tmp_path) as found:
         assert query(found["DATABASE_URL"], "SELECT number FROM kept") == (42,)
+
+
+def test_what_is_left_in_the_folder_is_followed_unless_an_installation_is_named(
+    tmp_path: Path,
+) -> None:
+    with embedded.servers(tmp_path) as found:
+        embedded.leave(tmp_path, {"ISPOPS_DEMO": "1"})
+    left = found | {"ISPOPS_DEMO": "1"}
+    assert embedded.last_settings(tmp_path) == left
+
+    for own in ({}, {"ISPOPS_DEMO": "0"}):
+        environment = dict(own)
+        embedded.follow(tmp_path, environment)
+        assert environment == left | own
+    for own in ({"DATABASE_URL": "postgresql://db/isp"}, {"SECRET_KEY": "ours"}):
+        environment = dict(own)
+        embedded.follow(tmp_path, environment)
+        assert environment == own
 
 
 def test_the_role_owns_its_database_and_is_no_superuser(cluster: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ispops import processes
+from ispops import embedded, processes
 from ispops.demo import network
 from tests import databases
 from tests.radius import nas
@@ -36,6 +36,15 @@ class Command:
         return self.output.read_text()
 
 
+def terminal(stack: Stack) -> dict[str, str]:
+    """Another terminal than that of `make run`: it knows the folder, and what was left there."""
+    (stack.folder / "secret_key").write_text(stack.environment["SECRET_KEY"])
+    left = ("DATABASE_URL", "REDIS_URL", "ISPOPS_DEMO", "ISPOPS_BASE_URL")
+    embedded.leave(stack.folder, {name: stack.environment[name] for name in left})
+    kept = ("PATH", "HOME", "LANG", "PYTHONPATH", "ISPOPS_DATA_DIR")
+    return {name: stack.environment[name] for name in kept if name in stack.environment}
+
+
 def start(stack: Stack, output: Path, **settings: str) -> Command:
     require_freeradius()
     auth_port, acct_port = nas.free_ports()
@@ -44,7 +53,7 @@ def start(stack: Stack, output: Path, **settings: str) -> Command:
         process = processes.spawn(
             [sys.executable, "-m", "ispops.network"],
             output=out,
-            environment=stack.environment | ports | settings,
+            environment=terminal(stack) | ports | settings,
             folder=databases.REPOSITORY,
         )
     return Command(process, output, auth_port, acct_port)
@@ -77,7 +86,12 @@ def line(stack: Stack) -> str:
 @pytest.fixture
 def command(stack: Stack, line: str, tmp_path: Path) -> Iterator[Command]:
     started = start(stack, tmp_path / "said")
-    stack.until(lambda: "radclient" in started.said, "FreeRADIUS is there", seconds=60)
+    stack.until(
+        lambda: "radclient" in started.said or started.process.poll() is not None,
+        "FreeRADIUS is there",
+        seconds=60,
+    )
+    assert "radclient" in started.said, started.said
     yield started
     processes.stop(started.process, (signal.SIGINT, 20), (signal.SIGKILL, 5))
 
@@ -109,6 +123,19 @@ def test_what_it_prints_works_and_what_it_takes_is_accounted(
     assert command.process.wait(20) == 0
     assert "is stopped" in command.said
     assert nas.send(command.auth_port, "auth", found[1], secret=found[3], seconds=1).kind == ""
+
+
+def test_commands_of_another_terminal_work_on_what_runs(stack: Stack) -> None:
+    printed = subprocess.run(
+        [sys.executable, "manage.py", "radius_clients"],
+        cwd=databases.REPOSITORY,
+        env=terminal(stack),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert printed.returncode == 0, printed.stderr
+    assert network.ACCESS_SECRET in printed.stdout
 
 
 def test_without_the_application_it_says_what_to_do(stack: Stack, tmp_path: Path) -> None:
