@@ -27,6 +27,11 @@ class Period:
         return Period(first, last) if first < last else None
 
 
+def day_in_words(at: datetime, *, zone: str) -> str:
+    """Write the day of an instant as a calendar of that zone shows it: `March 31, 2027`."""
+    return f"{at.astimezone(ZoneInfo(zone)):%B %-d, %Y}"
+
+
 def billing_period(at: datetime, *, anchor_day: int, zone: str) -> Period:
     """Return the billing period that holds `at`: from one anchor day to the next month's.
 

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 
+from ispops.periods import day_in_words
 from provisioning.models import Registration
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def _letter(row: Registration, to: str) -> EmailMessage:
         "address": address,
         "url": settings.BASE_URL.rstrip("/")
         + reverse("portal:continue_registration", args=[row.public_id]),
-        "until": f"{row.expires_at:%B %-d, %Y}",
+        "until": day_in_words(row.expires_at, zone=settings.BILLING_TIME_ZONE),
         "isp": settings.ISP_NAME,
         "phone": settings.SUPPORT_PHONE,
     }

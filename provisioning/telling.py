@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -11,6 +10,7 @@ from django.urls import reverse
 from ispops.catalog.models import ProductOffering
 from ispops.notices import notify
 from ispops.parties.models import SubscriberCheck
+from ispops.periods import day_in_words
 from provisioning import notice_kinds, visiting
 from provisioning.models import (
     Appointment,
@@ -187,7 +187,7 @@ def line_ceased(*, line: Service, cause: str, at: datetime) -> None:
 
 def day(at: datetime) -> str:
     """Write a day as the subscriber's calendar shows it."""
-    return f"{at.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE)):%B %-d, %Y}"
+    return day_in_words(at, zone=settings.BILLING_TIME_ZONE)
 
 
 def _of_order(

@@ -19,6 +19,7 @@ from ispops.errors import IllegalTransition
 from ispops.money import format_money
 from ispops.parties import audit
 from ispops.parties.models import User
+from ispops.periods import day_in_words
 from qualification import queries, waitlist
 from qualification.eligibility import in_mbits
 from qualification.models import QualifiedOffer, WaitlistEntry
@@ -104,7 +105,7 @@ def letter(entry: WaitlistEntry, plan: QualifiedOffer) -> EmailMessage:
         "construction": plan.construction_fee
         and format_money(plan.construction_fee, plan.currency),
         "answer_url": base + reverse("portal:answer", args=[answer.public_id]),
-        "valid_until": f"{answer.expires_at:%B %-d, %Y}",
+        "valid_until": day_in_words(answer.expires_at, zone=settings.BILLING_TIME_ZONE),
         "leave_url": leave_url,
         "isp": settings.ISP_NAME,
         "phone": settings.SUPPORT_PHONE,

@@ -11,6 +11,7 @@ from ispops import bulk
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
+from ispops.periods import day_in_words
 from qualification import inquiries, judging, locating
 from qualification.models import QualifiedOffer, ServiceQualification
 
@@ -90,8 +91,7 @@ def require_live_offer(
     """
     if at >= qualification.expires_at:
         raise QualificationExpired(
-            f"This answer was good until {qualification.expires_at:%B %-d, %Y}. "
-            "Check the address again.",
+            f"This answer was good until {_last_day(qualification)}. Check the address again.",
             field="qualification",
         )
     offer = qualification.offers.filter(offering=offering).first()
@@ -158,3 +158,7 @@ def _state(
     if judged:
         return judged.outcome
     return State.CHOOSE if place.candidates else State.OUT_OF_FOOTPRINT
+
+
+def _last_day(qualification: ServiceQualification) -> str:
+    return day_in_words(qualification.expires_at, zone=settings.BILLING_TIME_ZONE)

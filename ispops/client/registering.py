@@ -117,8 +117,15 @@ def _chosen(
     codes = [plan, *(extras or [])]
     for code in codes:
         if code not in eligible:
-            raise Refused({"detail": f"This place cannot have {code}."})
+            others = plans if code == plan else [one for one in eligible if one not in plans]
+            raise Refused({"detail": f"This place cannot have {code}{_instead(eligible, others)}."})
     return [eligible[code] for code in codes]
+
+
+def _instead(eligible: dict[str, Json], codes: list[str]) -> str:
+    """What there is, by code and name, for whoever knows the plans by their names alone."""
+    names = [f"{code} ({eligible[code]['name']})" for code in codes]
+    return f"; it can have {', '.join(names)}" if names else ""
 
 
 def _asked_extras(eligible: dict[str, Json], plan: str, console: Console) -> list[str]:
@@ -156,7 +163,8 @@ def _person(
     for option, value in (("--name NAME", name), (f"--pay {'|'.join(kinds)}", pay)):
         if not value and not accounts:
             raise _NotGiven(option, "who pays, and how")
-    return given | {"name": name or "", "phone": phone or "", "payment_kind": pay}
+    said = {"name": name, "phone": phone, "payment_kind": pay}
+    return given | {field: value for field, value in said.items() if value}
 
 
 def _terms(

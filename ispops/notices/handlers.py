@@ -1,7 +1,6 @@
 """What is written when something happened to an account; registered when Django starts."""
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.urls import reverse
@@ -10,6 +9,7 @@ from ispops import events
 from ispops.notices import kinds, notify
 from ispops.parties import invitations
 from ispops.parties.models import Invitation
+from ispops.periods import day_in_words
 
 
 @events.on("invitation.made", name="notices.write_invitation")
@@ -20,12 +20,11 @@ def write_invitation(event: Any) -> None:
     if row is None or row.state_at(event.occurred_at) != "open":
         return
     link = reverse("portal:invitation", args=[invitations.token_of(row)])
-    ends = row.expires_at.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE))
     notify.send(
         kind=kinds.INVITATION.code,
         subscriber=row.subscriber,
         cause=row.public_id,
         at=event.occurred_at,
         invitation_url=settings.BASE_URL.rstrip("/") + link,
-        valid_until=f"{ends:%B %-d, %Y}",
+        valid_until=day_in_words(row.expires_at, zone=settings.BILLING_TIME_ZONE),
     )

@@ -145,9 +145,24 @@ class TestRegister:
         sent = next(body for _, path, body in server.asked if path.endswith("/registrations"))
         assert sent == {
             "qualification": "qlf_1", "offering_codes": ["glass-1500"], "name": "Nora",
-            "phone": "", "payment_kind": "invoice", "terms_version": "2026-11",
-            "is_another_person": False,
+            "payment_kind": "invoice", "terms_version": "2026-11", "is_another_person": False,
         }  # fmt: skip
+
+    def test_a_login_with_an_account_may_say_how_it_pays_alone(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        keep(tmp_path, server.url)
+        server.reply(200, [{"id": "sub_1", "name": "Nora", "terms_to_accept": False}])
+        server.reply(201, answer())
+        server.reply(200, [{"kind": "invoice", "name": "Invoice"}])
+        server.reply(200, TERMS)
+        server.reply(201, {"id": "reg_1", "order": "ord_1"})
+        given = ("--plan", "glass-1500", "--pay", "invoice", "--no-wait")
+        done = isp(tmp_path, "register", "1 Oak St", *given, "--server", server.url)
+        assert (done.returncode, done.stderr) == (0, "")
+        sent = next(body for _, path, body in server.asked if path.endswith("/registrations"))
+        assert sent["payment_kind"] == "invoice"
+        assert "name" not in sent
 
     @pytest.mark.parametrize(
         ("given", "words"),
@@ -156,7 +171,7 @@ class TestRegister:
             (("--plan", "glass-1500"), "--name NAME"),
             (("--plan", "glass-1500", "--name", "N"), "--pay invoice"),
             (("--plan", "glass-1500", "--name", "N", "--pay", "invoice"), "--accept-terms 2026-11"),
-            (("--plan", "nothing"), "cannot have nothing"),
+            (("--plan", "nothing"), "cannot have nothing; it can have glass-1500 ("),
         ],
     )
     def test_what_is_not_given_is_named(

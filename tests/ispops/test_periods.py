@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ispops.periods import Period, billing_period, end_of_day, moment_on
+from ispops.periods import Period, billing_period, day_in_words, end_of_day, moment_on
 
 NEW_YORK = "America/New_York"
 
 
 def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type, misc]
+
+
+def test_a_day_is_that_of_the_zone() -> None:
+    assert day_in_words(utc(2027, 4, 1, 3, 59), zone=NEW_YORK) == "March 31, 2027"
+    assert day_in_words(utc(2027, 4, 1, 4), zone=NEW_YORK) == "April 1, 2027"
 
 
 def test_a_period_holds_its_start_and_not_its_end() -> None:

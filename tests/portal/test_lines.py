@@ -72,6 +72,7 @@ class TestAnotherPlan:
         shown = page(owner.get(f"/orders/{order.public_id}/"))
         assert "We have your order, and begin when its day comes." in shown.text
         assert "Take this order back" in shown.text
+        assert "Working on it" not in shown.text
         owner.post(f"/orders/{order.public_id}/cancel/")
         order.refresh_from_db()
         assert order.state == "cancelled"

@@ -49,7 +49,7 @@ def test_what_was_begun_is_found_on_another_device(newcomer: Client, isp: SmallI
     newcomer.post("/register/extras/", {"extras": [isp.streaming.code]})
     newcomer.post("/register/contact/", {"name": "Nora New", "phone": "802 555 0199"})
     phone = elsewhere(newcomer)
-    assert "Continue where you left" in page(phone.get("/account/none/")).text
+    assert "Continue where you left off" in page(phone.get("/account/none/")).text
     assert "Fibre 500" in page(phone.get("/")).text
     left = page(phone.get("/register/tasks/"))
     assert "4 of 6 parts are done" in left.text
@@ -114,6 +114,17 @@ def test_the_way_back_is_mailed_at_once_when_somebody_asks(newcomer: Client, isp
     assert "We mail the way back to new@example.com" in found.text
     assert reminders.remind_next(at=timezone.now())
     assert len(mail.outbox) == 1
+
+
+def test_the_letter_and_the_page_name_the_same_day(newcomer: Client, isp: SmallIsp) -> None:
+    choose(newcomer, isp)
+    evening_before = timezone.now().replace(hour=2) + timedelta(days=9)
+    Registration.objects.update(expires_at=evening_before)
+    shown = page(newcomer.post("/register/leave/", follow=True)).text
+    day = evening_before - timedelta(days=1)
+    assert f"{day:%b} {day.day}, {day.year}" in shown
+    assert reminders.remind_next(at=timezone.now())
+    assert f"{day:%B} {day.day}, {day.year}" in mail.outbox[0].body
 
 
 def test_a_mail_server_that_is_away_stops_nothing(

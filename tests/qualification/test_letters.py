@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.test import Client
@@ -17,6 +18,7 @@ from django.test import Client
 from ispops.errors import IllegalTransition
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
+from ispops.periods import day_in_words
 from qualification import coverage, imports, letters, waitlist
 from qualification.models import CoverageImport, WaitlistEntry
 from tests import factories
@@ -66,7 +68,7 @@ def test_the_letter_names_the_place_the_plan_the_price_and_until_when(
         "USD 60.00 a month, USD 49.00 once to set it up, before tax",
         "Ready about 5 days after you order",
         f"/check/{found.found.public_id}/",
-        f"until {found.found.expires_at:%B %-d, %Y}",
+        f"until {day_in_words(found.found.expires_at, zone=settings.BILLING_TIME_ZONE)}",
         "+1 800 555 0142",
     ):
         assert said in sent.body, said

@@ -84,6 +84,12 @@ def progress(request: HttpRequest, order_id: str) -> HttpResponse:
     return render(request, "portal/parts/progress.html", context)
 
 
+def _seen_as(order: ProductOrder, step: StepProgress) -> str:
+    """The state of a step as the subscriber sees it: until the order's day nobody works on it."""
+    waits = order.state == ProductOrder.State.PENDING and step.state == OrderTask.State.READY
+    return OrderTask.State.PENDING if waits else step.state
+
+
 def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
     order = own(orders_of_user(request.user), order_id)  # type: ignore[arg-type]
     steps = order_progress(order)
@@ -93,7 +99,7 @@ def _progress(request: HttpRequest, order_id: str) -> dict[str, Any]:
         step.kind == INSTALL_VISIT and step.state == OrderTask.State.AWAITING for step in steps
     )
     must_choose = waits and visit is None
-    shown = [(step, look("OrderTask", step.state)) for step in steps]
+    shown = [(step, look("OrderTask", _seen_as(order, step))) for step in steps]
     return {
         "order": order,
         "items": items,
