@@ -11,7 +11,7 @@ from django.db import transaction
 
 from ispops import db
 from ispops.errors import InvalidInput, Refusal
-from ispops.parties import accounts, payments, terms
+from ispops.parties import accounts, payments, people, terms
 from ispops.parties.models import Subscriber, User
 from ispops.parties.terms import Acceptance
 from provisioning import duplicates, orders
@@ -253,6 +253,7 @@ def _take(row: Registration, answers: dict[str, Any]) -> None:
     for name, value in answers.items():
         setattr(row, name, value.strip() if isinstance(value, str) else value)
     db.check_fields(row, *(name for name in answers if name != "extras"))
+    people.require_phone(row.phone)
 
 
 def _lock_draft(registration_id: UUID) -> Registration:

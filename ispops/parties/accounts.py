@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 
 from ispops import db, events
 from ispops.errors import InvalidInput, Refusal
-from ispops.parties import audit, invitations, roles, terms
+from ispops.parties import audit, invitations, people, roles, terms
 from ispops.parties.models import Invitation, Subscriber, User
 from ispops.parties.terms import Acceptance
 
@@ -146,6 +146,7 @@ def _open_account(
         created_at=at,
     )
     db.check_fields(subscriber, "name", "kind", "email", "phone")
+    people.require_phone(subscriber.phone)
     subscriber.save(force_insert=True)
     terms.accept(subscriber=subscriber, version=terms_version, acceptance=acceptance, at=at)
     audit.record(

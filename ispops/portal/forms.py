@@ -12,7 +12,8 @@ from django.contrib.auth.password_validation import (
 )
 from django.utils import timezone
 
-from ispops.errors import Refusal
+from ispops.errors import InvalidInput, Refusal
+from ispops.parties import people
 from ispops.parties.gateways import registry
 from ispops.parties.models import PaymentMethod, User
 from ispops.periods import moment_on
@@ -166,6 +167,14 @@ class ContactForm(PortalForm):
         help_text="For the installer. We do not call to sell you things.",
         widget=forms.TextInput(attrs={"autocomplete": "tel", "inputmode": "tel", "type": "tel"}),
     )
+
+    def clean_phone(self) -> str:
+        phone: str = self.cleaned_data["phone"]
+        try:
+            people.require_phone(phone)
+        except InvalidInput as refused:
+            raise forms.ValidationError(refused.detail) from refused
+        return phone
 
 
 class PremisesForm(PortalForm):

@@ -83,6 +83,7 @@ def test_from_the_answer_to_the_order_and_the_invitation(desk: Client, begin: st
         ({"name": " "}, "id_name"),
         ({"email": "nora"}, "id_email"),
         ({"phone": "5" * 41}, "id_phone"),
+        ({"phone": "none"}, "id_phone"),
         ({"payment_kind": "gold"}, "id_payment_kind"),
         ({"terms_how": "screen"}, "id_terms_how"),
     ],

@@ -56,6 +56,7 @@ def test_billing_starts_on_the_local_day(ada: User) -> None:
         ({"name": "a" * 201}, "name"),
         ({"kind": "alien"}, "kind"),
         ({"phone": "5" * 41}, "phone"),
+        ({"phone": "555 01"}, "phone"),
     ],
 )
 def test_bad_values_are_refused_by_field(ada: User, changes: dict, field: str) -> None:

@@ -53,6 +53,10 @@ def test_steps_that_have_not_changed_are_not_drawn_again(
     assert changed.all("p", id="order-now", **{"hx-swap-oob": "innerHTML"})
     (next_one,) = changed.all("div", id="progress")
     assert renewal(next_one) != renewal(live)
+    assert not changed.all("div", id="take-back")
+    factories.work(at=now)
+    done = page(owner.get(renewal(next_one), headers={"HX-Request": "true"}))
+    assert done.all("div", id="take-back", **{"hx-swap-oob": "delete"})
     assert "no-cache" in again["Cache-Control"]
 
 

@@ -39,7 +39,7 @@ def code_from_mail() -> str:
 def walk_to_review(client: Client, isp: SmallIsp, code: str = "fibre-500") -> None:
     choose(client, isp, code)
     client.post("/register/extras/")
-    client.post("/register/contact/", {"name": "Ada Lovelace", "phone": "555"})
+    client.post("/register/contact/", {"name": "Ada Lovelace", "phone": "802 555 0117 ask for Ada"})
     client.post("/register/payment/", {"payment_kind": "invoice"})
 
 
@@ -199,6 +199,7 @@ def test_a_visitor_cannot_place_an_order(client: Client, isp: SmallIsp) -> None:
         ({"name": ""}, "id_name"),
         ({"name": "A" * 201}, "id_name"),
         ({"name": "Ada", "phone": "5" * 41}, "id_phone"),
+        ({"name": "Ada", "phone": "call me"}, "id_phone"),
     ],
 )
 def test_contact_says_what_is_wrong_at_the_field(
