@@ -44,7 +44,7 @@ _LOOKS: Final[dict[str, dict[str, Look]]] = {
         "ready": Look("Working on it", "busy", "busy"),
         "awaiting": Look("Waiting for our partner", "busy", "busy"),
         "completed": Look("Done", "done", "done"),
-        "skipped": Look("Not needed", "skip", "done"),
+        "skipped": Look("Left out", "skip", "done"),
         "fallout": Look("We are looking at it", "warn", "warn"),
         "cancelled": Look("Cancelled", "off", ""),
     },

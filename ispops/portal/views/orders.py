@@ -166,7 +166,9 @@ def _now(order: ProductOrder, steps: list[StepProgress]) -> str:
     if not at_work:
         return "We have your order and are about to start."
     first = at_work[0]
-    return f"Now: {first.words[0].lower()}{first.words[1:]}. {first.status}."
+    # A partner's own words end as they like: "Paused by Tidewater: “The door is shut.”"
+    stop = "" if first.status.rstrip("”").endswith((".", "!", "?")) else "."
+    return f"Now: {first.words[0].lower()}{first.words[1:]}. {first.status}{stop}"
 
 
 def _with_visit(now: str, visit: Appointment | None, *, waits: bool) -> str:
