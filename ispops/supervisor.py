@@ -205,17 +205,7 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
         _say(f"Starting {server.name} ...")
         running.callback(server.stop)
         server.start()
-    environment = os.environ | embedded.addresses(data_dir, servers)
-    environment |= {
-        "DJANGO_SETTINGS_MODULE": "ispops.settings",
-        "ISPOPS_DATA_DIR": str(data_dir),
-        "ISPOPS_BASE_URL": os.environ.get("ISPOPS_BASE_URL") or f"http://127.0.0.1:{port}",
-        "PYTHONUNBUFFERED": "1",
-    }
-    embedded.leave(
-        data_dir,
-        {"ISPOPS_DEMO": str(int(demo)), "ISPOPS_BASE_URL": environment["ISPOPS_BASE_URL"]},
-    )
+    environment = _environment(port, data_dir, servers, demo=demo)
     _prepare(environment, data_dir)
 
     table = programs(listener=listener, data_dir=data_dir, demo=demo, partners=partners)
@@ -238,6 +228,25 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
         for keeper in keepers:
             keeper.look()
         time.sleep(0.5)
+
+
+def _environment(
+    port: int, data_dir: Path, servers: list[embedded.Server], *, demo: bool
+) -> dict[str, str]:
+    """The settings of what is started; those that commands in another terminal need are left."""
+    url = os.environ.get("ISPOPS_BASE_URL") or f"http://127.0.0.1:{port}"
+    found = embedded.addresses(data_dir, servers)
+    embedded.leave(data_dir, {"ISPOPS_DEMO": str(int(demo)), "ISPOPS_BASE_URL": url})
+    return (
+        dict(os.environ)
+        | found
+        | {
+            "DJANGO_SETTINGS_MODULE": "ispops.settings",
+            "ISPOPS_DATA_DIR": str(data_dir),
+            "ISPOPS_BASE_URL": url,
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
 def _announce_stop(kind: type[BaseException] | None, *_: object) -> None:
