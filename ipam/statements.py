@@ -7,15 +7,13 @@ come back as model instances, and every other path uses Django's own queries.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from django.db import connection, models
+from django.db import connection
 
 from ipam.models import AddressHolder, AddressServer, Allocation, Block, Pool
 from ispops.catalog.models import AddressEntitlement
-from ispops.db import Prepared
-
-M = TypeVar("M", bound=models.Model)
+from ispops.db import Prepared, columns, made
 
 
 class Held(NamedTuple):
@@ -24,15 +22,6 @@ class Held(NamedTuple):
     family: int
     address: str
     expires_at: datetime
-
-
-def _columns(model: type[models.Model], alias: str) -> str:
-    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
-
-
-def _made(model: type[M], row: Sequence[Any]) -> M:
-    names = [field.attname for field in model._meta.concrete_fields]
-    return model.from_db("default", names, row)
 
 
 def _fetch(sql: str, parameters: Mapping[str, Any]) -> list[Any]:
@@ -72,7 +61,7 @@ def held_until(
 
 
 _LOCK_HOLDER = f"""
-SELECT {_columns(AddressHolder, "holder")}, {_columns(AddressEntitlement, "entitlement")}
+SELECT {columns(AddressHolder, "holder")}, {columns(AddressEntitlement, "entitlement")}
 FROM ipam_addressholder holder
 LEFT JOIN catalog_addressentitlement entitlement ON entitlement.offering_id = holder.plan_id
 WHERE holder.service_ref = %(service_ref)s FOR NO KEY UPDATE OF holder
@@ -90,13 +79,13 @@ def lock_holder(service_ref: str) -> tuple[AddressHolder, AddressEntitlement] | 
     width = len(AddressHolder._meta.concrete_fields)
     holder, entitlement = found[0][:width], found[0][width:]
     if entitlement[0] is not None:
-        return _made(AddressHolder, holder), _made(AddressEntitlement, entitlement)
+        return made(AddressHolder, holder), made(AddressEntitlement, entitlement)
     nothing = AddressEntitlement(policy=AddressEntitlement.Policy.DENY, most_extra_addresses=0)
-    return _made(AddressHolder, holder), nothing
+    return made(AddressHolder, holder), nothing
 
 
 _LOCK_ALLOCATIONS = f"""
-SELECT {_columns(Allocation, "allocation")} FROM ipam_allocation allocation
+SELECT {columns(Allocation, "allocation")} FROM ipam_allocation allocation
 WHERE allocation.holder_id = %(holder)s ORDER BY allocation.id FOR UPDATE
 """  # noqa: S608
 
@@ -104,11 +93,11 @@ WHERE allocation.holder_id = %(holder)s ORDER BY allocation.id FOR UPDATE
 def lock_allocations(holder: AddressHolder) -> list[Allocation]:
     """Lock and read all that a holder holds or has resting."""
     rows = _fetch(_LOCK_ALLOCATIONS, {"holder": holder.pk})
-    return [_made(Allocation, row) for row in rows]
+    return [made(Allocation, row) for row in rows]
 
 
 _POOLS = f"""
-SELECT {_columns(Pool, "pool")}, {_columns(Block, "block")}
+SELECT {columns(Pool, "pool")}, {columns(Block, "block")}
 FROM ipam_pool pool JOIN ipam_block block ON block.id = pool.block_id
 WHERE pool.server_id = %(server)s ORDER BY pool.id
 """  # noqa: S608
@@ -119,8 +108,8 @@ def pools_of(server: AddressServer) -> list[Pool]:
     width = len(Pool._meta.concrete_fields)
     pools = []
     for row in _fetch(_POOLS, {"server": server.pk}):
-        pool = _made(Pool, row[:width])
-        pool.block = _made(Block, row[width:])
+        pool = made(Pool, row[:width])
+        pool.block = made(Block, row[width:])
         pools.append(pool)
     return pools
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
-from django.db import connection, migrations, models
+from django.db import DEFAULT_DB_ALIAS, connection, migrations, models
 
 from ispops.errors import InvalidInput
 
@@ -144,10 +144,37 @@ def leave_broken_connection() -> None:
         connection.close()
 
 
+def columns(model: type[models.Model], alias: str) -> str:
+    """Return all columns of a model's table for a statement by hand; see `made`."""
+    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
+
+
+def made(model: type[M], row: Sequence[Any]) -> M:
+    """Return an instance of a row that was read by the columns of `columns`."""
+    names, converted = _fields_of(model)
+    if converted:
+        row = list(row)
+        for place, convert in converted:
+            row[place] = convert(row[place], None, connection)
+    return model.from_db(DEFAULT_DB_ALIAS, names, row)
+
+
+@lru_cache
+def _fields_of(model: type[models.Model]) -> tuple[list[str], list[tuple[int, Any]]]:
+    """Return the names of a model's fields, and by their place those that are not kept as read."""
+    fields = model._meta.concrete_fields
+    converted = [
+        (place, field.from_db_value)  # type: ignore[attr-defined]
+        for place, field in enumerate(fields)
+        if hasattr(field, "from_db_value")
+    ]
+    return [field.attname for field in fields], converted
+
+
 class Prepared:
     """A statement by hand that PostgreSQL plans once for each connection.
 
-    For reads of several tables on a path where planning costs more than reading. `types` are those
+    For a path where building and planning a statement cost more than running it. `types` are those
     of its parameters, which it calls $1, $2 and so on. Behind a pooler that hands a connection from
     one transaction to the next it cannot be used.
     """
@@ -158,14 +185,14 @@ class Prepared:
         self._execute = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"
 
     def rows(self, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run it, and return what it found."""
+        """Run it, and return what it found; nothing when it only writes."""
         with connection.cursor() as cursor:
             known = _prepared.setdefault(connection.connection, set())
             if self._name not in known:
                 cursor.execute(self._prepare)
                 known.add(self._name)
             cursor.execute(self._execute, parameters)
-            return list(cursor.fetchall())
+            return list(cursor.fetchall()) if cursor.description else []
 
 
 # What each connection of this process has prepared; it goes with the connection.

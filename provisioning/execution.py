@@ -5,26 +5,26 @@ All of it is guarded by the attempt: when the lease ran out and another worker o
 or the order was cancelled meanwhile, the outcome of the older attempt is thrown away with
 everything that it wrote. Locks are taken in the order: product order, task, outside system.
 
-Steps of one order that only write rows are taken together and done in one transaction; when one
-of them fails, or has failed before, each is done by itself. A step that calls the outside is
-taken alone, its lease is renewed while the call lasts, and `outside` says whether it may be made.
+Steps of one order that only write rows are taken together and done in one transaction, which also
+takes the next ones; when one of them fails, or has failed before, each is done by itself. A step
+that calls the outside is taken alone, its lease is renewed while the call lasts, and `outside` says
+whether it may be made.
 """
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Case, Count, OuterRef, QuerySet, Subquery, When
-from django.db.models.functions import Coalesce
 
 from ispops import db, jobs
 from ispops.errors import PermanentFault, Refusal, TransientFault
 from ispops.masking import mask, mask_text
-from provisioning import outside, plan, progress, steps
+from provisioning import outside, plan, progress, statements, steps
 from provisioning.models import OrderTask, ProductOrder, ServiceOrder, TaskAttempt
 from provisioning.progress import State
 
@@ -46,6 +46,8 @@ _CAUSES: dict[str, str] = {
 }
 
 Outcome = TaskAttempt.Outcome
+# Locks a step that is due at a time.
+Find = Callable[[datetime], OrderTask | None]
 
 
 class _NotMine(Exception):
@@ -59,7 +61,8 @@ def run_task(*, task_id: int, at: datetime) -> int:
     transient fault is tried again with growing pauses; anything else parks the step in the
     fallout queue with its cause.
     """
-    return _run_order(OrderTask.objects.filter(pk=task_id), at=at, limit=10 * MOST_TOGETHER) or 0
+    find = partial(statements.due_task, task_id)
+    return _run_order(find, at=at, limit=10 * MOST_TOGETHER) or 0
 
 
 def run_due(*, at: datetime, limit: int) -> int:
@@ -71,21 +74,21 @@ def run_due(*, at: datetime, limit: int) -> int:
     """
     done, turn = 0, 0
     while done < limit:
-        order = ("-next_attempt_at", "-pk") if turn % 2 else ("next_attempt_at", "pk")
-        ran = _run_order(OrderTask.objects.order_by(*order), at=at, limit=limit - done)
+        find = statements.newest_due if turn % 2 else statements.oldest_due
+        ran = _run_order(find, at=at, limit=limit - done)
         if ran is None:
             break
         done, turn = done + ran, turn + 1
     return done
 
 
-def _run_order(rows: QuerySet[OrderTask], *, at: datetime, limit: int) -> int | None:
-    """Run the first due step of `rows`, and go on with its order; None when nothing is due.
+def _run_order(find: Find, *, at: datetime, limit: int) -> int | None:
+    """Run the step that `find` locks, and go on with its order; None when nothing is due.
 
     The message for what became ready is spared while the same worker goes on. After a call of the
     outside, which may have taken long, it does not.
     """
-    taken = _take(rows, at=at, limit=limit)
+    taken = _take(find, at=at, limit=limit)
     if taken is None:
         return None
     done = 0
@@ -95,77 +98,71 @@ def _run_order(rows: QuerySet[OrderTask], *, at: datetime, limit: int) -> int | 
         if taken[0].task.kind in steps.OUTSIDE:
             _run_outside(taken[0], at=at)
             break
-        _run_inside(taken, at=at)
-        if done >= limit:
-            break
-        taken = _take(_next_of(order_id), at=at, limit=limit - done) or []
+        taken = _run_inside(taken, at=at, limit=limit - done)
+        if not taken and done < limit:
+            taken = _take(partial(_next_of, order_id), at=at, limit=limit - done) or []
     return done
 
 
-def _next_of(order_id: UUID) -> QuerySet[OrderTask]:
-    """The steps of an order in the order of running them: those that only write rows first."""
-    rows = OrderTask.objects.filter(order=order_id)
-    if not steps.OUTSIDE:
-        return rows.order_by("position")
-    is_outside = Case(When(kind__in=list(steps.OUTSIDE), then=1), default=0)
-    return rows.order_by(is_outside, "position")
-
-
 @transaction.atomic
-def _take(rows: QuerySet[OrderTask], *, at: datetime, limit: int) -> list[TaskAttempt] | None:
+def _take(find: Find, *, at: datetime, limit: int) -> list[TaskAttempt] | None:
     """Take a due step, and with it others of its order that can be done together with it.
 
     None when nothing is due. Empty when the step calls a system that is not to be called now.
     """
-    first = _due(rows, at).first()
+    first = find(at)
     if first is None:
         return None
     group = [first]
     if first.kind in steps.OUTSIDE:
         if not outside.admit(first, at=at):
             return []
-    elif not first.attempts and limit > 1:
-        others = OrderTask.objects.filter(
-            order=first.order_id, kind__in=list(steps.INSIDE), attempts=0
-        )
-        together = others.exclude(pk=first.pk).exclude(kind__in=list(steps.OUTSIDE))
-        group += _due(together.order_by("position"), at)[: min(limit, MOST_TOGETHER) - 1]
+    elif not first.attempts:
+        group += _untried(first.order_id, at=at, limit=min(limit, MOST_TOGETHER) - 1, but=first)
     return _open_attempts(group, at)
 
 
-def _due(rows: QuerySet[OrderTask], at: datetime) -> QuerySet[OrderTask]:
-    """Keep the steps that can be taken; others do not wait for them, nor see them taken twice."""
-    tried = TaskAttempt.objects.filter(task=OuterRef("pk")).order_by().values("task")
-    due = jobs.due(rows.filter(state=State.READY), at=at)
-    numbered = due.annotate(tried=Coalesce(Subquery(tried.values(n=Count("pk"))), 0))
-    return numbered.select_for_update(skip_locked=True, of=("self",))
+def _next_of(order_id: UUID, at: datetime) -> OrderTask | None:
+    return statements.due_of_order(order_id, at, last=steps.OUTSIDE)
+
+
+def _untried(
+    order_id: UUID, *, at: datetime, limit: int, but: OrderTask | None = None
+) -> list[OrderTask]:
+    """Lock the due steps of an order that can be done in one transaction."""
+    if limit < 1:
+        return []
+    kinds = steps.INSIDE.keys() - steps.OUTSIDE.keys()
+    return statements.untried_of_order(order_id, at, kinds=kinds, limit=limit, but=but)
 
 
 def _open_attempts(group: Sequence[OrderTask], at: datetime) -> list[TaskAttempt]:
     """Lease steps and open an attempt for each; an attempt that was never ended is lost."""
-    jobs.hold(group, until=at + settings.TASK_LEASE)
+    if not group:
+        return []
     for task in group:
-        if task.attempts > 1:
+        if task.attempts:
             progress.end_attempts(task, Outcome.LOST, "The worker did not come back.", at)
-    return TaskAttempt.objects.bulk_create(
-        TaskAttempt(task=task, number=task.tried + 1, started_at=at)  # type: ignore[attr-defined]
-        for task in group
-    )
+    return statements.open_attempts(group, until=at + settings.TASK_LEASE, at=at)
 
 
-def _run_inside(attempts: Sequence[TaskAttempt], *, at: datetime) -> None:
-    """Do steps that only write rows, together if they all work, else each by itself."""
+def _run_inside(attempts: Sequence[TaskAttempt], *, at: datetime, limit: int) -> list[TaskAttempt]:
+    """Do steps that only write rows, together if they all work, else each by itself.
+
+    Returns what was taken next of the order in the same transaction, up to `limit` steps.
+    """
     started = time.monotonic()
     try:
-        _perform(attempts, at=at)
+        return _perform(attempts, at=at, limit=limit)
     except Exception as fault:
         if len(attempts) > 1:
             for attempt in attempts:
-                _run_inside([attempt], at=at)
+                _run_inside([attempt], at=at, limit=0)
         elif isinstance(fault, _NotMine):
             _log_late(attempts[0])
         else:
             _record_fault(attempts[0], fault, at=at + _since(started))
+        return []
 
 
 def _run_outside(attempt: TaskAttempt, *, at: datetime) -> None:
@@ -197,20 +194,23 @@ def _require_not_lost_too_often(task: OrderTask) -> None:
 
 
 @transaction.atomic
-def _perform(attempts: Sequence[TaskAttempt], *, at: datetime) -> None:
-    """Do steps of one order and record their outcome, all or none."""
+def _perform(attempts: Sequence[TaskAttempt], *, at: datetime, limit: int = 0) -> list[TaskAttempt]:
+    """Do steps of one order and record their outcome, all or none; take what comes next."""
     tasks = _lock(attempts)
     done = []
     for attempt, task in zip(attempts, tasks, strict=True):
         _require_not_lost_too_often(task)
         result = steps.INSIDE[task.kind](task, at)
-        _end(attempt, task, result, at)
+        _end(attempt, task, result)
         if not result.is_waiting:
             done.append(task)
-    _write_ends(attempts)
+    statements.end_attempts(attempts, at)
     if done:
         progress.finish(done, State.COMPLETED, at)
-    _call_for_outside(progress.settle(tasks[0].order, at))
+    ready = progress.settle(tasks[0].order, at)
+    mine = _untried(tasks[0].order_id, at=at, limit=min(limit, MOST_TOGETHER)) if ready else []
+    progress.send_tasks(set(ready) - {task.pk for task in mine})
+    return _open_attempts(mine, at)
 
 
 @transaction.atomic
@@ -219,17 +219,12 @@ def _record(
 ) -> None:
     """Record what came of a call of the outside that got through."""
     (task,) = _lock([attempt])
-    _end(attempt, task, result, ended_at)
-    _write_ends([attempt])
+    _end(attempt, task, result)
+    statements.end_attempts([attempt], ended_at)
     if not result.is_waiting:
         progress.finish([task], State.COMPLETED, at)
     outside.report(task, None, at=ended_at)
     progress.send_tasks(progress.settle(task.order, at))
-
-
-def _call_for_outside(ready: Sequence[OrderTask]) -> None:
-    """Call workers for steps that may take long; the one that is here goes on with the rest."""
-    progress.send_tasks([task for task in ready if task.kind in steps.OUTSIDE])
 
 
 def _lock(attempts: Sequence[TaskAttempt]) -> list[OrderTask]:
@@ -238,29 +233,21 @@ def _lock(attempts: Sequence[TaskAttempt]) -> list[OrderTask]:
     Raises:
         _NotMine: somebody else ended one of them; the caller's transaction must then roll back.
     """
-    ids = [attempt.task_id for attempt in attempts]
-    locked = {task.pk: task for task in progress.lock_tasks(attempts[0].task.order_id, ids)}
-    mine = TaskAttempt.objects.filter(
-        pk__in=[attempt.pk for attempt in attempts], outcome=Outcome.RUNNING
-    )
-    if mine.count() < len(attempts):
+    locked = {task.pk: task for task in progress.lock_running(attempts)}
+    if len(locked) < len(attempts):
         raise _NotMine
-    return [locked[task_id] for task_id in ids]
+    return [locked[attempt.task_id] for attempt in attempts]
 
 
-def _end(attempt: TaskAttempt, task: OrderTask, result: steps.Outcome, at: datetime) -> None:
+def _end(attempt: TaskAttempt, task: OrderTask, result: steps.Outcome) -> None:
     """Note the outcome of a step that was done, and let it wait when a partner is to answer."""
-    attempt.detail, attempt.ended_at = mask_text(result.detail), at
+    attempt.detail = mask_text(result.detail)
     attempt.request, attempt.reply = mask(result.request), mask(result.reply)
     attempt.outcome = Outcome.DONE
     if result.is_waiting:
         attempt.outcome = Outcome.AWAITING
         task.service_order, task.awaited_check = result.awaits, result.awaits_check
         progress.move(task, State.AWAITING)
-
-
-def _write_ends(attempts: Sequence[TaskAttempt]) -> None:
-    TaskAttempt.objects.bulk_update(attempts, ["outcome", "detail", "ended_at", "request", "reply"])
 
 
 def _record_fault(attempt: TaskAttempt, fault: Exception, *, at: datetime) -> None:
@@ -282,7 +269,7 @@ def _record_fault(attempt: TaskAttempt, fault: Exception, *, at: datetime) -> No
 def _write_fault(attempt: TaskAttempt, fault: Exception, cause: str, at: datetime) -> None:
     (task,) = _lock([attempt])
     parked_until = outside.report(task, fault, at=at) if task.system else None
-    is_transient, attempt.ended_at = isinstance(fault, TRANSIENT), at
+    is_transient = isinstance(fault, TRANSIENT)
     if is_transient and (parked_until is not None or task.attempts < MOST_ATTEMPTS):
         attempt.outcome = Outcome.RETRY
         pause = jobs.backoff(task.attempts - 1, base=FIRST_PAUSE, most=LONGEST_PAUSE)
@@ -294,7 +281,7 @@ def _write_fault(attempt: TaskAttempt, fault: Exception, cause: str, at: datetim
     else:
         attempt.outcome = Outcome.FALLOUT
         progress.park(task, cause, at)
-    _write_ends([attempt])
+    statements.end_attempts([attempt], at)
     progress.send_tasks(progress.settle(task.order, at))
 
 

@@ -5,13 +5,13 @@ here: which steps become ready, what becomes of the order, what is told. The cal
 order and then the steps; see `lock_tasks`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from ispops import db, events, jobs
+from ispops import events, jobs
 from ispops.errors import NotFound
-from provisioning import plan
+from provisioning import plan, statements
 from provisioning.models import OrderTask, ProductOrder, TaskAttempt
 from provisioning.transitions import FINISHED_TASK, ORDER, TASK
 
@@ -21,18 +21,23 @@ Outcome = TaskAttempt.Outcome
 
 def lock_tasks(order_id: UUID, task_ids: Collection[int]) -> list[OrderTask]:
     """Lock an order, then steps of it; returns the steps in their order, with what they work on."""
-    order = db.lock(ProductOrder, order_id)
-    with_service = OrderTask.objects.select_related(
-        "item__offer__qualification",
-        "item__service__offering__provider",
-        "item__service__premises",
-        "item__service__line",
-        "item__service__subscriber",
-    )
-    rows = with_service.select_for_update(of=("self",)).filter(pk__in=task_ids)
-    tasks = list(rows.order_by("position"))
+    order = statements.lock_order(order_id)
+    return _with_items(statements.lock_tasks(task_ids), order)
+
+
+def lock_running(attempts: Sequence[TaskAttempt]) -> list[OrderTask]:
+    """Lock the order of attempts, then the steps of those that nobody else has ended."""
+    order = statements.lock_order(attempts[0].task.order_id)
+    return _with_items(statements.lock_running(attempts), order)
+
+
+def _with_items(tasks: list[OrderTask], order: ProductOrder) -> list[OrderTask]:
+    keys = {task.item_id for task in tasks if task.item_id}
+    items = statements.items(keys) if keys else {}
     for task in tasks:
         task.order = order
+        if task.item_id:
+            task.item = items[task.item_id]
     return tasks
 
 
@@ -54,14 +59,7 @@ def finish(tasks: Sequence[OrderTask], state: str, at: datetime) -> None:
         TASK.require(task.state, state)
         task.state, task.finished_at, task.cause = state, at, ""
         task.leased_until = task.next_attempt_at = task.assigned_to = None
-    OrderTask.objects.filter(pk__in=[task.pk for task in tasks]).update(
-        state=state,
-        finished_at=at,
-        cause="",
-        leased_until=None,
-        next_attempt_at=None,
-        assigned_to=None,
-    )
+    statements.finish_tasks(tasks, state, at)
 
 
 def park(task: OrderTask, cause: str, at: datetime) -> None:
@@ -92,16 +90,13 @@ def move(task: OrderTask, state: str) -> None:
     task.save()
 
 
-def settle(order: ProductOrder, at: datetime) -> list[OrderTask]:
+def settle(order: ProductOrder, at: datetime) -> list[int]:
     """Bring a locked order in line with its steps, and make those ready that wait for nothing.
 
-    Returns the steps that became ready and may begin now. Nobody was called for them: the caller
-    goes on with them, or calls `send_tasks`.
+    Returns the steps that became ready and may begin now, by their keys. Nobody was called for
+    them: the caller goes on with them, or calls `send_tasks`.
     """
-    # What an amendment took out of the order is no part of it any more.
-    in_force = order.tasks.exclude(state=State.CANCELLED)
-    rows = list(in_force.order_by("position").only("order", "state", "kind", "begins_at"))
-    ready = _wake(rows, at)
+    rows = statements.wake_tasks(order.pk, at, finished=FINISHED_TASK)
     states = {row.state for row in rows}
     if State.FALLOUT in states:
         state = ProductOrder.State.HELD
@@ -115,30 +110,7 @@ def settle(order: ProductOrder, at: datetime) -> list[OrderTask]:
         state = ProductOrder.State.IN_PROGRESS
     if state != order.state:
         _move_order(order, state, at)
-    return ready
-
-
-def _wake(rows: Sequence[OrderTask], at: datetime) -> list[OrderTask]:
-    """Make the pending steps of an order ready whose earlier steps are all finished."""
-    states = {row.pk: row.state for row in rows}
-    pending = [row for row in rows if row.state == State.PENDING]
-    if not pending:
-        return []
-    links = OrderTask.depends_on.through.objects.filter(
-        from_ordertask__in=[row.pk for row in pending]
-    )
-    waiting = {
-        later
-        for later, earlier in links.values_list("from_ordertask", "to_ordertask")
-        if states[earlier] not in FINISHED_TASK
-    }
-    ready = [row for row in pending if row.pk not in waiting]
-    by_time: dict[datetime, list[int]] = {}
-    for row in ready:
-        by_time.setdefault(max(at, row.begins_at or at), []).append(row.pk)
-    for begins_at, keys in by_time.items():
-        OrderTask.objects.filter(pk__in=keys).update(state=State.READY, next_attempt_at=begins_at)
-    return [row for row in ready if max(at, row.begins_at or at) == at]
+    return [row.task_id for row in rows if row.woken_for == at]
 
 
 def _move_order(order: ProductOrder, state: str, at: datetime) -> None:
@@ -164,10 +136,10 @@ def note(task: OrderTask, outcome: str, detail: str, at: datetime, *, reply: obj
     )
 
 
-def send_tasks(tasks: Sequence[OrderTask]) -> None:
+def send_tasks(task_ids: Iterable[int]) -> None:
     """Call a worker for each of these steps once this transaction is committed."""
-    for task in tasks:
-        send_task(task.pk)
+    for task_id in task_ids:
+        send_task(task_id)
 
 
 def send_task(task_id: int) -> None:

@@ -87,7 +87,7 @@ ROOMS = {
             "delivery_connections dhcp_servers equipment execution expectations fallout hearing "
             "inbox jeopardy later_orders moving orders outside partner_news partner_orders placing "
             "profiles progress radius_setup registrations reminders reservations services "
-            "sessions steering steps suspending telling visit_following visit_results "
+            "sessions statements steering steps suspending telling visit_following visit_results "
             "visit_slots visits"
         ),
         reads=_names("admission composing duplicates outcomes visit_days visiting worklist"),

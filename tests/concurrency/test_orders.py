@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from pytest_django import Settings
 from ispops import jobs
 from ispops.models import Event
 from ispops.parties.models import Subscriber
-from provisioning import execution, orders, partner_orders, steps
+from provisioning import execution, orders, partner_orders, statements, steps
 from provisioning.models import (
     AaaCredential,
     OrderTask,
@@ -230,7 +231,7 @@ class TestOneWorker:
             order = factories.order(ada, isp.oak_1, "fibre-500", at=AT)
             ready = list(order.tasks.filter(state="ready").order_by("pk"))
             taken = [
-                execution._take(OrderTask.objects.filter(pk=task.pk), at=AT, limit=1)
+                execution._take(partial(statements.due_task, task.pk), at=AT, limit=1)
                 for task in ready
             ]
             execution._perform(taken.pop(), at=AT)

@@ -1,6 +1,7 @@
 """Changing an order that is under way: its day, its plan, its products; and when it is too late."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -8,7 +9,7 @@ from ipam.models import AddressHolder
 from ispops.errors import InvalidInput, Refusal
 from ispops.models import Event
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import amending, execution, orders, partner_orders
+from provisioning import amending, execution, orders, partner_orders, statements
 from provisioning.amending import TooLateToAmend
 from provisioning.models import ProductOrder, Service, ServiceOrder
 from provisioning.placing import OnlyForStaff, SubscriberNotInGoodStanding
@@ -93,7 +94,7 @@ class TestAnotherDay:
     def test_a_worker_that_was_at_it_comes_too_late(self, line: Service, at: datetime) -> None:
         order = later.change(line, at, plan_code="fibre-1000")
         task = ground.step(order, "change_service")
-        taken = execution._take(type(task).objects.filter(pk=task.pk), at=at, limit=1)
+        taken = execution._take(partial(statements.due_task, task.pk), at=at, limit=1)
         assert taken is not None
         another_day(order, at + DAY, at)
         with pytest.raises(execution._NotMine):

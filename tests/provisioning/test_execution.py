@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ispops.models import Event
 from ispops.notices import notify
 from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Partner, Subscriber, User
-from provisioning import execution, fallout, partner_orders, steps
+from provisioning import execution, fallout, partner_orders, statements, steps
 from provisioning.models import (
     AaaCredential,
     OrderTask,
@@ -344,7 +345,7 @@ class TestLostWorkers:
 
     def begin(self, task: OrderTask, at: datetime) -> TaskAttempt:
         """Take a step as a worker does, and go no further."""
-        taken = execution._take(OrderTask.objects.filter(pk=task.pk), at=at, limit=1)
+        taken = execution._take(partial(statements.due_task, task.pk), at=at, limit=1)
         assert taken
         return taken[0]
 

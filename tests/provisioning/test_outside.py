@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
 from ispops.errors import InvalidInput, PermanentFault, TransientFault
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import execution, outside, steps
+from provisioning import execution, outside, statements, steps
 from provisioning.models import OrderTask, OutsideSystem, ProductOrder
 from tests import factories
 from tests.provisioning import ground
@@ -47,7 +48,7 @@ def ordered(isp: SmallIsp, ada: Subscriber, at: datetime) -> list[ProductOrder]:
     """Two orders, of which only the step that calls the outside is left to do."""
     placed = [factories.order(ada, place(house), "fibre-500", at=at) for house in HOUSES]
     for order in placed:
-        execution._run_order(OrderTask.objects.filter(order=order), at=at, limit=4)
+        execution._run_order(partial(execution._next_of, order.pk), at=at, limit=4)
         assert ground.step(order, "welcome").state == "ready"
     return placed
 
@@ -174,7 +175,7 @@ def test_no_more_workers_call_at_a_time_than_may(
     ordered: list[ProductOrder], answer: Fail, calls: list[OrderTask], at: datetime
 ) -> None:
     OutsideSystem.objects.create(key="welcome", name="Welcome", at_once=1)
-    held = execution._take(OrderTask.objects.filter(pk=welcomes()[0].pk), at=at, limit=1)
+    held = execution._take(partial(statements.due_task, welcomes()[0].pk), at=at, limit=1)
     assert held
     assert execution.run_due(at=at, limit=10) == 0
     assert not calls
