@@ -2,9 +2,11 @@
 
 from typing import Any, ClassVar, cast
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ispops.admin_base import VerbAdmin, VerbForm
 from ispops.parties.models import User
@@ -29,19 +31,36 @@ class ModelForm(VerbForm):
 
 
 class EquipmentForm(VerbForm):
-    """Which device stands at a line."""
+    """Which device stands at a line, which is named by its id: there are too many for a list."""
+
+    line = forms.CharField(
+        required=False,
+        max_length=40,
+        help_text="Its id, such as svc_0190...",
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+    )
 
     class Meta:
         model = models.SubscriberEquipment
-        fields = ("service", "model", "serial")
-        labels: ClassVar[dict[str, str]] = {"service": "Line", "serial": "Serial number"}
+        fields = ("model", "serial")
+        labels: ClassVar[dict[str, str]] = {"serial": "Serial number"}
         help_texts: ClassVar[dict[str, str]] = {
             "serial": "As on its label, and as the ACS knows it.",
         }
 
+    def clean_line(self) -> models.Service | None:
+        if self.instance.pk:
+            return None
+        key = models.Service.key_of(self.cleaned_data["line"].strip())
+        found = models.Service.objects.filter(pk=key).first() if key else None
+        if found is None:
+            raise forms.ValidationError("There is no line with this id.")
+        return found
+
     def perform(self, **more: Any) -> models.SubscriberEquipment:
         given = dict(self.cleaned_data)
-        service = self.instance.service if self.instance.pk else given.pop("service")
+        line = given.pop("line", None)
+        service = self.instance.service if self.instance.pk else line
         return equipment.note_equipment(
             service=service, at=timezone.now(), **{"actor": None, **given, **more}
         )
@@ -93,17 +112,12 @@ class SubscriberEquipmentAdmin(_Written):
     READ = ("noted_at", "noted_by", "is_written", "written_at", "last_error")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [*EquipmentForm.Meta.fields, *(self.READ if obj else ())]
+        if obj is None:
+            return ["line", *EquipmentForm.Meta.fields]
+        return ["service", *EquipmentForm.Meta.fields, *self.READ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["service", *self.READ] if obj else []
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer the lines that have no device yet, by the box of the search."""
-        if db_field.name == "service":
-            lines = models.Service.objects.filter(line__isnull=True, equipment=None)
-            kwargs["queryset"] = lines.exclude(state="ceased").select_related("offering")
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     @admin.display(boolean=True, description="The device has it")
     def is_written(self, row: models.SubscriberEquipment) -> bool:

@@ -25,8 +25,10 @@ def test_a_model_is_written_by_operations_and_a_device_noted_by_a_csr(
     operations.post(add_model, {"name": "BM632w", "parameters": PATHS})
     model = EquipmentModel.objects.get()
     add = reverse("admin:provisioning_subscriberequipment_add")
-    given = {"service": world.line.pk, "model": model.pk, "serial": "000001"}
+    given = {"line": world.line.public_id, "model": model.pk, "serial": "000001"}
     assert as_role(roles.FINANCE).post(add, given).status_code == 403
+    unknown = csr.post(add, given | {"line": "svc_0"}).content.decode()
+    assert "no line with this id" in unknown
     assert csr.post(add, given).status_code == 302
     noted = SubscriberEquipment.objects.get()
     assert (noted.service_id, noted.serial) == (world.line.pk, "000001")
