@@ -9,7 +9,10 @@ import pytest
 from django.utils import timezone
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ispops.parties.models import Subscriber
+    from tests.faults.workers import Workers
     from tests.small_isp import SmallIsp
 
 
@@ -25,3 +28,12 @@ def ada(isp: SmallIsp) -> Subscriber:
     from tests import factories
 
     return factories.subscriber(at=timezone.now())
+
+
+@pytest.fixture(scope="session")
+def workers(django_db_setup: None) -> Iterator[Workers]:
+    from tests.faults.workers import Workers
+
+    maker = Workers()
+    yield maker
+    maker.close()

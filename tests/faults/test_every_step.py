@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -42,8 +40,9 @@ from provisioning.models import (
 )
 from qualification import ports
 from qualification.models import AccessPort, Premises
-from tests import coa_agent, databases, factories
+from tests import coa_agent, factories
 from tests.faults.test_worker import nobody_writes
+from tests.faults.workers import Workers
 from tests.provisioning import later, online
 from tests.small_isp import SmallIsp
 
@@ -56,62 +55,14 @@ WAITS = (
     "SELECT {} FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-# Ready once Django is, it makes a worker for each line, says which process that is, and when it
-# has ended. Making it by a fork costs nothing.
-WORKERS = """
-import os, sys, django; django.setup()
+
+
+RUN_DUE = """
 from django.utils import timezone
 from provisioning import execution
-for _ in sys.stdin:
-    if (child := os.fork()) == 0:
-        try:
-            while execution.run_due(at=timezone.now(), limit=20): pass
-        finally:
-            os._exit(0)
-    print(child, flush=True)
-    os.waitpid(child, 0)
-    print("ended", flush=True)
+while execution.run_due(at=timezone.now(), limit=20):
+    pass
 """
-
-
-class Workers:
-    """Makes worker processes, one at a time."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKERS],
-            cwd=databases.REPOSITORY,
-            env=os.environ
-            | {
-                "DATABASE_URL": databases.url_of(connection.settings_dict["NAME"]),
-                "PYTHONPATH": str(databases.REPOSITORY),
-                **{f"{kind}_CHECK": "manual" for kind in ("IDENTITY", "CREDIT")},
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def start(self) -> int:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return int(self._next_line())
-
-    def wait(self) -> None:
-        assert self._next_line() == "ended\n"
-
-    def _next_line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
-
-
-@pytest.fixture(scope="module")
-def workers(django_db_setup: None, django_db_blocker: Any) -> Iterator[Workers]:
-    started = Workers()
-    yield started
-    started.process.kill()
-    started.process.wait()
 
 
 @dataclass
@@ -311,7 +262,7 @@ def test_a_step_that_is_broken_off_has_its_effect_once(
     order = case.order(ground)
     step = do_all_before(kind, order, ground.at)
     with nobody_writes(case.writes._meta.db_table):
-        pid = workers.start()
+        pid = workers.start(RUN_DUE)
         assert processes.wait_until(a_worker_waits, seconds=40, every=0.02), "it never began"
         assert step.tries.filter(outcome="").exists(), "the attempt is open: nobody knows its end"
         if fault == "kill":
