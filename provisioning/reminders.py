@@ -1,27 +1,24 @@
 """Letters to those who left a registration, and the end of what nobody came back to."""
 
-import logging
 from datetime import datetime
 
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 
+from ispops.notices import plain_letters
 from ispops.periods import day_in_words
 from provisioning.models import Registration
 
-log = logging.getLogger(__name__)
 State = Registration.State
 
 
 def remind_next(*, at: datetime) -> bool:
     """Write to the next person who left; False when there is nobody.
 
-    It is noted as done first and sent then, so that nobody is ever written to twice; a letter
-    that is lost with its worker is one that nobody waits for.
+    The letter is written in the transaction that notes it, so nobody is written to twice.
     """
     with transaction.atomic():
         left = Registration.objects.filter(state=State.DRAFT, remind_at__lte=at)
@@ -35,29 +32,30 @@ def remind_next(*, at: datetime) -> bool:
             return False
         row.remind_at = None
         row.save(update_fields=["remind_at"])
-    if row.user is not None and row.user.is_active and row.expires_at > at:
-        try:
-            _letter(row, row.user.email).send()
-        except OSError:
-            log.exception("the way back to %s could not be mailed", row.public_id)
+        if row.user is not None and row.user.is_active and row.expires_at > at:
+            _write(row, row.user.email, at)
     return True
 
 
-def _letter(row: Registration, to: str) -> EmailMessage:
+def _write(row: Registration, to: str, at: datetime) -> None:
     address = " ".join(str(row.qualification.address).split())
-    context = {
+    way_back = reverse("portal:continue_registration", args=[row.public_id])
+    url = settings.BASE_URL.rstrip("/") + way_back
+    told = {
         "plan": str(row.offering),
         "address": address,
-        "url": settings.BASE_URL.rstrip("/")
-        + reverse("portal:continue_registration", args=[row.public_id]),
+        "url": url,
         "until": day_in_words(row.expires_at, zone=settings.BILLING_TIME_ZONE),
         "isp": settings.ISP_NAME,
         "phone": settings.SUPPORT_PHONE,
     }
-    return EmailMessage(
-        subject=f"Continue your order for {address}"[:200],
-        body=render_to_string("provisioning/mail/registration_left.txt", context),
-        to=[to],
+    plain_letters.write(
+        kind="registration_left",
+        address=to,
+        subject=f"Continue your order for {address}",
+        text=render_to_string("provisioning/mail/registration_left.txt", told),
+        links=[url],
+        at=at,
     )
 
 

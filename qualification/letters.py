@@ -32,7 +32,8 @@ MOST_ATTEMPTS = 12
 
 
 def send_next(*, at: datetime) -> bool:
-    """Write to the next person for whom service was found; False when there is nobody.
+    """Write to the next person for whom service was found; False when there is nobody, or when the
+    mail server is away: then nobody else is tried before the next sweep.
 
     Where what was found is gone by now, because the import was rolled back or the answer has
     expired, nothing is sent and the place is looked at again. A letter that cannot be sent is
@@ -59,6 +60,7 @@ def send_next(*, at: datetime) -> bool:
             leased_until=None,
             last_error=f"{type(fault).__name__}: {fault}"[:300],
         )
+        return not isinstance(fault, OSError)
     else:
         mine.update(notified_at=at, next_attempt_at=None, leased_until=None, last_error="")
     return True

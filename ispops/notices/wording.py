@@ -84,7 +84,7 @@ def fill(kind: Kind, wording: Wording, values: Mapping[str, str]) -> Filled:
         TextCannotBeUsed: the text was worded for variables that there are no more.
     """
     shown = {
-        variable.name: f"{_OPEN}{variable.name}{_CLOSE}"
+        variable.name: secret(variable.name)
         if variable.is_secret and values[variable.name]
         else one_line(values[variable.name])
         for variable in kind.every_variable
@@ -108,10 +108,15 @@ def secrets_of(kind: Kind, values: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def secret(name: str) -> str:
+    """Return what stands in a text where a secret is to be."""
+    return f"{_OPEN}{name}{_CLOSE}"
+
+
 def reveal(text: str, secrets: Mapping[str, str]) -> str:
     """Put secrets in their places: for the recipient alone."""
     for name, value in secrets.items():
-        text = text.replace(f"{_OPEN}{name}{_CLOSE}", value)
+        text = text.replace(secret(name), value)
     return text
 
 

@@ -51,9 +51,9 @@ ROOMS = {
     "ispops.notices": Room(
         stage=2,
         pure=_names("catalogue kinds sms"),
-        verbs=_names("contacts delivery editing notify"),
+        verbs=_names("contacts delivery editing notify plain_letters"),
         reads=_names("wording"),
-        web=_names("reports"),
+        web=_names("adapter reports"),
     ),
     "ispops.catalog": Room(
         stage=2,

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import socketserver
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,46 +13,21 @@ from ispops.models import WorkerHeartbeat
 from ispops.notices import notify
 from ispops.notices.models import Notice, NoticeChannel
 from ispops.parties.models import Subscriber
+from tests.faults.mail_server import MailServer
+from tests.faults.mail_server import running as mail_server_running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.stack import Stack
 
 pytestmark = pytest.mark.faults
 
 
-@dataclass
-class MailServer:
-    """A mail server of a few words (RFC 5321), which takes letters and may keep silent after."""
-
-    port: int = 0
-    letters: list[str] = field(default_factory=list)
-    answers: threading.Event = field(default_factory=threading.Event)
-
-
 @pytest.fixture
 def mail_server() -> Iterator[MailServer]:
-    class Conversation(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            self.wfile.write(b"220 here\r\n")
-            for line in self.rfile:
-                word = line.strip().upper()
-                if word == b"DATA":
-                    self.wfile.write(b"354 go on\r\n")
-                    lines = iter(self.rfile.readline, b".\r\n")
-                    found.letters.append(b"".join(lines).decode())
-                    found.answers.wait(timeout=60)
-                self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 good\r\n")
-
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-    found = MailServer()
-    with Server(("127.0.0.1", 0), Conversation) as server:
-        found.port = server.server_address[1]
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield found
-        found.answers.set()
-        server.shutdown()
+    with mail_server_running() as server:
+        yield server
 
 
 def test_a_letter_whose_worker_is_killed_comes_again_with_the_same_name(

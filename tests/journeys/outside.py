@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import requests
+from playwright.sync_api import Page
 
 from ispops.demo import network, people
 
@@ -100,8 +101,12 @@ class PartnerProgram:
         return self.http.post(f"{self.url}/{path}", json=body, headers=headers, timeout=10)
 
 
-def code_in(mail: str) -> str:
-    """The code in the first message that has one."""
-    found = re.search(r"^\s*([A-Z0-9]{3,4}-?[A-Z0-9]{3,4})\s*$", mail, re.MULTILINE)
-    assert found, mail
-    return found[1]
+def code_from(mailbox: Page, email: str) -> str:
+    """The code in the newest letter to somebody, on the page that shows the mail of a demo."""
+    for _ in range(60):
+        for letter in mailbox.get_by_role("article").filter(has_text=email).all_inner_texts():
+            if found := re.search(r"^\s*([A-Z0-9]{3,4}-?[A-Z0-9]{3,4})\s*$", letter, re.MULTILINE):
+                return found[1]
+        mailbox.wait_for_timeout(500)
+        mailbox.reload()
+    raise AssertionError(f"no code came to {email}")

@@ -8,7 +8,9 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
+from ispops.notices.models import Notice
 from ispops.parties.models import Subscriber
 from ispops.portal.views import errors
 from tests import factories
@@ -118,10 +120,15 @@ def test_a_forgotten_password_is_replaced_by_mail(client: Client, ada: Subscribe
     user = ada.users.get()
     sent = page(client.post("/accounts/password/reset/", {"email": user.email}, follow=True))
     assert "Look into your mail" in sent.text
+    kept = Notice.objects.get()
+    assert "/key/" not in f"{kept.body} {kept.links}"
+    factories.send_notices(at=timezone.now())
     (message,) = mail.outbox
     assert "Choose a new password" in message.subject
     assert "Harbor Broadband" in message.body
     (link,) = re.findall(r"/accounts/password/reset/key/\S+", message.body)
+    assert link in str(message.alternatives[0])  # type: ignore[attr-defined]
+    assert Notice.objects.get().secrets == ""
     found = page(client.get(link, follow=True))
     form = next(attrs["action"] for attrs in found.all("form") if "reset/key" in attrs["action"])
     new = {"password1": "another-harbour-1852", "password2": "another-harbour-1852"}

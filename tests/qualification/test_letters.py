@@ -203,7 +203,7 @@ def test_a_letter_that_cannot_be_sent_is_tried_again_with_growing_pauses(
 
     with monkeypatch.context() as broken:
         broken.setattr(EmailMessage, "send", away)
-        assert letters.send_next(at=LATER)
+        assert not letters.send_next(at=LATER), "nobody else is tried in this sweep"
     found.refresh_from_db()
     assert (found.state, found.attempts, found.leased_until) == ("found", 1, None)
     assert found.last_error == "ConnectionRefusedError: nobody there"
