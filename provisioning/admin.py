@@ -341,7 +341,7 @@ class AccountingInboxAdmin(VerbAdmin):
         self.call_each(
             request,
             rows,
-            lambda row, at: inbox.read_again(message_id=row.pk),
+            lambda row, at: inbox.read_again(message_id=row.pk, actor=_actor(request), at=at),
             done="Messages that can be read now: {n}.",
         )
 

@@ -23,6 +23,7 @@ def set_control(
     coa_host: str | None,
     coa_port: int,
     coa_secret: str | None,
+    coa_says_when: bool = True,
     actor: User,
     reason: str,
     at: datetime,
@@ -31,6 +32,7 @@ def set_control(
 
     Without a host it listens at its NAS-IP-Address. A secret of None leaves the one that it has; an
     empty one says that it takes no changes. Sessions that ran on because it took none are tried.
+    One whose clock is wrong is told without the time (`coa_says_when`).
 
     Raises:
         InvalidInput: a value cannot be used, there is no reason, or another host is named without
@@ -48,7 +50,8 @@ def set_control(
         raise InvalidInput("It listens elsewhere now. Enter the secret again.", field="coa_secret")
     if coa_secret is not None:
         server.coa_secret = _checked(coa_secret)
-    server.save(update_fields=["kind", "coa_host", "coa_port", "coa_secret"])
+    server.coa_says_when = coa_says_when
+    server.save(update_fields=["kind", "coa_host", "coa_port", "coa_secret", "coa_says_when"])
     audit.record(
         actor=actor,
         action="access_server.control_set",
@@ -59,6 +62,7 @@ def set_control(
         coa_host=server.coa_host,
         coa_port=server.coa_port,
         takes_changes=bool(server.coa_secret),
+        coa_says_when=server.coa_says_when,
         secret_changed=coa_secret is not None,
     )
     if server.coa_secret:

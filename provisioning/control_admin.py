@@ -142,6 +142,11 @@ class ControlForm(BaseDialogForm):
         required=False,
         widget=UnfoldBooleanWidget(),
     )
+    clock_is_wrong = forms.BooleanField(
+        label="Its clock is wrong: leave the time out, or it throws changes away as too old",
+        required=False,
+        widget=UnfoldBooleanWidget(),
+    )
     reason = _reason("Why is it changed?")
 
     def secret(self) -> str | None:
@@ -178,6 +183,7 @@ class ControlActions(VerbAdmin):
                 coa_host=form.cleaned_data["coa_host"] or None,
                 coa_port=form.cleaned_data["coa_port"],
                 coa_secret=form.secret(),
+                coa_says_when=not form.cleaned_data["clock_is_wrong"],
                 actor=cast(User, request.user),
                 reason=form.cleaned_data["reason"],
                 at=at,

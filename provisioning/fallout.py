@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from ispops.errors import IllegalTransition, InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import outside, plan, progress
+from provisioning import execution, jeopardy, outside, partner_orders, plan, progress, worklist
 from provisioning.models import OrderTask, ProductOrder, TaskAttempt
 from provisioning.progress import State
 from provisioning.transitions import TASK
@@ -116,6 +116,37 @@ def _let_try(tasks: Sequence[OrderTask], at: datetime) -> None:
         next_attempt_at=at,
     )
     outside.let_come(tasks, at, per_second=BEGUN_A_SECOND)
+
+
+def take_up_stuck(*, actor: User, at: datetime) -> int:
+    """Take up all that has nobody to go on with it, and name who did; returns how many there were.
+
+    What is due is called for, what was answered goes on, what was not answered in time falls out,
+    and what waits for nothing any more is made ready. Whatever stays as it is shows whose it is.
+    """
+    stuck = worklist.stuck(at)
+    for task in stuck:
+        _take_up(task, actor, at)
+    if stuck:
+        partner_orders.time_out_due(at=at)
+    return len(stuck)
+
+
+@transaction.atomic
+def _take_up(found: OrderTask, actor: User, at: datetime) -> None:
+    (task,) = progress.lock_tasks(found.order_id, [found.pk])
+    if task.state != found.state or task.state not in jeopardy.OPEN:
+        return
+    _audit(task, "order_task.taken_up", actor, "", at)
+    task.assigned_to = actor
+    if task.state == State.READY:
+        task.next_attempt_at, task.leased_until = at, None
+        progress.send_task(task.pk)
+    task.save(update_fields=["assigned_to", "next_attempt_at", "leased_until"])
+    if task.state == State.AWAITING and task.service_order_id is not None:
+        execution.take_answer(service_order_id=task.service_order_id, at=at)
+    elif task.state == State.PENDING:
+        progress.send_tasks(progress.settle(task.order, at))
 
 
 @transaction.atomic

@@ -39,6 +39,8 @@ COLUMNS = {
     "Packet-Original-Timestamp": "original_timestamp",
 }
 MOST_FAULT = 300
+READ_AGAIN = "accounting_message.read_again"
+READ_AGAIN_AT_ONCE = 500
 
 
 class StillUnreadable(Refusal):
@@ -66,8 +68,8 @@ def read_inbox(*, limit: int) -> int:
         return _read(list(waiting.select_for_update(skip_locked=True).order_by("pk")[:limit]))
 
 
-def read_again(*, message_id: int) -> None:
-    """Try a message again that could not be read, after its cause was mended.
+def read_again(*, message_id: int, actor: User, at: datetime) -> None:
+    """Put a message back that could not be read, after its cause was mended.
 
     One that is gone by now was read.
 
@@ -75,10 +77,40 @@ def read_again(*, message_id: int) -> None:
         StillUnreadable: it stays, with the reason of today.
     """
     with transaction.atomic():
-        _read(list(AccountingInbox.objects.filter(pk=message_id).select_for_update()))
+        rows = list(AccountingInbox.objects.filter(pk=message_id).select_for_update())
+        _read(rows)
+        if rows and not rows[0].fault:
+            subject = f"accounting_message_{message_id}"
+            audit.record(actor=actor, action=READ_AGAIN, subject=subject, at=at, count=1)
     left = AccountingInbox.objects.filter(pk=message_id).exclude(fault="").first()
     if left is not None:
         raise StillUnreadable(left.fault)
+
+
+def read_all_again(*, by: str, reason: str, at: datetime) -> tuple[int, int]:
+    """Put all messages back that could not be read; returns how many were read, and how many stay.
+
+    `by` is who did it, for the audit trail, where a command knows of no login.
+    """
+    read, after = 0, 0
+    while rows := _unreadable(after):
+        after = rows[-1]
+        with transaction.atomic():
+            held = AccountingInbox.objects.filter(pk__in=rows).select_for_update(skip_locked=True)
+            _read(list(held.order_by("pk")))
+            left = AccountingInbox.objects.filter(pk__in=rows).count()
+            if count := len(rows) - left:
+                read += count
+                audit.record(
+                    actor=None, actor_name=by, action=READ_AGAIN, subject="accounting_inbox",
+                    reason=reason, at=at, count=count,
+                )  # fmt: skip
+    return read, AccountingInbox.objects.exclude(fault="").count()
+
+
+def _unreadable(after: int) -> list[int]:
+    rows = AccountingInbox.objects.exclude(fault="").filter(pk__gt=after).order_by("pk")
+    return list(rows.values_list("pk", flat=True)[:READ_AGAIN_AT_ONCE])
 
 
 @transaction.atomic
@@ -120,6 +152,7 @@ def _read(rows: list[AccountingInbox]) -> int:
         try:
             records.append(_record(row, servers.get(row.server)))
             read.append(row.pk)
+            row.fault = ""
         except radius.Malformed as malformed:
             row.fault = str(malformed)[:MOST_FAULT]
             row.save(update_fields=["fault"])

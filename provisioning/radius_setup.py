@@ -58,14 +58,17 @@ def role_statements(*, name: str, password: str, exists: bool) -> list[str]:
         return [part.as_string(cursor.cursor) for part in parts]
 
 
-def clients_file() -> str:
-    """Return the access servers that have a RADIUS secret as FreeRADIUS's `clients.conf`."""
+def clients() -> dict[str, str]:
+    """Return what FreeRADIUS has to know of each access server that has a RADIUS secret.
+
+    By the address from which its packets come: the name of the file in which FreeRADIUS looks.
+    """
     servers = AccessServer.objects.exclude(radius_secret="").order_by("name")
-    return "".join(map(_client, servers))
+    by_source = {server.radius_source or server.nas_ip: server for server in reversed(servers)}
+    return {source: _client(server, source) for source, server in by_source.items()}
 
 
-def _client(server: AccessServer) -> str:
-    source = server.radius_source or server.nas_ip
+def _client(server: AccessServer, source: str) -> str:
     family = "ipv6addr" if ":" in source else "ipv4addr"
     return (
         f"client {server.name} {{\n"

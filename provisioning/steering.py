@@ -373,7 +373,12 @@ def _rest(nas_ip: str | None, *, at: datetime) -> None:
 
 
 def _peer(server: AccessServer) -> coa.Peer:
-    return coa.Peer(server.coa_host or server.nas_ip, server.coa_port, server.coa_secret)
+    return coa.Peer(
+        server.coa_host or server.nas_ip,
+        server.coa_port,
+        server.coa_secret,
+        wants_time=server.coa_says_when,
+    )
 
 
 def _patience() -> coa.Patience:

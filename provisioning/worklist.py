@@ -24,6 +24,18 @@ def stuck(at: datetime, *, grace: timedelta = GRACE) -> list[OrderTask]:
     waits for a person, or waits for an earlier step. What lost its owner less than `grace` ago
     may still be found by a sweep. Returns `MOST_STUCK` at most, the oldest first.
     """
+    rows = OrderTask.objects.select_related("order__subscriber", "assigned_to").order_by("pk")
+    # Two questions, because each of them has an index of its own.
+    running = TaskAttempt.objects.filter(outcome="").values("task")
+    left_running = rows.filter(pk__in=running).exclude(state=State.READY)
+    lost = without_owner(rows, at, grace=grace)
+    return [*lost[:MOST_STUCK], *left_running[:MOST_STUCK]][:MOST_STUCK]
+
+
+def without_owner(
+    rows: QuerySet[OrderTask], at: datetime, *, grace: timedelta = GRACE
+) -> QuerySet[OrderTask]:
+    """Keep the open steps that have had nobody to go on with them for longer than `grace`."""
     since = at - grace
     links = OrderTask.depends_on.through.objects.filter(from_ordertask=OuterRef("pk"))
     waits_for_a_step = Exists(links.exclude(to_ordertask__state__in=FINISHED_TASK))
@@ -38,14 +50,9 @@ def stuck(at: datetime, *, grace: timedelta = GRACE) -> list[OrderTask]:
     )
     order_is_open = Q(order__state__in=["in_progress", "held"])
     forgotten = Q(state=State.PENDING) & ~waits_for_a_step & order_is_open
-    rows = OrderTask.objects.select_related("order__subscriber").order_by("pk")
-    # Two questions, because each of them has an index of its own.
-    without_owner = rows.filter(state__in=jeopardy.OPEN).filter(
+    return rows.filter(state__in=jeopardy.OPEN).filter(
         overdue | answered | never_closed | forgotten
     )
-    running = TaskAttempt.objects.filter(outcome="").values("task")
-    left_running = rows.filter(pk__in=running).exclude(state=State.READY)
-    return [*without_owner[:MOST_STUCK], *left_running[:MOST_STUCK]][:MOST_STUCK]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ class Agent:
 
     One that is `late` does not answer the first packet, and acknowledges all others.
 
-    `heard` is called with each packet before it is answered.
+    With a `clock` it throws away what it takes for a replay. `heard` is called with each packet
+    before it is answered.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Agent:
         secret: str = SECRET,
         change: str = "ack",
         disconnect: str = "ack",
+        clock: Callable[[], float] | None = None,
         heard: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.secret = secret
+        self.clock = clock
         self.ways = {"change": change, "disconnect": disconnect}
         self.packets: list[dict[str, Any]] = []
         self.heard = heard or (lambda _: None)
@@ -79,6 +82,9 @@ class Agent:
         if raw in self._answers:  # a retransmission: the first answer again, and no second effect
             self._socket.sendto(self._answers[raw], sender)
             return
+        sent_at = asked["Event-Timestamp"][0] if "Event-Timestamp" in asked else None
+        if self.clock and sent_at and abs(sent_at - self.clock()) > 300:
+            return  # RFC 5176, 3.3: silently
         kind = NAMES[asked.code]
         names = [str(name) for name in asked.keys()]  # noqa: SIM118 (iterating gives codes)
         said = {name: asked[name] for name in names if name != "Message-Authenticator"}

@@ -144,7 +144,9 @@ def _answered_by(module: str, folder: Path, running: contextlib.ExitStack) -> Lo
         server=(SERVER, SECRET),
         database="host=127.0.0.1 port=1 dbname=nothing-is-accounted",
         password="",
-        clients=f'client here {{\n\tipv4addr = 127.0.0.1\n\tsecret = "{NAS_SECRET}"\n}}\n',
+        clients={
+            "127.0.0.1": f'client here {{\n\tipv4addr = 127.0.0.1\n\tsecret = "{NAS_SECRET}"\n}}\n'
+        },
         auth_port=ports[0],
         acct_port=ports[1],
     )

@@ -14,7 +14,7 @@ from ispops.models import EventDelivery
 from ispops.notices.models import Notice
 from ispops.parties.models import CheckProvider, SubscriberCheck, User, WebhookDelivery
 from provisioning import queries as provisioning_queries
-from provisioning import visit_days
+from provisioning import visit_days, worklist
 from provisioning.models import (
     AccessSession,
     AccountingInbox,
@@ -93,6 +93,14 @@ QUEUES: tuple[Queue, ...] = (
         "admin:console_visits",
         "show=overdue",
         lambda: visit_days.overdue(timezone.now()),
+    ),
+    Queue(
+        "stuck",
+        "Tasks that nobody works on",
+        "provisioning.view_productorder",
+        "admin:console_fallout",
+        "",
+        lambda: worklist.without_owner(OrderTask.objects.all(), timezone.now()),
     ),
     Queue(
         "late_partners",

@@ -144,6 +144,7 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("fallout/", fallout.listing, "console_fallout", SEE_ORDERS),
     ("fallout/list.csv", fallout.as_file, "console_fallout_file", SEE_ORDERS),
     ("fallout/many/", fallout.many, "console_fallout_many", WORK_FALLOUT),
+    ("fallout/take-up/", fallout.take_up, "console_take_up", WORK_FALLOUT),
     ("systems/", fallout.systems, "console_systems", SEE_ORDERS),
     ("systems/<str:ref>/try/", fallout.try_now, "console_try_system", WORK_FALLOUT),
     ("systems/<str:ref>/limits/", fallout.set_limits, "console_limit_system", LIMIT_SYSTEMS),

@@ -20,6 +20,7 @@ from ispops.network import freeradius
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 # Not the role of an operator's own FreeRADIUS, whose password must not change under it.
+LOOKS_EVERY_SECONDS = 2.0
 ROLE = "ispops_radius_local"
 
 
@@ -55,7 +56,8 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     server.start()
     _tell(server)
     while server.poll() is None:
-        time.sleep(0.5)
+        time.sleep(LOOKS_EVERY_SECONDS)
+        _keep_clients(server)
     raise CannotStart(f"FreeRADIUS has ended: see {server.log}.")
 
 
@@ -66,6 +68,21 @@ def _url(data_dir: Path) -> str:
     if os.environ.get("PORT"):
         return f"http://127.0.0.1:{os.environ['PORT']}"
     return embedded.last_settings(data_dir).get("ISPOPS_BASE_URL") or "http://127.0.0.1:8000"
+
+
+def _keep_clients(server: freeradius.FreeRadius) -> None:
+    """Let FreeRADIUS know the access servers of now; as before, while the database is away."""
+    from django.db import Error, connection
+
+    from provisioning import radius_setup
+
+    try:
+        changed = freeradius.write_clients(server.clients_folder, radius_setup.clients())
+    except Error:
+        connection.close()
+        return
+    if changed:
+        print(f"Access servers that changed: {', '.join(changed)}.", flush=True)
 
 
 def _require_application(url: str) -> None:
@@ -96,12 +113,6 @@ def _set_up_django(data_dir: Path) -> None:
 def _server(folder: Path, url: str) -> freeradius.FreeRadius:
     from provisioning import radius_setup
 
-    clients = radius_setup.clients_file()
-    if not clients:
-        raise CannotStart(
-            "No access server has a RADIUS secret: register one in the console, under Access "
-            "servers."
-        )
     password = secrets.token_urlsafe(24)
     radius_setup.make_role(name=ROLE, password=password)
     return freeradius.FreeRadius(
@@ -110,7 +121,7 @@ def _server(folder: Path, url: str) -> freeradius.FreeRadius:
         server=_address_server(),
         database=psycopg2.extensions.make_dsn(os.environ["DATABASE_URL"], user=ROLE, password=""),
         password=password,
-        clients=clients,
+        clients=radius_setup.clients(),
         auth_port=int(os.environ.get("RADIUS_AUTH_PORT") or 1812),
         acct_port=int(os.environ.get("RADIUS_ACCT_PORT") or 1813),
     )

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from ispops import processes
@@ -58,12 +59,33 @@ def require() -> None:
         )
 
 
+def write_clients(folder: Path, clients: Mapping[str, str]) -> list[str]:
+    """Make the folder of access servers what it should be; returns the addresses that changed.
+
+    FreeRADIUS may look at any moment: it finds a whole file or none.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    known = {path.name: path for path in folder.iterdir() if not path.name.startswith(".")}
+    for name in known.keys() - clients.keys():
+        known[name].unlink()
+    changed = [
+        name
+        for name, text in clients.items()
+        if name not in known or known[name].read_text() != text
+    ]
+    for name in changed:
+        beside = folder / f".{name}"  # FreeRADIUS passes over such a name
+        beside.touch(mode=0o600)
+        beside.write_text(clients[name])
+        beside.replace(folder / name)
+    return sorted({*changed, *(known.keys() - clients.keys())})
+
+
 class FreeRadius:
     """One server, with a folder of its own for its pid, its log and its spool.
 
     `database` is libpq's words for the role that writes the inbox, without its password, because
-    FreeRADIUS writes them into its log; `clients` is the text of
-    `manage.py radius_clients`.
+    FreeRADIUS writes them into its log; `clients` are those of `provisioning.radius_setup`.
     """
 
     name = "FreeRADIUS"
@@ -76,7 +98,7 @@ class FreeRadius:
         server: tuple[str, str],
         database: str,
         password: str,
-        clients: str,
+        clients: Mapping[str, str],
         auth_port: int = 1812,
         acct_port: int = 1813,
     ) -> None:
@@ -84,6 +106,7 @@ class FreeRadius:
         self.auth_port, self.acct_port = auth_port, acct_port
         self.log = folder / "freeradius.log"
         self.clients = clients
+        self.clients_folder = folder / "clients"
         self._process: subprocess.Popen[bytes] | None = None
         self.environment = {
             "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_FOLDERS}",
@@ -94,7 +117,7 @@ class FreeRadius:
             "RADIUS_LISTEN": "127.0.0.1",
             "RADIUS_AUTH_PORT": str(auth_port),
             "RADIUS_ACCT_PORT": str(acct_port),
-            "RADIUS_CLIENTS": str(folder / "clients.conf"),
+            "RADIUS_CLIENTS": str(self.clients_folder),
             "RADIUS_APP_URL": app_url.rstrip("/"),
             "RADIUS_SERVER_NAME": server[0],
             # FreeRADIUS expands this one, in which a percent sign is written twice.
@@ -114,9 +137,7 @@ class FreeRadius:
             raise CannotStart("There is no FreeRADIUS: install the package freeradius.")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.folder / "spool").mkdir(exist_ok=True)
-        clients = self.folder / "clients.conf"
-        clients.touch(mode=0o600)
-        clients.write_text(self.clients)
+        write_clients(self.clients_folder, self.clients)
         with self.log.open("wb") as log:
             self._process = processes.spawn(
                 [program, "-f", "-l", "stdout", "-d", str(CONFIGURATION)],

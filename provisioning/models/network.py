@@ -108,6 +108,9 @@ class AccessServer(models.Model):
     coa_host = models.GenericIPAddressField(null=True, blank=True)
     coa_port = models.PositiveIntegerField(default=3799)
     coa_secret = EncryptedTextField(blank=True, default="")
+    # RFC 5176, 3.3: a packet may be thrown away whose Event-Timestamp is not about now. One whose
+    # clock is wrong throws all of them away; without the time it takes them.
+    coa_says_when = models.BooleanField(default=True)
 
     def __str__(self) -> str:
         return self.name

@@ -39,11 +39,15 @@ CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An access server that takes changes: where it listens, and the shared secret."""
+    """An access server that takes changes: where it listens, and the shared secret.
+
+    Where its clock is wrong it `wants_time` in no packet: it would take each of them for a replay.
+    """
 
     host: str
     port: int
     secret: str
+    wants_time: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +82,21 @@ def change(
     peer: Peer, target: Target, attributes: Attributes, *, patience: Patience, at: datetime
 ) -> Answer:
     """Ask an access server to change what a live session may do (CoA-Request)."""
-    return _ask(peer, packet.CoARequest, _named(target, at) | attributes, patience)
+    return _ask(peer, packet.CoARequest, _named(peer, target, at) | attributes, patience)
 
 
 def disconnect(peer: Peer, target: Target, *, patience: Patience, at: datetime) -> Answer:
     """Ask an access server to end a live session (Disconnect-Request)."""
-    return _ask(peer, packet.DisconnectRequest, _named(target, at), patience)
+    return _ask(peer, packet.DisconnectRequest, _named(peer, target, at), patience)
 
 
-def _named(target: Target, at: datetime) -> Attributes:
+def _named(peer: Peer, target: Target, at: datetime) -> Attributes:
     named: Attributes = {
         "User-Name": target.username,
         "Acct-Session-Id": target.session_id,
-        "Event-Timestamp": int(at.timestamp()),
     }
+    if peer.wants_time:
+        named["Event-Timestamp"] = int(at.timestamp())
     if target.nas_ip:
         is_v4 = ip_address(target.nas_ip).version == 4
         named["NAS-IP-Address" if is_v4 else "NAS-IPv6-Address"] = target.nas_ip

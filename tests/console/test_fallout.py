@@ -169,6 +169,10 @@ def test_work_that_nobody_has_is_shown(world: World, desk: Client) -> None:
         state="ready", cause="", next_attempt_at=EARLIER
     )
     assert b"Nobody works on these" in desk.get(reverse(FALLOUT)).content
+    assert b"Tasks that nobody works on" in desk.get(reverse("admin:index")).content
+    answer = desk.post(reverse("admin:console_take_up"), follow=True)
+    assert b"Tasks that were taken up, and are yours: 1." in answer.content
+    assert b"Nobody works on these" not in answer.content
 
 
 def test_orders_are_filtered_by_what_they_are_and_how_they_came(world: World, desk: Client) -> None:

@@ -162,6 +162,7 @@ class TestUnreadableAccounting:
         page = console.post(reverse(self.LIST), ticked, follow=True).content.decode()
         assert "Messages that can be read now: 1." in page
         assert AccountingRecord.objects.get().session_id == "s1"
+        assert AuditEntry.objects.filter(action="accounting_message.read_again").count() == 1
 
     def test_forgetting(self, console: Client, row: AccountingInbox, otto: User) -> None:
         address = reverse("admin:provisioning_accountinginbox_forget", args=[row.pk])

@@ -186,6 +186,37 @@ class TestWhatNobodyHas:
             task.depends_on.clear()
         assert worklist.stuck(at + timedelta(hours=1)) == [task]
 
+    def test_whoever_takes_it_up_brings_it_on(
+        self, stopped: list[ProductOrder], otto: User, at: datetime
+    ) -> None:
+        due, forgotten = ground.step(stopped[0], "create_credentials"), stopped[1]
+        ALL().filter(pk=due.pk).update(state="ready", cause="", next_attempt_at=at)
+        step = ground.step(forgotten, "go_live")
+        step.depends_on.clear()
+        forgotten.tasks.filter(state="fallout").update(state="ready", next_attempt_at=at)
+        late = at + timedelta(hours=1)
+        assert {task.order_id for task in worklist.stuck(late)} == {stopped[0].pk, forgotten.pk}
+        assert fallout.take_up_stuck(actor=otto, at=late) == 4
+        due.refresh_from_db()
+        step.refresh_from_db()
+        assert (due.next_attempt_at, due.assigned_to) == (late, otto)
+        assert (step.state, step.assigned_to) == ("ready", otto)
+        assert worklist.stuck(late) == []
+        taken = AuditEntry.objects.filter(action="order_task.taken_up", actor=otto)
+        assert taken.count() == 4
+
+    def test_an_answer_that_nobody_heard_of_is_taken(
+        self, isp: SmallIsp, ada: Subscriber, otto: User, at: datetime
+    ) -> None:
+        """As if the event of the answer had been lost."""
+        order = factories.order(ada, isp.oak_1, isp.dsl.code, at=at)
+        factories.work(at=at, answer_partners=False)
+        factories.confirm_partner_orders(at=at)
+        late = at + timedelta(hours=1)
+        assert [task.kind for task in worklist.stuck(late)] == ["order_line"]
+        fallout.take_up_stuck(actor=otto, at=late)
+        assert ground.step(order, "order_line").state == "completed"
+
     def test_an_attempt_that_was_never_ended_is_found(
         self, stopped: list[ProductOrder], at: datetime
     ) -> None:

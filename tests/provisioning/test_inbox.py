@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,21 +173,46 @@ def test_a_worker_that_dies_leaves_them_all(
 
 
 class TestPeople:
-    def test_reading_again_after_the_cause_is_mended(self, server: AddressServer) -> None:
+    def test_reading_again_after_the_cause_is_mended(
+        self, server: AddressServer, otto: User, at: datetime
+    ) -> None:
         row = left(server="south")
         inbox.read_inbox(limit=10)
         with pytest.raises(inbox.StillUnreadable, match="no address server south"):
-            inbox.read_again(message_id=row.pk)
+            inbox.read_again(message_id=row.pk, actor=otto, at=at)
+        assert not AuditEntry.objects.exists()
         AddressServer.objects.create(name="south", kind="radius", secret_digest="0" * 64)
-        inbox.read_again(message_id=row.pk)
+        inbox.read_again(message_id=row.pk, actor=otto, at=at)
+        assert AuditEntry.objects.get(action="accounting_message.read_again").actor == otto
         assert AccountingRecord.objects.get().session_id == "s1"
         assert not AccountingInbox.objects.exists()
-        inbox.read_again(message_id=row.pk)
+        inbox.read_again(message_id=row.pk, actor=otto, at=at)
+        assert AuditEntry.objects.count() == 1
 
-    def test_what_freeradius_kept_itself_says_so_for_ever(self, server: AddressServer) -> None:
+    def test_all_of_them_by_a_command(
+        self, server: AddressServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inbox, "READ_AGAIN_AT_ONCE", 2)
+        for number in range(5):
+            left(server="south", session_id=f"s{number}")
+        left(session_id="bad", status_type="")
+        inbox.read_inbox(limit=10)
+        AddressServer.objects.create(name="south", kind="radius", secret_digest="0" * 64)
+        said = StringIO()
+        call_command("read_accounting_again", reason="South is known now", stdout=said)
+        assert said.getvalue() == "5 messages are read now; 1 still cannot be read.\n"
+        assert AccountingRecord.objects.count() == 5
+        assert AccountingInbox.objects.get().session_id == "bad"
+        entries = AuditEntry.objects.filter(action="accounting_message.read_again")
+        assert sum(entry.detail["count"] for entry in entries) == 5
+        assert {entry.reason for entry in entries} == {"South is known now"}
+
+    def test_what_freeradius_kept_itself_says_so_for_ever(
+        self, server: AddressServer, otto: User, at: datetime
+    ) -> None:
         row = AccountingInbox.objects.create(server="north", fault="It is in the file parked.")
         with pytest.raises(inbox.StillUnreadable, match="in the file parked"):
-            inbox.read_again(message_id=row.pk)
+            inbox.read_again(message_id=row.pk, actor=otto, at=at)
 
     def test_forgetting_keeps_what_it_said(
         self, server: AddressServer, otto: User, at: datetime
@@ -217,12 +244,31 @@ class TestClients:
         registered("bng-1", "10.0.0.1", "sixteen-letters#")
         registered("bng-2", "10.0.0.2", "sixteen-letters%", "2001:db8::2")
         registered("bng-3", "10.0.0.3", "")
-        assert radius_setup.clients_file() == (
+        assert radius_setup.clients() == {
+            "10.0.0.1":
             "client bng-1 {\n\tipv4addr = 10.0.0.1\n\tsecret = \"sixteen-letters#\"\n"
-            "\tshortname = bng-1\n}\n"
+            "\tshortname = bng-1\n}\n",
+            "2001:db8::2":
             "client bng-2 {\n\tipv6addr = 2001:db8::2\n\tsecret = \"sixteen-letters%\"\n"
-            "\tshortname = bng-2\n}\n"
-        )  # fmt: skip
+            "\tshortname = bng-2\n}\n",
+        }  # fmt: skip
+
+    def test_the_folder_becomes_what_is_registered(
+        self, otto: User, at: datetime, tmp_path: Path
+    ) -> None:
+        def written() -> str:
+            return str(call_command("radius_clients", str(tmp_path), stdout=(out := StringIO()))
+                       or out.getvalue())  # fmt: skip
+
+        accounting.register_access_server(
+            name="bng-1", nas_ip="10.0.0.1", radius_secret="sixteen-letters#", actor=otto, at=at
+        )
+        (tmp_path / "10.0.0.7").write_text("one that is gone")
+        assert written() == "1 access servers; changed: 10.0.0.1, 10.0.0.7\n"
+        assert written() == "1 access servers; changed: none\n"
+        (file,) = tmp_path.iterdir()
+        assert (file.name, file.stat().st_mode & 0o777) == ("10.0.0.1", 0o600)
+        assert file.read_text() == radius_setup.clients()["10.0.0.1"]
 
     @pytest.mark.parametrize(
         "secret", ["too-short", "with a space in it", 'with"quotes"in-it', "with\\backslash-it",
@@ -243,7 +289,7 @@ class TestClients:
             access_server_id=made.pk, radius_secret="another-long-secret",
             radius_source="10.0.0.9", actor=otto, reason="It was known", at=at,
         )  # fmt: skip
-        assert "ipv4addr = 10.0.0.9" in radius_setup.clients_file()
+        assert "ipv4addr = 10.0.0.9" in radius_setup.clients()["10.0.0.9"]
         entry = AuditEntry.objects.get(action="access_server.client_set")
         assert "another-long-secret" not in str(entry.detail)
 

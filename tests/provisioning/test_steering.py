@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from ispops.errors import NotFound, TransientFault
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import profiles, services, steering, suspending
+from provisioning import control, profiles, services, steering, suspending
 from provisioning.in_force import Speed
 from provisioning.models import (
     AaaCredential,
@@ -81,6 +81,26 @@ class TestSpeed:
         live.refresh_from_db()
         assert live.applied_revision == AaaCredential.objects.get(service=line).revision
         assert (live.next_attempt_at, live.leased_until, live.ended_at) == (None, None, None)
+
+    def test_one_whose_clock_is_an_hour_off_is_told_without_the_time(
+        self, line: Service, otto: User, at: datetime
+    ) -> None:
+        with coa_agent.running(clock=lambda: at.timestamp() - 3600) as agent:
+            server = online.access_server(agent)
+            live = online.session(line, at=at)
+            speed_up(line, otto, at)
+            steer(at)
+            assert outcomes() == [("change", "no_answer")]
+            control.set_control(
+                access_server_id=server.pk, kind=server.kind, coa_host=server.coa_host,
+                coa_port=server.coa_port, coa_secret=None, coa_says_when=False, actor=otto,
+                reason="Its clock is an hour behind", at=at,
+            )  # fmt: skip
+            steer(at + LATER)
+        assert outcomes()[1:] == [("change", "acknowledged")]
+        assert "Event-Timestamp" not in agent.packets[-1]
+        live.refresh_from_db()
+        assert live.applied_revision == AaaCredential.objects.get(service=line).revision
 
     def test_what_was_said_is_kept(self, line: Service, otto: User, at: datetime) -> None:
         with coa_agent.running() as agent:

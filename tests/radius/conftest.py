@@ -179,8 +179,8 @@ def make_suspended_line() -> tuple[str, str]:
     return line.credential.username, line.credential.secret
 
 
-def make_clients() -> str:
-    """Make the access server and the role of FreeRADIUS; gives the file of its clients."""
+def make_clients() -> dict[str, str]:
+    """Make the access server and the role of FreeRADIUS; gives its clients."""
     from django.utils import timezone
 
     from provisioning import accounting, radius_setup
@@ -196,7 +196,7 @@ def make_clients() -> str:
         at=at,
     )
     radius_setup.make_role(name=ROLE, password=PASSWORD)
-    return radius_setup.clients_file()
+    return radius_setup.clients()
 
 
 @pytest.fixture

@@ -340,7 +340,7 @@ class TestPoison:
         name = "poison"
         self.run(isp, f"ALTER TABLE {INBOX} ADD CONSTRAINT {name} CHECK (username <> 'poison')")
         yield
-        self.run(isp, f"ALTER TABLE {INBOX} DROP CONSTRAINT {name}")
+        self.run(isp, f"ALTER TABLE {INBOX} DROP CONSTRAINT IF EXISTS {name}")
         self.run(isp, f"DELETE FROM {INBOX}")
 
     def run(self, isp: Isp, statement: str) -> None:
@@ -358,6 +358,13 @@ class TestPoison:
         [(source, fault)] = self.faults(isp)
         assert source == "127.0.0.1"
         assert "parked" in fault
+
+    def test_once_it_is_mended_the_file_is_sent_anew(self, isp: Isp, folder: Path) -> None:
+        (folder / "parked").unlink(missing_ok=True)
+        assert isp.tell("Start", "poison-3", 'User-Name = "poison"') == ANSWER
+        self.run(isp, f"ALTER TABLE {INBOX} DROP CONSTRAINT poison")
+        (folder / "parked").rename(folder / "spool" / "messages-again")
+        TestSpool().delivered(isp, folder, 1, "poison-3")
 
     def test_it_does_not_block_the_spool(self, isp: Isp, folder: Path) -> None:
         with TestSpool().away(isp):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ispops.network import freeradius
 from ispops.network.freeradius import FreeRadius
 from provisioning import radius
 from provisioning.in_force import Profile, Speed
@@ -17,7 +18,7 @@ from tests.radius.fake_app import FakeApp
 
 pytestmark = [pytest.mark.daemon, pytest.mark.xdist_group("processes")]
 
-CLIENTS = f'client bng-1 {{\n\tipv4addr = 127.0.0.1\n\tsecret = "{nas.SECRET}"\n}}\n'
+CLIENTS = {"127.0.0.1": f'client bng-1 {{\n\tipv4addr = 127.0.0.1\n\tsecret = "{nas.SECRET}"\n}}\n'}
 LINE = {
     "control:Cleartext-Password": "swordfish",
     "reply:Framed-IP-Address": "100.64.0.7",
@@ -54,6 +55,20 @@ def server(app: FakeApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 def ask(server: FreeRadius, *lines: str, **options: Any) -> nas.Heard:
     usual = ('User-Name = "ada"', *(lines or ('User-Password = "swordfish"',)))
     return nas.send(server.auth_port, "auth", *usual, **options)
+
+
+def test_an_access_server_that_is_registered_later_is_known_at_once(
+    server: FreeRadius, app: FakeApp
+) -> None:
+    app.answer(200, radius.reply(LINE))
+    from_there = ('User-Password = "swordfish"', "Packet-Src-IP-Address = 127.0.0.2")
+    assert ask(server, *from_there, seconds=1) == nas.Heard("")
+    made = f'client bng-2 {{\n\tipv4addr = 127.0.0.2\n\tsecret = "{nas.SECRET}"\n}}\n'
+    assert freeradius.write_clients(server.clients_folder, CLIENTS | {"127.0.0.2": made}) == [
+        "127.0.0.2"
+    ]
+    assert ask(server, *from_there).kind == "Access-Accept"
+    assert ask(server).kind == "Access-Accept", "those that were known are"
 
 
 def test_what_the_application_says_is_passed_on(server: FreeRadius, app: FakeApp) -> None:

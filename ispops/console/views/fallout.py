@@ -96,6 +96,14 @@ def many(request: HttpRequest) -> HttpResponse:
     return actions.back(request, reverse("admin:console_fallout"))
 
 
+@require_POST
+def take_up(request: HttpRequest) -> HttpResponse:
+    """Take up all tasks that nobody works on."""
+    count = verbs.take_up_stuck(actor=request.user, at=timezone.now())  # type: ignore[arg-type]
+    messages.success(request, f"Tasks that were taken up, and are yours: {count}.")
+    return actions.back(request, reverse("admin:console_fallout"))
+
+
 def _do(request: HttpRequest, what: str) -> str:
     now, tasks = timezone.now(), _chosen(request)
     actor: User = request.user  # type: ignore[assignment]

@@ -1,0 +1,13 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("provisioning", "0014_install_visits")]
+
+    operations = [
+        migrations.AddField(
+            model_name="accessserver",
+            name="coa_says_when",
+            field=models.BooleanField(default=True),
+        ),
+    ]
