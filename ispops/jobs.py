@@ -91,6 +91,13 @@ def hold(rows: Sequence[LeasedRow], *, until: datetime) -> None:
     held.update(leased_until=until, attempts=models.F("attempts") + 1)
 
 
+def put_back(row: LeasedRow, *, until: datetime) -> None:
+    """Undo a claim of this transaction: the row is due later, and was not tried."""
+    row.leased_until, row.next_attempt_at = None, until
+    row.attempts -= 1
+    row.save(update_fields=["leased_until", "next_attempt_at", "attempts"])
+
+
 class Pulse:
     """What keeps a claimed row alive while its worker is in a statement that takes long.
 

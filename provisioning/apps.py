@@ -16,4 +16,7 @@ class ProvisioningConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        from provisioning import handlers  # noqa: F401
+        from ispops import gates
+        from provisioning import handlers, outside  # noqa: F401
+
+        gates.register(outside.Calls())

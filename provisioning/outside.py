@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from ispops import db, jobs
 from ispops.breaker import HALF_OPEN, OPEN, Breaker
 from ispops.errors import PermanentFault, Refusal, TransientFault
+from ispops.gates import Gate
 from ispops.parties import audit
 from ispops.parties.models import User
 from provisioning import pacing, plan, progress, reservations
@@ -65,11 +66,14 @@ def admit(task: OrderTask, *, at: datetime) -> bool:
 
 def _lock(task: OrderTask) -> OutsideSystem:
     """Hold the row of a step's system against other workers; made when there is none yet."""
-    key, name = system_of(task)
+    return _hold(*system_of(task))
+
+
+def _hold(key: str, name: str, **defaults: int) -> OutsideSystem:
     rows = OutsideSystem.objects.select_for_update(of=("self",), no_key=True)
     found = rows.filter(key=key).first()
     if found is None:
-        OutsideSystem.objects.get_or_create(key=key, defaults={"name": name})
+        OutsideSystem.objects.get_or_create(key=key, defaults={"name": name, **defaults})
         found = rows.get(key=key)
     return found
 
@@ -125,18 +129,23 @@ def report(task: OrderTask, fault: Exception | None, *, at: datetime) -> datetim
     Returns until when the system is left alone, if it is. A system that refuses is there; a fault
     of ours says nothing about it.
     """
-    system = OutsideSystem.objects.filter(key=task.system).first()
     answered = isinstance(fault, TransientFault) and fault.system_answered
-    failed = isinstance(fault, TransientFault | OSError) and not answered
-    if system is None or (not failed and not system.failures):
+    is_away = isinstance(fault, TransientFault | OSError) and not answered
+    is_there = fault is None or answered or isinstance(fault, PermanentFault)
+    return _note_outcome(task.system, str(fault) if is_away else "", is_there, at)
+
+
+def _note_outcome(key: str, fault: str, is_there: bool, at: datetime) -> datetime | None:
+    system = OutsideSystem.objects.filter(key=key).first()
+    if system is None or (not fault and not system.failures):
         return None
     system = db.lock(OutsideSystem, system.pk)
     breaker = breaker_of(system)
-    if failed:
+    if fault:
         breaker = breaker.after_failure(at)
         system.failing_from = system.failing_from or at
-        system.last_error = str(fault)[:300]
-    elif fault is None or answered or isinstance(fault, PermanentFault):
+        system.last_error = fault[:300]
+    elif is_there:
         breaker = breaker.after_success()
     elif breaker.open_until is not None:
         breaker = breaker.probing(at)
@@ -148,6 +157,30 @@ def report(task: OrderTask, fault: Exception | None, *, at: datetime) -> datetim
             _release(system, at)
     system.save()
     return system.open_until
+
+
+class Calls:
+    """The keeper of `ispops.gates`: the calls that no step of an order makes by itself."""
+
+    def admit(self, gate: Gate, *, running: int, at: datetime) -> datetime | None:
+        system = _hold(gate.key, gate.name, at_once=gate.at_once)
+        if breaker_of(system).state(at) == OPEN:
+            return system.open_until
+        apart = pacing.every(system.per_minute)
+        if not pacing.is_free(system.next_free_at, at, apart):
+            return pacing.free_from(system.next_free_at, at, apart)
+        if running >= system.at_once:
+            return at + BUSY_PAUSE
+        _note_call(system, at)
+        return None
+
+    def report(self, gate: Gate, *, fault: str, at: datetime) -> None:
+        with transaction.atomic():
+            _note_outcome(gate.key, fault, True, at)
+
+    def shut(self, prefix: str, *, at: datetime) -> list[str]:
+        rows = OutsideSystem.objects.filter(key__startswith=prefix, open_until__gt=at)
+        return [key.removeprefix(prefix) for key in rows.values_list("key", flat=True)]
 
 
 def _release(system: OutsideSystem, at: datetime) -> None:

@@ -16,7 +16,12 @@ def every(per_minute: int | None) -> timedelta:
 
 def is_free(next_free_at: datetime | None, at: datetime, apart: timedelta) -> bool:
     """Say whether a call may be made now."""
-    return next_free_at is None or next_free_at - apart * (BURST - 1) <= at
+    return free_from(next_free_at, at, apart) <= at
+
+
+def free_from(next_free_at: datetime | None, at: datetime, apart: timedelta) -> datetime:
+    """Return from when on a call may be made."""
+    return max(at, (next_free_at or at) - apart * (BURST - 1))
 
 
 def after_call(next_free_at: datetime | None, at: datetime, apart: timedelta) -> datetime:

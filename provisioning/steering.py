@@ -16,13 +16,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import F, QuerySet
 
 from ispops import jobs
 from ispops.errors import NotFound, PermanentFault, TransientFault
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import following, profiles
+from provisioning import access_calls, following, profiles
 from provisioning.in_force import Profile
 from provisioning.models import (
     AaaCredential,
@@ -198,22 +198,20 @@ def _steer_next(rows: QuerySet[AccessSession], clock: _Clock) -> bool:
 
 
 def _claim(rows: QuerySet[AccessSession], *, at: datetime) -> AccessSession | None:
-    """Take the next due session of an access server that has not enough calls already."""
+    """Take the next due session of an access server that may be called now."""
     # Two calls may both be waited for in vain.
     waits = timedelta(seconds=settings.COA_TIMEOUT_SECONDS * settings.COA_SENDINGS * 2)
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM])
-        busy = (
-            AccessSession.objects.filter(leased_until__gt=at, nas_ip__isnull=False)
-            .values("nas_ip")
-            .annotate(calls=Count("pk"))
-            .filter(calls__gte=settings.COA_CALLS_AT_ONCE)
-        )
-        full = [row["nas_ip"] for row in busy]
-        free = rows.filter(Q(nas_ip__isnull=True) | ~Q(nas_ip__in=full), ended_at__isnull=True)
-        taken = jobs.claim(free, at=at, lease=waits + settings.TASK_LEASE)
-    return taken[0] if taken else None
+        open_rows = rows.filter(ended_at__isnull=True)
+        while taken := jobs.claim(open_rows, at=at, lease=waits + settings.TASK_LEASE):
+            again_at = access_calls.wait_until(taken[0], at)
+            if again_at is None:
+                return taken[0]
+            jobs.put_back(taken[0], until=again_at)
+            access_calls.let_rest(taken[0].nas_ip, at=at, until=again_at)
+    return None
 
 
 class _Work:
@@ -325,6 +323,8 @@ class _Work:
             request=answer.request,
             reply=answer.reply,
         )
+        fault = answer.detail if answer.outcome == coa.NO_ANSWER else ""
+        access_calls.note(self.session.nas_ip, fault=fault, at=self.clock.now())
         return answer.outcome
 
     def _try_later(self) -> None:
@@ -332,7 +332,8 @@ class _Work:
             self.park(GAVE_UP)
         else:
             self._record(_later)
-        _rest(self.session.nas_ip, at=self.clock.now())
+        at = self.clock.now()
+        access_calls.let_rest(self.session.nas_ip, at=at, until=at + FIRST_PAUSE)
 
     def _record(self, change: "Change") -> None:
         """Write what came of it, unless the lease ran out and another worker has the session.
@@ -361,15 +362,6 @@ def _lock_revision(login_id: int) -> int:
     """Hold a login and return the revision of its profile."""
     login = AaaCredential.objects.select_for_update(of=("self",), no_key=True)
     return login.values_list("revision", flat=True).get(pk=login_id)
-
-
-def _rest(nas_ip: str | None, *, at: datetime) -> None:
-    """Leave an access server that did not answer alone for a moment: its other sessions wait."""
-    with transaction.atomic():
-        waiting = jobs.due(AccessSession.objects.filter(nas_ip=nas_ip), at=at)
-        held = waiting.select_for_update(of=("self",), skip_locked=True).order_by("pk")
-        keys = [session.pk for session in held]
-        AccessSession.objects.filter(pk__in=keys).update(next_attempt_at=at + FIRST_PAUSE)
 
 
 def _peer(server: AccessServer) -> coa.Peer:

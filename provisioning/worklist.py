@@ -6,8 +6,18 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 
-from provisioning import jeopardy
-from provisioning.models import OrderTask, OutsideSystem, ServiceOrder, TaskAttempt
+from ispops.notices import delivery
+from ispops.notices.models import Notice
+from ispops.parties import webhooks
+from ispops.parties.models import WebhookDelivery
+from provisioning import access_calls, jeopardy
+from provisioning.models import (
+    AccessSession,
+    OrderTask,
+    OutsideSystem,
+    ServiceOrder,
+    TaskAttempt,
+)
 from provisioning.transitions import FINISHED_TASK
 
 State = OrderTask.State
@@ -130,17 +140,17 @@ def totals(user_id: int | None) -> dict[str, int]:
 
 
 def systems() -> list[OutsideSystem]:
-    """Return the outside systems, the failing first, each with `waiting`: so many steps wait."""
-    waiting = (
-        OrderTask.objects.filter(
-            state=State.READY, next_attempt_at__isnull=False, leased_until__isnull=True
-        )
-        .exclude(system="")
-        .values_list("system")
-        .annotate(Count("pk"))
-        .order_by()
-    )
-    counted = dict(waiting)
+    """Return the outside systems, the failing first, each with `waiting`: so much waits for it."""
+    idle = Q(next_attempt_at__isnull=False, leased_until__isnull=True)
+    counted: dict[str, int] = {}
+    for prefix, key, waiting in (
+        ("", "system", OrderTask.objects.filter(idle, state=State.READY).exclude(system="")),
+        (webhooks.GATE, "partner__code", WebhookDelivery.objects.filter(idle, state="pending")),
+        (delivery.GATE, "channel", Notice.objects.filter(idle, state="pending")),
+        (access_calls.GATE, "nas_ip", AccessSession.objects.filter(idle, ended_at__isnull=True)),
+    ):
+        by_key = waiting.order_by().values_list(key).annotate(Count("pk"))
+        counted |= {f"{prefix}{value}": count for value, count in by_key}
     rows = list(OutsideSystem.objects.order_by(F("open_until").asc(nulls_last=True), "name"))
     for row in rows:
         row.waiting = counted.get(row.key, 0)  # type: ignore[attr-defined]

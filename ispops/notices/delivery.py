@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from ispops import db, jobs
+from ispops import db, gates, jobs
 from ispops.errors import IllegalTransition, NotFound, PermanentFault
 from ispops.notices import gateways, wording
 from ispops.notices.gateways.base import ChannelAway, Message
@@ -29,6 +29,9 @@ MOST_ATTEMPTS = 12
 SHORTEST_REST = timedelta(seconds=10)
 LONGEST_REST = timedelta(minutes=5)
 AT_ONCE = 2
+# What the ways out are called among the systems outside.
+GATE = "notices:"
+_NAMES = {"email": "Mail server", "sms": "SMS gateway"}
 State = Notice.State
 
 
@@ -69,12 +72,20 @@ def _claim(channel: str, at: datetime) -> Notice | None:
         # A worker died, or was ended because the far end held it by dripping.
         _let_rest(way, at)
         return None
+    running = pending.filter(leased_until__gt=at).count()
     # After a fault one goes ahead, so that not all workers hang with it.
-    most = 1 if way.failures else AT_ONCE
-    if pending.filter(leased_until__gt=at).count() >= most:
+    if way.failures and running:
         return None
     taken = jobs.claim(pending, at=at, lease=settings.TASK_LEASE)
+    again_at = gates.admit(_gate(channel), running=running, at=at) if taken else None
+    if again_at is not None:
+        jobs.put_back(taken[0], until=again_at)
+        return None
     return taken[0] if taken else None
+
+
+def _gate(channel: str) -> gates.Gate:
+    return gates.Gate(f"{GATE}{channel}", _NAMES[channel], at_once=AT_ONCE)
 
 
 def _message(notice: Notice) -> Message:
@@ -92,6 +103,7 @@ def _message(notice: Notice) -> Message:
 def _note_sent(notice: Notice, gateway_id: str, at: datetime) -> None:
     sent = {"state": State.SENT, "sent_at": at, "next_attempt_at": None, "last_error": ""}
     _mine(notice).update(leased_until=None, secrets="", gateway_id=gateway_id, **sent)
+    gates.report(_gate(notice.channel), at=at)
     NoticeChannel.objects.filter(channel=notice.channel, failures__gt=0).update(
         failures=0, rests_until=None
     )
@@ -102,6 +114,7 @@ def _note_fault(notice: Notice, fault: Exception, at: datetime) -> None:
     if isinstance(fault, ChannelAway):
         way = NoticeChannel.objects.select_for_update().get(channel=notice.channel)
         _let_rest(way, at)
+        gates.report(_gate(notice.channel), fault=str(fault), at=at)
     changes: dict[str, Any] = {
         "leased_until": None,
         "last_error": f"{type(fault).__name__}: {fault}"[:500],

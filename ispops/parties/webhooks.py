@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from standardwebhooks import Webhook
 
-from ispops import db, jobs
+from ispops import db, gates, jobs
 from ispops.errors import IllegalTransition, InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.destinations import session_to
@@ -31,6 +31,9 @@ TIME_OUT = (3.0, 10.0)
 GONE = 410
 MOST_KEPT_BYTES = 1_000
 MOST_REPLAYED = 1_000
+# What partners' webhooks are among the systems outside, and how many one gets at a time.
+GATE = "webhooks:"
+AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +95,40 @@ def deliver(*, delivery_id: Any, at: datetime) -> bool:
     Raises:
         RuntimeError: called inside a transaction, which would be held open by the partner.
     """
-    with transaction.atomic(durable=True):
-        claimed = jobs.claim(
-            _in_turn().filter(pk=delivery_id).select_related("partner"), at=at, lease=LEASE
-        )
-    if not claimed:
+    delivery = _claim(delivery_id, at)
+    if delivery is None:
         return False
-    delivery = claimed[0]
     answer = _send(delivery, at)
+    # Whoever answers is there, whatever it thinks of this message.
+    fault = answer.error if answer.status is None or answer.status >= 500 else ""
+    if not answer.is_final:
+        gates.report(_gate(delivery.partner), fault=fault, at=at)
     recorded = _record(delivery, answer, at)
     if recorded and answer.accepted:
         _wake_next(delivery)
     return recorded and answer.accepted
+
+
+@transaction.atomic(durable=True)
+def _claim(delivery_id: Any, at: datetime) -> WebhookDelivery | None:
+    """Take a message whose turn has come, if its partner may be called now."""
+    rows = _in_turn().filter(pk=delivery_id).select_related("partner")
+    claimed = jobs.claim(rows, at=at, lease=LEASE)
+    if not claimed:
+        return None
+    (delivery,) = claimed
+    waiting = WebhookDelivery.objects.filter(state=WebhookDelivery.State.PENDING)
+    others = waiting.filter(partner=delivery.partner_id, leased_until__gt=at)
+    running = others.exclude(pk=delivery.pk).count()
+    again_at = gates.admit(_gate(delivery.partner), running=running, at=at)
+    if again_at is None:
+        return delivery
+    jobs.put_back(delivery, until=again_at)
+    return None
+
+
+def _gate(partner: Partner) -> gates.Gate:
+    return gates.Gate(f"{GATE}{partner.code}", f"Webhooks of {partner}", at_once=AT_ONCE)
 
 
 @transaction.atomic
@@ -201,7 +226,8 @@ class PartnerTakesNoWebhooks(Refusal):
 
 def due_deliveries(*, at: datetime, limit: int) -> list[Any]:
     """The ids of the messages, oldest first, that a sweep should send because nobody else did."""
-    waiting = jobs.due(_in_turn(), at=at).order_by("next_attempt_at", "pk")
+    open_to_us = _in_turn().exclude(partner__code__in=gates.shut(GATE, at=at))
+    waiting = jobs.due(open_to_us, at=at).order_by("next_attempt_at", "pk")
     return list(waiting.values_list("pk", flat=True)[:limit])
 
 

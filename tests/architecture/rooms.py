@@ -83,9 +83,10 @@ ROOMS = {
         stage=4,
         pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
-            "accounting amending boosts changing checking control deliveries delivering "
-            "delivery_connections dhcp_servers equipment execution expectations fallout hearing "
-            "inbox jeopardy later_orders moving orders outside partner_news partner_orders placing "
+            "access_calls accounting amending boosts changing checking control deliveries "
+            "delivering delivery_connections dhcp_servers equipment execution expectations fallout "
+            "hearing inbox jeopardy later_orders moving orders outside partner_news partner_orders "
+            "placing "
             "profiles progress radius_setup registrations reminders reservations services "
             "sessions statements steering steps suspending telling visit_following visit_results "
             "visit_slots visits"
@@ -137,7 +138,7 @@ ADAPTERS |= {
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
 ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
-SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.health", "ispops.jobs"}
+SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.gates", "ispops.health", "ispops.jobs"}
 FACES = {"ispops.portal": 6, "ispops.console": 6}
 
 

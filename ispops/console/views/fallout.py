@@ -17,8 +17,9 @@ from ispops.parties.models import User
 from ispops.uploads import harmless_row
 from provisioning import causes, outside, worklist
 from provisioning import fallout as verbs
-from provisioning.models import OrderTask, OutsideSystem
+from provisioning.models import DeliveryConnection, OrderTask, OutsideSystem
 from provisioning.plan import MAY_BE_SKIPPED
+from qualification.models import ProviderConnection
 
 PER_PAGE = 50
 
@@ -150,9 +151,24 @@ def systems(request: HttpRequest) -> HttpResponse:
         "console/systems.html",
         "Outside systems",
         rows=worklist.systems(),
+        networks=_networks(),
         may_work=request.user.has_perm(verbs.WORK_FALLOUT),
         may_limit=request.user.has_perm("provisioning.change_outsidesystem"),
     )
+
+
+def _networks() -> list[tuple[str, str, DeliveryConnection | ProviderConnection]]:
+    """The networks that we call by an API of their own: what for, and where their limits are."""
+    places = (
+        (DeliveryConnection, "Takes our orders", "admin:provisioning_deliveryconnection_change"),
+        (ProviderConnection, "Says what it delivers",
+         "admin:qualification_providerconnection_change"),
+    )  # fmt: skip
+    return [
+        (what, reverse(page, args=[row.pk]), row)
+        for model, what, page in places
+        for row in model.objects.filter(active=True).select_related("partner").order_by("partner")
+    ]
 
 
 @require_POST
@@ -162,7 +178,7 @@ def try_now(request: HttpRequest, ref: str) -> HttpResponse:
     actions.attempt(
         request,
         outside.try_now,
-        done=f"One task calls {system} now. When it gets through, the others follow.",
+        done=f"{system} is called once now. When that gets through, all that waits follows.",
         system_id=system.pk,
         actor=request.user,
     )
