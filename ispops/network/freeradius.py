@@ -60,25 +60,29 @@ def require() -> None:
 
 
 def write_clients(folder: Path, clients: Mapping[str, str]) -> list[str]:
-    """Make the folder of access servers what it should be; returns the addresses that changed.
+    """Make the folders of access servers what they should be; returns the addresses that changed.
 
     FreeRADIUS may look at any moment: it finds a whole file or none.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known = {path.name: path for path in folder.iterdir() if not path.name.startswith(".")}
-    for name in known.keys() - clients.keys():
-        known[name].unlink()
+    wanted = {folder / ("v6" if ":" in name else "v4") / name: name for name in clients}
+    known: set[Path] = set()
+    for family in ("v4", "v6"):
+        (folder / family).mkdir(parents=True, exist_ok=True, mode=0o700)
+        known |= {path for path in (folder / family).iterdir() if path.name[0] != "."}
+    gone = known - wanted.keys()
+    for path in gone:
+        path.unlink()
     changed = [
-        name
-        for name, text in clients.items()
-        if name not in known or known[name].read_text() != text
+        path
+        for path, name in wanted.items()
+        if path not in known or path.read_text() != clients[name]
     ]
-    for name in changed:
-        beside = folder / f".{name}"  # FreeRADIUS passes over such a name
+    for path in changed:
+        beside = path.with_name(f".{path.name}")  # FreeRADIUS passes over such a name
         beside.touch(mode=0o600)
-        beside.write_text(clients[name])
-        beside.replace(folder / name)
-    return sorted({*changed, *(known.keys() - clients.keys())})
+        beside.write_text(clients[path.name])
+        beside.replace(path)
+    return sorted(path.name for path in {*changed, *gone})
 
 
 class FreeRadius:

@@ -26,12 +26,8 @@ Hosts = Callable[[], list[dict[str, Any]]]
 @pytest.fixture(scope="session")
 def _kea_url(django_db_setup: None) -> Iterator[str]:
     """Kea's own tables, made by its own script."""
-    script = kea.require_tables()
-    name = databases.scratch_name("kea")
-    databases.execute(f'CREATE DATABASE "{name}"')
-    databases.execute(script, databases.url_of(name))
-    yield databases.url_of(name)
-    databases.drop_database(name)
+    with kea.database("kea") as url:
+        yield url
 
 
 @pytest.fixture

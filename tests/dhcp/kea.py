@@ -16,6 +16,7 @@ from psycopg2.extensions import parse_dsn
 
 from ispops import processes
 from ispops.network import freeradius
+from tests import databases
 from tests.databases import REPOSITORY
 
 PACKAGES = ("kea-dhcp4-server", "kea-admin")
@@ -44,6 +45,19 @@ def require_tables() -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return TABLES.read_text()
+
+
+@contextmanager
+def database(kind: str) -> Iterator[str]:
+    """Give the address of a database with Kea's own tables, for as long as the block lasts."""
+    script = require_tables()
+    name = databases.scratch_name(kind)
+    databases.execute(f'CREATE DATABASE "{name}"')
+    databases.execute(script, databases.url_of(name))
+    try:
+        yield databases.url_of(name)
+    finally:
+        databases.drop_database(name)
 
 
 def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:

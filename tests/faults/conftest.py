@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
+# What the database of these tests' Kea is called.
+KEA = "kea_faults"
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -37,3 +40,11 @@ def workers(django_db_setup: None) -> Iterator[Workers]:
     maker = Workers()
     yield maker
     maker.close()
+
+
+@pytest.fixture(scope="session")
+def kea_url(django_db_setup: None) -> Iterator[str]:
+    from tests.dhcp import kea
+
+    with kea.database(KEA) as url:
+        yield url

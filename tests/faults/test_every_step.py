@@ -16,19 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings as product
+from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
-from ipam.models import AddressHolder
+from ipam.models import AddressHolder, AddressServer
 from ispops import processes
 from ispops.models import Event
 from ispops.notices.models import Notice
 from ispops.parties import checks
 from ispops.parties.models import Subscriber, SubscriberCheck
-from provisioning import steps, visits, worklist
+from provisioning import dhcp_servers, steps, visits, worklist
 from provisioning.models import (
     AaaCredential,
     Appointment,
+    DhcpReservation,
     OrderTask,
     ProductOrder,
     Service,
@@ -40,7 +43,9 @@ from provisioning.models import (
 )
 from qualification import ports
 from qualification.models import AccessPort, Premises
-from tests import coa_agent, factories
+from tests import coa_agent, databases, factories
+from tests.dhcp import kea
+from tests.faults.conftest import KEA
 from tests.faults.test_worker import nobody_writes
 from tests.faults.workers import Workers
 from tests.provisioning import later, online
@@ -53,7 +58,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("processes")]
 WAITS = (
     "SELECT {} FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    " WHERE datname IN (current_database(), %s) AND wait_event_type = 'Lock'"
 )
 
 
@@ -73,6 +78,7 @@ class Ground:
     ada: Subscriber
     settings: Settings
     agent: coa_agent.Agent
+    kea_url: Callable[[], str]
     at: datetime = field(default_factory=timezone.now)
 
     @property
@@ -88,9 +94,11 @@ class Ground:
 
 
 @pytest.fixture
-def ground(isp: SmallIsp, ada: Subscriber, settings: Settings) -> Iterator[Ground]:
+def ground(
+    request: pytest.FixtureRequest, isp: SmallIsp, ada: Subscriber, settings: Settings
+) -> Iterator[Ground]:
     with coa_agent.running() as agent:
-        yield Ground(isp, ada, settings, agent)
+        yield Ground(isp, ada, settings, agent, lambda: request.getfixturevalue("kea_url"))
 
 
 def new_line(order: ProductOrder) -> Service:
@@ -150,6 +158,26 @@ def change_while_online(ground: Ground) -> ProductOrder:
     return later.change(line, ground.at, plan_code=plan.code)
 
 
+def by_dhcp(ground: Ground) -> ProductOrder:
+    call_command("dhcp_server", "fibre-dhcp", kea.RESERVED, verbosity=0)
+    dhcp_servers.connect_dhcp(
+        address_server=AddressServer.objects.get(name="fibre-dhcp"), provider=ground.isp.fibre,
+        technology=None, hosts_url=ground.kea_url(), at=ground.at,
+    )  # fmt: skip
+    return ground.new()
+
+
+def cease_by_dhcp(ground: Ground) -> ProductOrder:
+    by_dhcp(ground)
+    factories.work(at=ground.at)
+    return later.cease(Service.objects.get(offering=ground.isp.fast), ground.at)
+
+
+def in_kea(order: ProductOrder) -> QuerySet[Any]:
+    """The reservation, as soon as Kea has it as it is."""
+    return DhcpReservation.objects.filter(service=line_of(order), written_revision=F("revision"))
+
+
 def suspend(ground: Ground) -> ProductOrder:
     order: ProductOrder = later.suspend(ground.line(), ground.at)
     return order
@@ -193,6 +221,8 @@ class Case:
     order: Callable[[Ground], ProductOrder]
     writes: type[Model]
     one: One
+    # Its step writes a table of Kea's instead.
+    kea_table: str = ""
 
 
 def checks_of(kind: str) -> One:
@@ -231,6 +261,8 @@ CASES: dict[str, Case] = {
     "apply_to_session": Case(
         change_while_online, SessionCommand, lambda order: SessionCommand.objects.all()
     ),
+    "reserve_in_dhcp": Case(by_dhcp, DhcpReservation, in_kea, kea_table="hosts"),
+    "release_in_dhcp": Case(cease_by_dhcp, DhcpReservation, in_kea, kea_table="hosts"),
     "welcome": Case(bundle, Notice, lambda order: Notice.objects.filter(kind="welcome")),
 }
 # The same steps, of orders that put several of them together.
@@ -261,7 +293,8 @@ def test_a_step_that_is_broken_off_has_its_effect_once(
 ) -> None:
     order = case.order(ground)
     step = do_all_before(kind, order, ground.at)
-    with nobody_writes(case.writes._meta.db_table):
+    held = (case.kea_table, ground.kea_url()) if case.kea_table else (case.writes._meta.db_table,)
+    with nobody_writes(*held):
         pid = workers.start(RUN_DUE)
         assert processes.wait_until(a_worker_waits, seconds=40, every=0.02), "it never began"
         assert step.tries.filter(outcome="").exists(), "the attempt is open: nobody knows its end"
@@ -271,7 +304,7 @@ def test_a_step_that_is_broken_off_has_its_effect_once(
         workers.wait()
     at = timezone.now() + product.TASK_LEASE + timedelta(seconds=1)
     finish(at)
-    if kind == "apply_to_session":  # the session's own lease is longer by the calls
+    if kind in steps.OUTSIDE:  # what they work on has a lease of its own, which may be longer
         finish(at := at + timedelta(minutes=1))
     step.refresh_from_db()
     assert step.state == "completed"
@@ -308,7 +341,7 @@ def finish(at: datetime) -> None:
 
 def a_worker_waits() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(WAITS.format("1"))
+        cursor.execute(WAITS.format("1"), [databases.scratch_name(KEA)])
         return cursor.fetchone() is not None
 
 
@@ -318,4 +351,6 @@ def break_off() -> None:
     For one that is dead PostgreSQL would carry out what it asked for last, when the lock is free.
     """
     with connection.cursor() as cursor:
-        cursor.execute(WAITS.format("pg_terminate_backend(pid, 5000)"))
+        cursor.execute(
+            WAITS.format("pg_terminate_backend(pid, 5000)"), [databases.scratch_name(KEA)]
+        )

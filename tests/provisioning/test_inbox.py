@@ -264,10 +264,11 @@ class TestClients:
         accounting.register_access_server(
             name="bng-1", nas_ip="10.0.0.1", radius_secret="sixteen-letters#", actor=otto, at=at
         )
-        (tmp_path / "10.0.0.7").write_text("one that is gone")
+        (tmp_path / "v4").mkdir()
+        (tmp_path / "v4" / "10.0.0.7").write_text("one that is gone")
         assert written() == "1 access servers; changed: 10.0.0.1, 10.0.0.7\n"
         assert written() == "1 access servers; changed: none\n"
-        (file,) = tmp_path.iterdir()
+        (file,) = (tmp_path / "v4").iterdir()
         assert (file.name, file.stat().st_mode & 0o777) == ("10.0.0.1", 0o600)
         assert file.read_text() == radius_setup.clients()["10.0.0.1"]
 

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("provisioning", "0014_install_visits")]
+    dependencies = [("provisioning", "0016_dhcp_reservations")]
 
     operations = [
         migrations.AddField(
