@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("provisioning", "0017_visits_to_the_end")]
+    dependencies = [("provisioning", "0018_subscriber_equipment")]
 
     operations = [
         migrations.AddField(
