@@ -96,6 +96,7 @@ def test_signing_up_does_not_tell_who_has_a_login(ada: Subscriber) -> None:
         return seen
 
     assert walk(ada.email) == walk("nina@example.com")
+    factories.send_notices(at=timezone.now())
     assert {tuple(message.to) for message in mail.outbox} == {(ada.email,), ("nina@example.com",)}
 
 
