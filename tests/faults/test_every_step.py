@@ -27,7 +27,7 @@ from ispops.models import Event
 from ispops.notices.models import Notice
 from ispops.parties import checks
 from ispops.parties.models import Subscriber, SubscriberCheck
-from provisioning import dhcp_servers, steps, visits, worklist
+from provisioning import dhcp_servers, equipment, steps, visits, worklist
 from provisioning.models import (
     AaaCredential,
     Appointment,
@@ -39,12 +39,14 @@ from provisioning.models import (
     ServicePeriod,
     ServiceSuspension,
     SessionCommand,
+    SubscriberEquipment,
     TaskAttempt,
 )
 from qualification import ports
 from qualification.models import AccessPort, Premises
 from tests import coa_agent, databases, factories
 from tests.dhcp import kea
+from tests.equipment import nbi
 from tests.faults.conftest import KEA
 from tests.faults.test_worker import nobody_writes
 from tests.faults.workers import Workers
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("processes")]
+ACS_TOKEN = "let-us-in"
 WAITS = (
     "SELECT {} FROM pg_stat_activity"
     " WHERE datname IN (current_database(), %s) AND wait_event_type = 'Lock'"
@@ -63,8 +66,10 @@ WAITS = (
 
 
 RUN_DUE = """
+from django.conf import settings
 from django.utils import timezone
 from provisioning import execution
+settings.ACS_URL, settings.ACS_TOKEN = "{acs}", "{token}"
 while execution.run_due(at=timezone.now(), limit=20):
     pass
 """
@@ -79,6 +84,7 @@ class Ground:
     settings: Settings
     agent: coa_agent.Agent
     kea_url: Callable[[], str]
+    acs: nbi.Nbi
     at: datetime = field(default_factory=timezone.now)
 
     @property
@@ -97,8 +103,9 @@ class Ground:
 def ground(
     request: pytest.FixtureRequest, isp: SmallIsp, ada: Subscriber, settings: Settings
 ) -> Iterator[Ground]:
-    with coa_agent.running() as agent:
-        yield Ground(isp, ada, settings, agent, lambda: request.getfixturevalue("kea_url"))
+    with coa_agent.running() as agent, nbi.running() as acs:
+        kea_url = lambda: request.getfixturevalue("kea_url")  # noqa: E731
+        yield Ground(isp, ada, settings, agent, kea_url, acs)
 
 
 def new_line(order: ProductOrder) -> Service:
@@ -171,6 +178,29 @@ def cease_by_dhcp(ground: Ground) -> ProductOrder:
     by_dhcp(ground)
     factories.work(at=ground.at)
     return later.cease(Service.objects.get(offering=ground.isp.fast), ground.at)
+
+
+def with_equipment(ground: Ground) -> ProductOrder:
+    """A line with a router that an ACS configures."""
+    ground.settings.ACS_URL, ground.settings.ACS_TOKEN = ground.acs.url + "/", ACS_TOKEN
+    ground.acs.devices = {"202BC1-BM632w-000001": "000001"}
+    model = equipment.set_model(name="BM632w", parameters="Device.Name = {username}\n",
+                                at=ground.at)  # fmt: skip
+    order = ground.new(ground.isp.fast.code)
+    equipment.note_equipment(
+        service=new_line(order), model=model, serial="000001", actor=None, at=ground.at
+    )
+    return order
+
+
+def cease_with_equipment(ground: Ground) -> ProductOrder:
+    with_equipment(ground)
+    factories.work(at=ground.at)
+    return later.cease(Service.objects.get(offering=ground.isp.fast), ground.at)
+
+
+def in_acs(order: ProductOrder) -> QuerySet[Any]:
+    return SubscriberEquipment.objects.filter(service=line_of(order))
 
 
 def in_kea(order: ProductOrder) -> QuerySet[Any]:
@@ -265,6 +295,8 @@ CASES: dict[str, Case] = {
     ),
     "reserve_in_dhcp": Case(by_dhcp, DhcpReservation, in_kea, kea_table="hosts"),
     "release_in_dhcp": Case(cease_by_dhcp, DhcpReservation, in_kea, kea_table="hosts"),
+    "configure_equipment": Case(with_equipment, SubscriberEquipment, in_acs),
+    "clear_equipment": Case(cease_with_equipment, SubscriberEquipment, in_acs),
     "welcome": Case(bundle, Notice, lambda order: Notice.objects.filter(kind="welcome")),
 }
 # The same steps, of orders that put several of them together.
@@ -297,7 +329,7 @@ def test_a_step_that_is_broken_off_has_its_effect_once(
     step = do_all_before(kind, order, ground.at)
     held = (case.kea_table, ground.kea_url()) if case.kea_table else (case.writes._meta.db_table,)
     with nobody_writes(*held):
-        pid = workers.start(RUN_DUE)
+        pid = workers.start(RUN_DUE.format(acs=product.ACS_URL, token=product.ACS_TOKEN))
         assert processes.wait_until(a_worker_waits, seconds=40, every=0.02), "it never began"
         assert step.tries.filter(outcome="").exists(), "the attempt is open: nobody knows its end"
         if fault == "kill":
