@@ -72,7 +72,7 @@ def line(stack: Stack) -> str:
         ida = factories.subscriber(at=timezone.now(), name="Ida Rhodes")
         streets = Premises.objects.filter(match_key__contains=" KNOX ST, ")
         house = streets.order_by("-match_key")[0]
-        factories.order(ida, house, "fiber-300", at=timezone.now())
+        factories.order(ida, house, "cable-200", at=timezone.now())
 
     def is_live() -> bool:
         with stack.orm():
