@@ -248,8 +248,9 @@ class TestSilence:
             assert (live.trouble, live.next_attempt_at) == ("no_answer", None)
             assert len(outcomes()) == steering.MOST_ATTEMPTS
             agent.ways["disconnect"] = "ack"
-            steering.retry(session_id=live.pk, actor=otto, at=at)
-            steer(at)
+            later = at + 20 * LATER
+            steering.retry(session_id=live.pk, actor=otto, at=later)
+            steer(later)
         live.refresh_from_db()
         assert live.end_cause == "disconnected"
         assert AuditEntry.objects.get(action="session.retried").detail["trouble"] == "no_answer"
@@ -392,6 +393,7 @@ class TestClaiming:
         self, line: Service, at: datetime, settings: Settings
     ) -> None:
         settings.COA_CALLS_AT_ONCE = 2
+        online.access_server(None, coa_secret=coa_agent.SECRET)
         for _ in range(3):
             online.session(line, at=at)
         elsewhere = online.session(line, at=at, nas_ip="192.0.2.8")
@@ -404,7 +406,7 @@ class TestClaiming:
     def test_what_fails_in_itself_is_parked(
         self, line: Service, at: datetime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(AccessServer, "objects", None)
+        monkeypatch.setattr(steering.profiles, "served", None)
         live = online.session(line, at=at)
         suspend(line, at)
         steer(at)
