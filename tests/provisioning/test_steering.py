@@ -406,9 +406,9 @@ class TestClaiming:
     def test_what_fails_in_itself_is_parked(
         self, line: Service, at: datetime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(steering.profiles, "served", None)
         live = online.session(line, at=at)
         suspend(line, at)
+        monkeypatch.setattr(steering.profiles, "served", None)
         steer(at)
         live.refresh_from_db()
         assert live.trouble == "internal_error"
