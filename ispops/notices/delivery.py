@@ -77,9 +77,11 @@ def _claim(channel: str, at: datetime) -> Notice | None:
     if way.failures and running:
         return None
     taken = jobs.claim(pending, at=at, lease=settings.TASK_LEASE)
+    was_due_at = taken[0].next_attempt_at if taken else None
     again_at = gates.admit(_gate(channel), running=running, at=at) if taken else None
     if again_at is not None:
-        jobs.put_back(taken[0], until=again_at)
+        # It keeps its place: whoever comes next, when there is room, takes it.
+        jobs.put_back(taken[0], until=was_due_at or again_at)
         return None
     return taken[0] if taken else None
 

@@ -125,9 +125,9 @@ def test_what_it_prints_works_and_what_it_takes_is_accounted(
     assert nas.send(command.auth_port, "auth", found[1], secret=found[3], seconds=1).kind == ""
 
 
-def test_commands_of_another_terminal_work_on_what_runs(stack: Stack) -> None:
+def test_commands_of_another_terminal_work_on_what_runs(stack: Stack, tmp_path: Path) -> None:
     printed = subprocess.run(
-        [sys.executable, "manage.py", "radius_clients"],
+        [sys.executable, "manage.py", "radius_clients", str(tmp_path)],
         cwd=databases.REPOSITORY,
         env=terminal(stack),
         capture_output=True,
@@ -135,7 +135,8 @@ def test_commands_of_another_terminal_work_on_what_runs(stack: Stack) -> None:
         check=False,
     )
     assert printed.returncode == 0, printed.stderr
-    assert network.ACCESS_SECRET in printed.stdout
+    (written,) = (tmp_path / "v4").iterdir()
+    assert network.ACCESS_SECRET in written.read_text()
 
 
 def test_without_the_application_it_says_what_to_do(stack: Stack, tmp_path: Path) -> None:
