@@ -96,7 +96,11 @@ def filled(model: EquipmentModel, *, username: str, password: str) -> dict[str, 
     for line in filter(None, map(str.strip, model.parameters.splitlines())):
         path, equals, value = (part.strip() for part in line.partition("="))
         try:
-            names = {name for _, name, _, _ in string.Formatter().parse(value) if name is not None}
+            names = {
+                f"{name}{spec}{conversion or ''}"
+                for _, name, spec, conversion in string.Formatter().parse(value)
+                if name is not None
+            }
         except ValueError:
             names = {"?"}
         is_path = path.replace(".", "").replace("_", "").replace("-", "").isalnum() and "." in path

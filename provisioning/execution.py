@@ -353,16 +353,18 @@ def cancel_tasks(*, order: ProductOrder, reason: str, at: datetime) -> None:
 def move_to(*, task: OrderTask, begins_at: datetime | None, due_at: datetime, at: datetime) -> None:
     """Let an open step of an order that the caller has locked begin on another day.
 
-    A worker that is at it finds its attempt ended. A step that is done or parked keeps its state.
+    A worker that is at it finds its attempt ended. A step that is done or parked keeps its state,
+    and a parked one begins on that day when it is tried again. Nobody waits behind a step of
+    another day, so it gives up its turn at a system outside.
     """
     held = OrderTask.objects.select_for_update(of=("self",)).get(pk=task.pk)
-    if held.state not in {State.PENDING, State.READY}:
+    if held.state not in {State.PENDING, State.READY, State.FALLOUT}:
         return
     held.begins_at, held.due_at = begins_at, due_at
     if held.state == State.READY and (begins_at is None or begins_at != held.next_attempt_at):
         progress.end_attempts(held, Outcome.CANCELLED, "The day of the order was changed.", at)
         held.next_attempt_at, held.leased_until = max(at, begins_at or at), None
-        held.attempts = 0
+        held.attempts, held.system = 0, ""
     held.save()
     if held.state == State.READY and held.next_attempt_at and held.next_attempt_at <= at:
         progress.send_task(held.pk)

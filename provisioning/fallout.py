@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
+from ispops import jobs
 from ispops.errors import IllegalTransition, InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
@@ -137,6 +138,8 @@ def _take_up(found: OrderTask, actor: User, at: datetime) -> None:
     (task,) = progress.lock_tasks(found.order_id, [found.pk])
     if task.state != found.state or task.state not in jeopardy.OPEN:
         return
+    if task.state == State.READY and not jobs.is_due(task, at=at):
+        return  # a worker took it meanwhile
     _audit(task, "order_task.taken_up", actor, "", at)
     task.assigned_to = actor
     if task.state == State.READY:

@@ -73,7 +73,7 @@ def _hold(key: str, name: str, **defaults: int) -> OutsideSystem:
     rows = OutsideSystem.objects.select_for_update(of=("self",), no_key=True)
     found = rows.filter(key=key).first()
     if found is None:
-        OutsideSystem.objects.get_or_create(key=key, defaults={"name": name, **defaults})
+        OutsideSystem.objects.get_or_create(key=key, defaults={"name": name[:200], **defaults})
         found = rows.get(key=key)
     return found
 
@@ -199,7 +199,7 @@ def _release(system: OutsideSystem, at: datetime) -> None:
 def let_come(tasks: Sequence[OrderTask], at: datetime, *, per_second: float) -> None:
     """Write when locked steps are due: evenly one after the other, the first at once."""
     for task, turn in zip(tasks, pacing.spread(len(tasks), at, per_second), strict=True):
-        task.next_attempt_at = turn
+        task.next_attempt_at = max(turn, task.begins_at or turn)
     OrderTask.objects.bulk_update(tasks, ["next_attempt_at"], batch_size=500)
 
 

@@ -92,12 +92,12 @@ def refresh(*, service: Service, at: datetime) -> DhcpReservation | None:
     held = _lock(service)
     if held is None:
         return None
-    before = held.access
+    before = (held.access, held.device, held.address)
     held.access = _access(service, held)
     if service.state == Service.State.CEASED:
         # The next line of the port has its circuit, and somebody else its address.
         held.device, held.address = "", None
-    if held.access != before:
+    if (held.access, held.device, held.address) != before:
         _want(held, at)
     return held
 

@@ -89,7 +89,7 @@ def _due(
         for price in tariff.usage_prices()
         if price.currency == subscriber.currency and _has_minimum(price, tariff, period)
     }
-    active = _active(spans, prices.values(), period)
+    active = _active(spans, prices.values(), period, tariff)
     if not active:
         return
     meters = Meters(
@@ -114,7 +114,10 @@ def _has_minimum(price: OfferingPrice, tariff: Tariff, period: Period) -> bool:
 
 
 def _active(
-    spans: Iterable[ServicePeriod], prices: Iterable[OfferingPrice], period: Period
+    spans: Iterable[ServicePeriod],
+    prices: Iterable[OfferingPrice],
+    period: Period,
+    tariff: Tariff,
 ) -> dict[Key, list[Period]]:
     """Return when in a period services were active while a price of theirs was in force."""
     found: defaultdict[Key, list[Period]] = defaultdict(list)
@@ -124,11 +127,21 @@ def _active(
             if active is None or price.offering_id not in (span.offering_id, span.bundle_id):
                 continue
             in_force = active.overlap(price.valid_from, price.valid_to)
+            if in_force is None or not _counts(span, price, in_force.start, tariff):
+                continue
             shared = price.offering_id == span.bundle_id
             # The price of an aggregated plan is the line's, and not each part's.
-            if in_force is not None and not (shared and span.service.line_id):
+            if not (shared and span.service.line_id):
                 found[str(span.service_id), price.pk].append(in_force)
     return dict(found)
+
+
+def _counts(span: ServicePeriod, price: OfferingPrice, at: datetime, tariff: Tariff) -> bool:
+    """Say whether use goes by a price: a part's does not where the plan has one of its own."""
+    rated_by = tariff.usage_price(
+        span.offering_id, at, price.currency, price.unit, bundle_id=span.bundle_id
+    )
+    return rated_by is not None and rated_by.pk == price.pk
 
 
 def _close(

@@ -254,15 +254,21 @@ def _note(purchase: Purchase, drafts: list[Charge]) -> None:
 def complete_purchase(*, service_order_id: UUID, at: datetime) -> Purchase | None:
     """Take the partner's confirmation: the purchase is completed and its service active.
 
-    A one-off product is delivered with that, and its service ends; a pack's units are granted.
+    A one-off product is delivered with that, and its service ends; a pack's units are granted, or
+    it is taken back where there is nothing any more that it could top up.
     Publishes `purchase.completed`.
     Returns None when the partner's order is no purchase's. A settled purchase stays as it is.
     """
     purchase = _lock_purchase(service_order_id)
     if purchase is None or purchase.state != State.PENDING:
         return purchase
+    try:
+        with transaction.atomic():
+            packs.grant_pack(purchase=purchase, at=at)
+    except packs.NothingToTopUp as gone:
+        # What the pack was for went while the partner was asked.
+        return reverse_purchase(service_order_id=service_order_id, because=gone.detail, at=at)
     _settle(purchase, State.COMPLETED, "", at)
-    packs.grant_pack(purchase=purchase, at=at)
     service = purchase.service
     if service is not None and service.state == Service.State.RESERVED:
         services.activate(service=service, at=at)

@@ -41,7 +41,9 @@ def request_check(*, subscriber: Subscriber, kind: str, at: datetime) -> Subscri
 
     holder = db.lock(Subscriber, subscriber.pk)
     rows = holder.checks.filter(kind=kind)
-    standing = rows.exclude(state=State.REFUSED).order_by("-asked_at").first()
+    # Locked, so that a verdict that is given now is seen here, or comes after who waits for it.
+    held = rows.select_for_update(of=("self",), no_key=True)
+    standing = held.exclude(state=State.REFUSED).order_by("-asked_at").first()
     if standing is not None:
         return standing
     row = SubscriberCheck(subscriber=holder, kind=kind, asked_at=at)

@@ -100,5 +100,5 @@ urlpatterns = [
     path("account/devices/requests/<str:request_id>/", devices.answer, name="answer_request"),
     path("account/devices/extras/<str:extra_id>/stop/", devices.stop_extra, name="stop_extra"),
     path("account/devices/<str:line_id>/login/", devices.network_login, name="network_login"),
-    path("account/devices/<str:line_id>/<str:device>/free/", devices.free, name="free_device"),
+    path("account/devices/<str:line_id>/<path:device>/free/", devices.free, name="free_device"),
 ]

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from ipam.models import Allocation
 from ispops.errors import InvalidInput, TransientFault
@@ -149,10 +150,31 @@ class TestLaterLife:
         assert Allocation.objects.get().state == "quarantined"
         assert (held(line).access, held(line).device, held(line).address) == ("none", "", None)
 
+    def test_its_subscriber_sees_its_address_and_does_not_free_it(
+        self, line: Service, ada: Subscriber, hosts: Hosts, client: Client
+    ) -> None:
+        client.force_login(ada.users.get())
+        page = client.get("/account/devices/")
+        assert page.status_code == 200
+        assert (hosts()[0]["address"] in page.text, "Free<" in page.text) == (True, False)
+        device = Allocation.objects.get().device
+        answer = client.post(f"/account/devices/{line.public_id}/{device}/free/")
+        assert answer.status_code == 404
+        assert Allocation.objects.get().state == "active"
+
+    @pytest.mark.parametrize("before", ["", "block", "walled_garden"])
     def test_the_next_line_of_the_port_has_its_circuit(
-        self, isp: SmallIsp, line: Service, otto: User, at: datetime, hosts: Hosts
+        self,
+        isp: SmallIsp,
+        line: Service,
+        otto: User,
+        at: datetime,
+        hosts: Hosts,
+        before: str,
     ) -> None:
         old = hosts()[0]
+        if before:
+            suspended(line, before, otto, at)
         ceased(line, otto, at)
         bob = factories.subscriber(at=at, email="bob@example.com")
         factories.live_line(isp, bob, at=at)

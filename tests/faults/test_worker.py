@@ -95,7 +95,7 @@ def nobody_writes(table: str, url: str = "") -> Iterator[None]:
     """Hold a table so that whoever writes to it waits in the middle of a transaction."""
     url = url or databases.url_of(connection.settings_dict["NAME"])
     with contextlib.closing(psycopg2.connect(url)) as holder, holder.cursor() as cursor:
-        cursor.execute(f'LOCK TABLE "{table}" IN EXCLUSIVE MODE')
+        cursor.execute(f'LOCK TABLE "{table}" IN SHARE MODE')
         yield
         holder.rollback()
 

@@ -9,9 +9,9 @@ from ipam.models import AddressHolder
 from ispops.errors import InvalidInput, Refusal
 from ispops.models import Event
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import amending, execution, orders, partner_orders, statements
+from provisioning import amending, execution, orders, outside, partner_orders, statements
 from provisioning.amending import TooLateToAmend
-from provisioning.models import ProductOrder, Service, ServiceOrder
+from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
 from provisioning.placing import OnlyForStaff, SubscriberNotInGoodStanding
 from qualification.models import AccessPort
 from qualification.qualify import OfferNotQualified
@@ -59,6 +59,25 @@ def test_a_restricted_account_amends_nothing_into_something_new(
 
 
 class TestAnotherDay:
+    def test_nobody_waits_behind_a_step_of_another_day(
+        self, isp: SmallIsp, ada: Subscriber, at: datetime
+    ) -> None:
+        order = factories.order(ada, isp.oak_1, "fibre-500", at=at)
+        ready, parked = order.tasks.filter(state="ready").order_by("pk")[:2]
+        OrderTask.objects.filter(pk=ready.pk).update(system="dhcp:1")
+        OrderTask.objects.filter(pk=parked.pk).update(
+            state="fallout", cause="internal_error", next_attempt_at=None
+        )
+        day = at + 30 * DAY
+        for task in (ready, parked):
+            execution.move_to(task=task, begins_at=day, due_at=day, at=at)
+            task.refresh_from_db()
+            assert (task.begins_at, task.system) == (day, "")
+        assert (ready.next_attempt_at, parked.state) == (day, "fallout")
+        outside.let_come([ready], at, per_second=1)
+        ready.refresh_from_db()
+        assert ready.next_attempt_at == day
+
     def test_later_and_at_once(self, line: Service, at: datetime) -> None:
         order = later.change(line, at, plan_code="fibre-1000", wanted_from=at + DAY)
         order = another_day(order, at + 3 * DAY, at)

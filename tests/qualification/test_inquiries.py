@@ -335,7 +335,7 @@ def test_a_wrong_token_is_told_at_once_and_costs_nobody_any_waiting(off: OffNet)
 
 
 def test_a_provider_that_is_away_is_tried_again(off: OffNet) -> None:
-    change(off, base_url="http://127.0.0.1:9/api")
+    change(off, base_url="http://127.0.0.1:9/api", token="another")
     answer = ask(off.knox, at=now())
     inquiry = go_on(answer, now())
     assert inquiry.state == "pending"

@@ -12,6 +12,7 @@ import pytest
 from ispops.catalog import publishing
 from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.parties.models import Subscriber
+from provisioning import services
 from provisioning.models import Service
 from rating import billing, closing, purchases, queries
 from rating.models import Charge, Usage, UsageCounter, UsagePack
@@ -233,6 +234,27 @@ class TestIncluded:
         )
         assert not charges(ada)
 
+    def test_a_pack_is_taken_back_when_what_it_is_for_went_meanwhile(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        games = sold(shop)
+        watching = subscribed(line, games)
+        pack = product("hour-pack", "Ten more minutes", shop.films, LAUNCH)
+        publishing.set_price(
+            offering=pack, charge="one_off", amount=D(1), at=LAUNCH,
+            pack_for=games, pack_unit="minute", pack_units=10,
+        )  # fmt: skip
+        purchase = buy(line, pack)
+        services.cease(service=watching, at=NOON)
+        done = purchases.complete_purchase(
+            service_order_id=purchase.service_order_id,  # type: ignore[arg-type]
+            at=NOON,
+        )
+        assert done is not None
+        assert (done.state, "does not have" in done.reason) == ("reversed", True)
+        assert sum(charge.amount_net for charge in charges(ada, offering=pack)) == 0
+        assert not UsagePack.objects.exists()
+
     def test_the_parts_of_an_aggregated_plan_share_its_allowance(
         self, shop: Shop, line: Service, ada: Subscriber
     ) -> None:
@@ -277,6 +299,23 @@ class TestTheEndOfAPeriod:
         used(shop, line, games, 20)
         assert charges(ada, offering=games)[-1].amount_net == 1
         assert closing.close_use(subscriber=ada, period=MAY, at=MAY.end) == []
+
+    def test_the_least_of_a_part_is_not_due_where_the_plan_has_a_price_of_its_own(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        games, plan = sold(shop, period_minimum=D(31)), shop.isp.bundle
+        publishing.set_price(
+            offering=plan, charge="usage", amount=D(1), unit="minute", at=LAUNCH,
+            period_minimum=D(5), proration="day",
+        )  # fmt: skip
+        part = subscribed(line, games)
+        part.bundle = plan
+        part.save()
+        part.periods.update(bundle=plan)
+        line.periods.update(bundle=plan)
+        closing.close_use(subscriber=ada, period=MAY, at=MAY.end)
+        [closed] = charges(ada, cause__startswith="minimum:")
+        assert closed.amount_net == D(5)
 
     def test_a_partner_gets_what_it_is_guaranteed(
         self, shop: Shop, line: Service, ada: Subscriber

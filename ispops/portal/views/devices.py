@@ -28,7 +28,7 @@ from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
 from ispops.portal.addresses import Device, devices_of
 from provisioning import services
-from provisioning.models import Service
+from provisioning.models import DhcpReservation, Service
 from provisioning.queries import lines_of
 
 
@@ -79,7 +79,7 @@ def devices(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     context = {
         "waiting": waiting,
         "answered": queries.answered_requests(subscriber)[:10],
-        "lines": _by_line(list(lines_of(subscriber)), rows),
+        "lines": _by_line(list(lines_of(subscriber).select_related("dhcp_reservation")), rows),
     }
     return render(request, "portal/devices.html", context)
 
@@ -159,7 +159,8 @@ def free(request: HttpRequest, subscriber: Subscriber, line_id: str, device: str
     """Say what freeing a device's address does, then free it."""
     line = own(lines_of(subscriber), line_id)
     held = addresses_of(subscriber).filter(holder__service_ref=line.public_id, device=device)
-    if not held:
+    # What a DHCP server is told to give stays the line's until the line ends.
+    if not held or DhcpReservation.objects.filter(service=line, address__isnull=False).exists():
         raise Http404
     if request.method != "POST":
         return render(request, "portal/free_device.html", {"device": device, "line": line})
