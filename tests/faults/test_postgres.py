@@ -130,7 +130,7 @@ def test_everything_goes_on_after_a_restart(
     is_open = TaskAttempt.objects.filter(task__kind="create_credentials", outcome="")
 
     with Callers(live, AaaCredential.objects.get(service=line).username) as callers:
-        with contextlib.suppress(psycopg2.Error), nobody_writes(LOGINS, postgres.url):
+        with contextlib.suppress(psycopg2.Error), nobody_writes(LOGINS, postgres.url, "SHARE"):
             placed = [
                 factories.order(ada, house, isp.bundle.code, at=timezone.now()) for house in houses
             ]

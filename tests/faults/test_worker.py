@@ -91,11 +91,14 @@ def _done(bulk: BulkQualification) -> int:
 
 
 @contextlib.contextmanager
-def nobody_writes(table: str, url: str = "") -> Iterator[None]:
-    """Hold a table so that whoever writes to it waits in the middle of a transaction."""
+def nobody_writes(table: str, url: str = "", mode: str = "EXCLUSIVE") -> Iterator[None]:
+    """Hold a table so that whoever writes to it waits in the middle of a transaction.
+
+    In mode SHARE its rows may still be locked, as sweeps do.
+    """
     url = url or databases.url_of(connection.settings_dict["NAME"])
     with contextlib.closing(psycopg2.connect(url)) as holder, holder.cursor() as cursor:
-        cursor.execute(f'LOCK TABLE "{table}" IN SHARE MODE')
+        cursor.execute(f'LOCK TABLE "{table}" IN {mode} MODE')
         yield
         holder.rollback()
 
