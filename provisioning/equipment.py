@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from ispops import db, jobs
 from ispops.errors import InvalidInput, TransientFault
-from ispops.masking import mask_text
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import reservations
+from provisioning import reservations, upkeep
 from provisioning.models import (
     AaaCredential,
     EquipmentModel,
@@ -31,9 +30,7 @@ from provisioning.outcomes import Outcome
 
 log = logging.getLogger(__name__)
 
-SWEPT_AFTER = timedelta(seconds=10)
-FIRST_PAUSE = timedelta(seconds=30)
-LONGEST_PAUSE = timedelta(minutes=30)
+PAUSES = upkeep.Pauses(timedelta(seconds=30), timedelta(minutes=30))
 # A device that is asked for now answers the ACS within this, or is taken for away.
 ACS_SECONDS = 20.0
 MOST_PARAMETERS = 20
@@ -160,8 +157,7 @@ def _lock(line: Service) -> SubscriberEquipment | None:
 
 
 def _want(held: SubscriberEquipment, at: datetime) -> None:
-    held.revision += 1
-    held.next_attempt_at, held.attempts, held.last_error = at + SWEPT_AFTER, 0, ""
+    upkeep.want_anew(held, at)
     try:
         with transaction.atomic():
             held.save()
@@ -187,9 +183,8 @@ def bring_up(*, service: Service, at: datetime) -> Outcome:
         return Outcome("No device of the line is noted that we configure.")
     if held.written_revision == held.revision:
         return Outcome(f"{held} has it already.")
-    mine = SubscriberEquipment.objects.filter(pk=held.pk, written_revision__lt=F("revision"))
-    mine.exclude(leased_until__gt=at).update(next_attempt_at=at)
-    taken = _take(mine, at)
+    mine = SubscriberEquipment.objects.filter(pk=held.pk)
+    taken = _take(upkeep.due_now(mine, at), at)
     if taken is None:
         raise genieacs.DeviceAway("Another worker is configuring the device.")
     return _configure(taken, at)
@@ -219,16 +214,6 @@ def _take(rows: QuerySet[SubscriberEquipment], at: datetime) -> SubscriberEquipm
     return taken[0] if taken else None
 
 
-def _configure(row: SubscriberEquipment, at: datetime) -> Outcome:
-    try:
-        outcome = _tell(row)
-    except Exception as fault:
-        _record(row, fault, at)
-        raise
-    _record(row, None, at)
-    return outcome
-
-
 def _tell(row: SubscriberEquipment) -> Outcome:
     is_over = row.service.state == Service.State.CEASED
     username = password = ""
@@ -242,22 +227,11 @@ def _tell(row: SubscriberEquipment) -> Outcome:
     return Outcome(f"{row} {words}.", request=asked)
 
 
-def _record(row: SubscriberEquipment, fault: Exception | None, at: datetime) -> None:
-    """Note that the device has this revision, or why not; see `reservations`."""
-    with transaction.atomic():
-        rows = SubscriberEquipment.objects.select_for_update(of=("self",), no_key=True)
-        held = rows.get(pk=row.pk)
-        if held.leased_until != row.leased_until:
-            held.written_revision, held.next_attempt_at = 0, at
-        elif fault is not None:
-            pause = jobs.backoff(held.attempts - 1, base=FIRST_PAUSE, most=LONGEST_PAUSE)
-            held.last_error, held.leased_until = mask_text(str(fault))[:300], None
-            held.next_attempt_at = at + pause
-        else:
-            held.written_revision, held.written_at = row.revision, at
-            held.leased_until, held.last_error, held.attempts = None, "", 0
-            held.next_attempt_at = None if row.revision == held.revision else at
-            if held.service.state == Service.State.CEASED and held.next_attempt_at is None:
-                # The device may serve another line now.
-                held.serial = ""
-        held.save()
+def _configure(row: SubscriberEquipment, at: datetime) -> Outcome:
+    return upkeep.write(row, _tell, at, pauses=PAUSES, then=_let_go)
+
+
+def _let_go(held: SubscriberEquipment) -> None:
+    if held.service.state == Service.State.CEASED:
+        # The device may serve another line now.
+        held.serial = ""

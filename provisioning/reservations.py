@@ -17,10 +17,9 @@ from ipam import allocation, selection
 from ispops import db, jobs
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, PermanentFault, TransientFault
-from ispops.masking import mask_text
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import in_force
+from provisioning import in_force, upkeep
 from provisioning.models import DhcpReservation, DhcpServer, OrderTask, ProductOrderItem, Service
 from provisioning.network import kea
 from provisioning.outcomes import Outcome
@@ -28,12 +27,9 @@ from qualification.models import AccessPort
 
 log = logging.getLogger(__name__)
 
-# A step of the order that causes a change comes before the sweep.
-SWEPT_AFTER = timedelta(seconds=10)
 # How long the database of a server is waited for, to connect and for one statement.
 CONNECT_SECONDS, STATEMENT_SECONDS = 3, 3.0
-FIRST_PAUSE = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(minutes=10)
+PAUSES = upkeep.Pauses(timedelta(seconds=5), timedelta(minutes=10))
 # A reservation has no lease: the address is the line's until it is released.
 FOR_GOOD = timedelta(days=36_525)
 Access = DhcpReservation.Access
@@ -117,12 +113,11 @@ def bring_up(*, service: Service, at: datetime) -> Outcome:
         return Outcome("The line gets no address by DHCP.")
     if prepared.written_revision == prepared.revision:
         return Outcome(f"{prepared.dhcp_server} has it already.")
-    mine = DhcpReservation.objects.filter(pk=prepared.pk, written_revision__lt=F("revision"))
-    mine.exclude(leased_until__gt=at).update(next_attempt_at=at)
-    taken = _take(mine, at)
+    mine = DhcpReservation.objects.filter(pk=prepared.pk)
+    taken = _take(upkeep.due_now(mine, at), at)
     if taken is None:
         raise TransientFault("Another worker is writing the reservation.")
-    return _write(taken, at)
+    return upkeep.write(taken, _tell, at, pauses=PAUSES)
 
 
 def sync_due(*, at: datetime, limit: int) -> int:
@@ -137,7 +132,7 @@ def sync_due(*, at: datetime, limit: int) -> int:
             break
         done += 1
         try:
-            _write(taken, at)
+            upkeep.write(taken, _tell, at, pauses=PAUSES)
         except TransientFault:
             away.add(taken.dhcp_server_id)
         except Exception:
@@ -228,8 +223,7 @@ def _access(service: Service, held: DhcpReservation) -> str:
 
 
 def _want(held: DhcpReservation, at: datetime) -> None:
-    held.revision += 1
-    held.next_attempt_at, held.attempts, held.last_error = at + SWEPT_AFTER, 0, ""
+    upkeep.want_anew(held, at)
     try:
         with transaction.atomic():
             held.save()
@@ -322,17 +316,6 @@ def _take(rows: QuerySet[DhcpReservation], at: datetime) -> DhcpReservation | No
     return taken[0] if taken else None
 
 
-def _write(row: DhcpReservation, at: datetime) -> Outcome:
-    """Tell the server what a taken row says, and record what came of it."""
-    try:
-        done = _tell(row)
-    except Exception as fault:
-        _record(row, fault, at)
-        raise
-    _record(row, None, at)
-    return done
-
-
 def _tell(row: DhcpReservation) -> Outcome:
     server, line = row.dhcp_server, row.service.public_id
     database = _database(server)
@@ -347,27 +330,6 @@ def _tell(row: DhcpReservation) -> Outcome:
     request = kea.reserve(database, line, wanted)
     gets = "an address of the walled garden" if wanted.is_walled else row.address
     return Outcome(f"{row.device} gets {gets} from {server}.", request=request)
-
-
-def _record(row: DhcpReservation, fault: Exception | None, at: datetime) -> None:
-    """Note that the server has this revision, or why not.
-
-    Whoever had the row for too long may have written over what came after: then it is due again.
-    """
-    with transaction.atomic():
-        rows = DhcpReservation.objects.select_for_update(of=("self",), no_key=True)
-        held = rows.get(pk=row.pk)
-        if held.leased_until != row.leased_until:
-            held.written_revision, held.next_attempt_at = 0, at
-        elif fault is not None:
-            pause = jobs.backoff(held.attempts - 1, base=FIRST_PAUSE, most=LONGEST_PAUSE)
-            held.last_error, held.leased_until = mask_text(str(fault))[:300], None
-            held.next_attempt_at = at + pause
-        else:
-            held.written_revision, held.written_at = row.revision, at
-            held.leased_until, held.last_error, held.attempts = None, "", 0
-            held.next_attempt_at = None if row.revision == held.revision else at
-        held.save()
 
 
 def _database(server: DhcpServer) -> kea.Database:

@@ -88,7 +88,8 @@ ROOMS = {
             "hearing inbox jeopardy later_orders moving orders outside partner_news partner_orders "
             "placing "
             "profiles progress radius_setup registrations reminders reservations services "
-            "sessions statements steering steps suspending telling visit_following visit_results "
+            "sessions statements steering steps suspending telling "
+            "upkeep visit_following visit_results "
             "visit_slots visits"
         ),
         reads=_names("admission composing duplicates outcomes visit_days visiting worklist"),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -13,13 +12,13 @@ import pytest
 
 from tests import databases
 from tests.dhcp import kea
+from tests.provisioning.conftest import _ground, ada, at, isp, otto
 
 if TYPE_CHECKING:
-    from ispops.parties.models import Subscriber, User
     from provisioning.models import DhcpServer
     from tests.small_isp import SmallIsp
 
-NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+__all__ = ["_ground", "ada", "at", "isp", "otto"]
 Hosts = Callable[[], list[dict[str, Any]]]
 
 
@@ -52,43 +51,6 @@ def hosts(kea_url: str) -> Hosts:
         return [row | {"identifier": bytes(row["identifier"])} for row in rows]
 
     return read
-
-
-@pytest.fixture
-def at() -> datetime:
-    return NOON
-
-
-@pytest.fixture(scope="module")
-def _ground(django_db_setup: None, django_db_blocker: Any) -> Iterator[SmallIsp]:
-    """The small ISP, made once for a file: every test works in a savepoint on top of it."""
-    from django.db import transaction
-
-    from tests.small_isp import make_small_isp
-
-    with django_db_blocker.unblock(), transaction.atomic():
-        yield make_small_isp()
-        transaction.set_rollback(True)
-
-
-@pytest.fixture
-def isp(_ground: SmallIsp, db: None) -> SmallIsp:
-    return copy.deepcopy(_ground)
-
-
-@pytest.fixture
-def ada(isp: SmallIsp, at: datetime) -> Subscriber:
-    from tests import factories
-
-    return factories.subscriber(at=at, email="ada@example.com")
-
-
-@pytest.fixture
-def otto(isp: SmallIsp, at: datetime) -> User:
-    from ispops.parties import roles
-    from tests import factories
-
-    return factories.staff(roles.OPERATIONS, at=at)
 
 
 @pytest.fixture

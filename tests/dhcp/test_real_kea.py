@@ -12,7 +12,7 @@ import pytest
 
 from ipam.models import Allocation
 from ispops.parties.models import Subscriber, User
-from provisioning import reservations, suspending
+from provisioning import reservations, suspending, upkeep
 from provisioning.models import DhcpReservation, DhcpServer
 from tests import factories
 from tests.dhcp import kea, relay
@@ -63,7 +63,7 @@ def test_a_line_from_its_first_day_to_its_last(
         assert back.address == mine
 
         reservations.name_device(service=line, device=SECOND, actor=otto, reason="label", at=at)
-        reservations.sync_due(at=at + reservations.SWEPT_AFTER, limit=5)
+        reservations.sync_due(at=at + upkeep.SWEPT_AFTER, limit=5)
         other = relay.gets(SECOND)
         assert other is not None
         assert other.address == DhcpReservation.objects.get().address
