@@ -47,7 +47,8 @@ def test_an_address_is_chosen_by_keys_alone(phone: Page) -> None:
     field = phone.get_by_role("combobox")
     field.press_sequentially(STREET[:-2], delay=20)
     options = phone.get_by_role("option")
-    expect(options.first).to_be_visible()
+    # Lists for the first letters may come before it, with other addresses.
+    expect(options.first).to_contain_text(STREET)
     expect(field).to_have_attribute("aria-expanded", "true")
     expect(phone.get_by_role("status")).to_contain_text("found")
     field.press("ArrowUp")
@@ -98,7 +99,7 @@ def test_editing_forgets_what_was_chosen_and_escape_closes(phone: Page) -> None:
     phone.goto("/")
     field = phone.get_by_role("combobox")
     field.press_sequentially(STREET[:-2], delay=20)
-    phone.get_by_role("option").first.click()
+    phone.get_by_role("option").filter(has_text=STREET).first.click()
     expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
     field.press("Backspace")
     expect(phone.locator("#id_premises")).to_have_value("")
@@ -113,12 +114,14 @@ def test_a_street_is_completed_and_waits_for_its_number(phone: Page) -> None:
     phone.goto("/")
     field = phone.get_by_role("combobox")
     field.press_sequentially(street[:-2], delay=20)
-    expect(phone.get_by_role("option").first).to_contain_text("add your street number")
+    expect(phone.get_by_role("option").first).to_contain_text(
+        re.compile(f"^{street}, .* add your street number")
+    )
     field.press("ArrowDown")
     field.press("Enter")
     expect(phone.locator("#id_premises")).to_have_value("")
     field.press_sequentially(number, delay=20)
-    expect(field).to_have_value(re.compile(f"^{number} {street[:3]}"))
+    expect(field).to_have_value(re.compile(f"^{number} {street}"))
     # With the number the address is whole, so it is chosen.
     expect(phone.locator("#id_premises")).to_have_value(re.compile("^prm_"))
 

@@ -159,7 +159,7 @@ for (const combo of document.querySelectorAll("[data-combo]")) {
      stays marked, or the next Enter would send the form instead of choosing it. */
   let marked;
   list.addEventListener("htmx:beforeSwap", () => {
-    marked = active()?.dataset.id;
+    marked = active()?.dataset.text;
   });
   list.addEventListener("htmx:afterSwap", () => {
     /* An answer that comes after the field was left or an address was chosen is not shown. */
@@ -170,7 +170,7 @@ for (const combo of document.querySelectorAll("[data-combo]")) {
     if (whole) return choose(whole);
     input.setAttribute("aria-expanded", String(options().length > 0));
     input.removeAttribute("aria-activedescendant");
-    const again = options().find((option) => option.dataset.id === marked);
+    const again = options().find((option) => option.dataset.text === marked);
     if (again) mark(again);
   });
 }
