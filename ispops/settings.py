@@ -343,6 +343,10 @@ SPECTACULAR_SETTINGS = {
         "PaymentKind": "ispops.parties.models.PaymentMethod.Kind",
         "SubscriberKind": "ispops.parties.models.Subscriber.Kind",
         "QualificationState": "qualification.models.ServiceQualification.State",
+        "ShareKindEnum": "rating.models.Charge.Kind",
+        "PurchaseStateEnum": "rating.models.Purchase.State",
+        "PurchaseChannelEnum": "rating.models.Purchase.Channel",
+        "DisputeState": "rating.models.Dispute.State",
     },
 }
 

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from ispops.errors import InvalidInput, NotFound
 from ispops.parties.models import Subscriber, User
-from ispops.parties.rest import idempotent
+from ispops.parties.rest import calling_login, idempotent
 from provisioning import orders, queries
 from provisioning.later_api import AmendmentIn, LineOut, ProductOrderIn, amend, place_later
 from provisioning.models import ProductOrder, ProductOrderItem, Service
@@ -76,10 +76,7 @@ class CancellationIn(serializers.Serializer[Any]):
 
 def login_of(request: Request) -> User:
     """Return the login that calls; a partner's program orders nothing for itself."""
-    user = request.user
-    if not isinstance(user, User) or hasattr(user, "partner"):
-        raise exceptions.PermissionDenied("This call is for the logins of subscribers.")
-    return user
+    return calling_login(request)
 
 
 class ProductOrders(generics.ListAPIView[ProductOrder]):

@@ -18,6 +18,7 @@ from rating.models import (
     BillLine,
     Charge,
     CustomerBill,
+    Dispute,
     LedgerAccount,
     LedgerEntry,
     LedgerTransaction,
@@ -107,6 +108,15 @@ class UsageCounterAdmin(ReadOnlyAdmin):
     list_select_related = ("service__offering", "price__offering")
     search_fields = ("service__subscriber__name",)
     ordering = ("-period_start", "-pk")
+
+
+@admin.register(Dispute)
+class DisputeAdmin(ReadOnlyAdmin):
+    list_display = ("charge", "subscriber", "partner", "state", "opened_at", "answered_at")
+    list_filter = ("state", "partner")
+    list_select_related = ("charge__offering", "subscriber", "partner")
+    search_fields = ("subscriber__name", "words")
+    ordering = ("-opened_at",)
 
 
 @admin.register(UsagePack)

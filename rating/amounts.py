@@ -4,6 +4,7 @@ No database, no clock, no floats. A micro-unit is a millionth of the currency's 
 is counted in whole thousandths of a percent.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 # A percentage is counted in thousandths of a percent: 19 % is 19,000 of these 100,000.
@@ -25,6 +26,26 @@ def portion(total: int, part: int, whole: int, *, half_up: bool = False) -> int:
     if half_up:
         return (2 * total * part + whole) // (2 * whole)
     return total * part // whole
+
+
+def spread(amount: int, parts: Sequence[int]) -> list[int]:
+    """Return the same part of each of some parts, so that they come to `amount` exactly.
+
+    Each is the step of two rounded running totals; the whole of it gives the parts themselves.
+
+    Raises:
+        ValueError: the parts come to less than the amount, or to nothing.
+    """
+    whole = sum(parts)
+    if not 0 <= amount <= whole or whole == 0:
+        raise ValueError("no more can be taken than there is")
+    taken, upto, spreads = 0, 0, []
+    for part in parts:
+        upto += part
+        now = portion(amount, upto, whole)
+        spreads.append(now - taken)
+        taken = now
+    return spreads
 
 
 def checked(amount: int) -> int:

@@ -109,13 +109,17 @@ class ShareOut(serializers.ModelSerializer[Charge]):
     offering = serializers.CharField(source="offering.code")
     share = serializers.DecimalField(max_digits=20, decimal_places=6)
     reverses = serializers.SerializerMethodField()
+    corrects = serializers.SerializerMethodField()
 
     class Meta:
         model = Charge
         fields = [
             "id", "kind", "subscriber_ref", "offering", "quantity", "unit", "period_start",
-            "period_end", "share", "currency", "charged_at", "reverses",
+            "period_end", "share", "currency", "charged_at", "reverses", "corrects",
         ]  # fmt: skip
+
+    def get_corrects(self, charge: Charge) -> str | None:
+        return Charge(pk=charge.corrects_id).public_id if charge.corrects_id else None
 
     def get_reverses(self, charge: Charge) -> str | None:
         return Charge(pk=charge.reverses_id).public_id if charge.reverses_id else None

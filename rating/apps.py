@@ -6,10 +6,12 @@ from ispops.parties import roles
 class RatingConfig(AppConfig):
     name = "rating"
     role_permissions = {
-        roles.CSR: ("view_*", "add_purchase"),
+        roles.CSR: (
+            "view_*", "add_purchase", "cancel_purchase", "refund_charge", "answer_dispute",
+        ),
         roles.OPERATIONS: ("view_usage", "change_usage", "view_meteredsession"),
-        roles.FINANCE: ("view_*", "add_*", "change_*"),
-    }
+        roles.FINANCE: ("view_*", "add_*", "change_*", "refund_charge", "answer_dispute"),
+    }  # fmt: skip
 
     def ready(self) -> None:
         from rating import handlers  # noqa: F401

@@ -1,21 +1,28 @@
 """Charges: how a price becomes one, and how one is taken back. Nothing else writes them singly.
 
 A reversal is a charge of its own, of kind adjustment, with every amount of the first below zero
-instead of above: money that goes back to the subscriber is negative.
+instead of above: money that goes back to the subscriber is negative. Where a part goes back, that
+is a charge of the same kind, with the same part of every share and of the tax.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q, Sum
 
-from ispops import events
+from ispops import db, events
 from ispops.errors import Refusal
-from ispops.money import from_micros
+from ispops.money import from_micros, to_micros
 from ispops.parties.models import Subscriber
 from rating.models import Charge
 from rating.pricing import Priced
 from rating.tariff import Parties
+
+# What a charge is made of, in the order in which a part of it is taken from each; the ISP's part is
+# the last, so that it is the one that takes what rounding leaves.
+PARTS = ("amount_tax", "bsp_share", "network_provider_share", "isp_share")
 
 
 class AlreadyReversed(Refusal):
@@ -68,7 +75,69 @@ def reverse(*, charge: Charge, because: str, at: datetime) -> Charge:
     """
     if charge.reverses_id is not None or Charge.objects.filter(reverses=charge).exists():
         raise AlreadyReversed("A charge is reversed once; a reversal is not reversed.")
-    reversal = Charge.objects.create(
+    reversal = _adjust(
+        charge,
+        [-to_micros(getattr(charge, part)) for part in PARTS],
+        cause=f"reversal:{charge.public_id}",
+        explanation={
+            "rule": "reversal",
+            "arithmetic": f"the opposite of {charge.public_id}",
+            "because": because,
+        },
+        at=at,
+        reverses=charge,
+        quantity=charge.quantity,
+        unit=charge.unit,
+    )
+    events.publish("charge.reversed", subject=charge.public_id, at=at, because=because)
+    return reversal
+
+
+@transaction.atomic
+def take_back_rest(*, charge: Charge, because: str, at: datetime) -> Charge | None:
+    """Take back what is left of a charge, of which parts may have gone back; None for nothing."""
+    held = db.lock(Charge, charge.pk)
+    rest = left_of(held)
+    if not any(rest):
+        return None
+    if rest == [to_micros(getattr(held, part)) for part in PARTS]:
+        return reverse(charge=held, because=because, at=at)
+    return correct(
+        charge=held,
+        parts=[-part for part in rest],
+        cause=f"reversal:{held.public_id}",
+        explanation={
+            "rule": "refund",
+            "arithmetic": f"what was left of {held.public_id}",
+            "because": because,
+        },
+        at=at,
+    )
+
+
+def left_of(charge: Charge) -> list[int]:
+    """Return what is left of each of a charge's `PARTS`, in micro-units, after all corrections."""
+    back = Charge.objects.filter(Q(reverses=charge) | Q(corrects=charge)).aggregate(
+        **{f"sum_{part}": Sum(part) for part in PARTS}
+    )
+    return [to_micros(getattr(charge, part) + (back[f"sum_{part}"] or 0)) for part in PARTS]
+
+
+def correct(
+    *, charge: Charge, parts: Sequence[int], cause: str, explanation: dict[str, str], at: datetime
+) -> Charge:
+    """Write a correction of a charge that is held: a change of each of its `PARTS`.
+
+    The database refuses one that gives back more than is left.
+    """
+    return _adjust(
+        charge, parts, cause=cause, explanation=explanation, at=at, corrects=charge, quantity=1
+    )
+
+
+def _adjust(charge: Charge, parts: Sequence[int], *, at: datetime, **facts: Any) -> Charge:
+    tax, bsp, network_provider, isp = (from_micros(part) for part in parts)
+    return Charge.objects.create(
         subscriber_id=charge.subscriber_id,
         service_id=charge.service_id,
         offering_id=charge.offering_id,
@@ -76,25 +145,15 @@ def reverse(*, charge: Charge, because: str, at: datetime) -> Charge:
         price_id=charge.price_id,
         extra_address_id=charge.extra_address_id,
         kind=Charge.Kind.ADJUSTMENT,
-        cause=f"reversal:{charge.public_id}",
-        reverses=charge,
         period_start=at,
-        quantity=charge.quantity,
-        unit=charge.unit,
         currency=charge.currency,
-        amount_net=-charge.amount_net,
-        isp_share=-charge.isp_share,
-        bsp_share=-charge.bsp_share,
-        network_provider_share=-charge.network_provider_share,
-        amount_tax=-charge.amount_tax,
+        amount_net=isp + bsp + network_provider,
+        isp_share=isp,
+        bsp_share=bsp,
+        network_provider_share=network_provider,
+        amount_tax=tax,
         bsp_id=charge.bsp_id,
         network_provider_id=charge.network_provider_id,
-        explanation={
-            "rule": "reversal",
-            "arithmetic": f"the opposite of {charge.public_id}",
-            "because": because,
-        },
         charged_at=at,
+        **facts,
     )
-    events.publish("charge.reversed", subject=charge.public_id, at=at, because=because)
-    return reversal

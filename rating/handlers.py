@@ -6,11 +6,11 @@ from django.conf import settings
 from django.urls import reverse
 
 from ispops import events
-from ispops.money import format_money
+from ispops.money import format_money, round_to_minor_unit
 from ispops.notices import notify
 from provisioning.models import ServiceOrder
 from rating import notice_kinds, purchases
-from rating.models import CustomerBill
+from rating.models import Charge, CustomerBill, Dispute
 
 
 @events.on("service_order.completed", name="rating.partner_confirmed")
@@ -64,3 +64,62 @@ def write_bill_issued(event: Any) -> None:
         due_date=f"{bill.due_date:%B %-d, %Y}",
         bill_url=settings.BASE_URL.rstrip("/") + page,
     )
+
+
+@events.on("charge.refunded", name="rating.write_charge_refunded")
+def write_charge_refunded(event: Any) -> None:
+    """Whoever paid hears what is given back, unless it is the answer to their own dispute."""
+    key = Charge.key_of(event.subject)
+    rows = Charge.objects.select_related("subscriber", "offering")
+    refund = rows.filter(pk=key, upholds__isnull=True).first() if key else None
+    if refund is not None:
+        notify.send(
+            kind=notice_kinds.CHARGE_REFUNDED.code,
+            subscriber=refund.subscriber,
+            cause=refund.public_id,
+            at=event.occurred_at,
+            product=refund.offering.name,
+            amount=_given_back(refund),
+            reason=str(refund.explanation.get("because", "")),
+            charge_url=_charge_url(refund),
+        )
+
+
+@events.on("dispute.upheld", name="rating.write_dispute_upheld")
+def write_dispute_upheld(event: Any) -> None:
+    """Who disputed a charge hears that they get something back."""
+    _write_answer(event)
+
+
+@events.on("dispute.rejected", name="rating.write_dispute_rejected")
+def write_dispute_rejected(event: Any) -> None:
+    """Who disputed a charge hears why it stays."""
+    _write_answer(event)
+
+
+def _write_answer(event: Any) -> None:
+    key = Dispute.key_of(event.subject)
+    rows = Dispute.objects.select_related("subscriber", "charge__offering", "correction")
+    dispute = rows.filter(pk=key, partner__isnull=True).first() if key else None
+    if dispute is None:
+        return
+    back = dispute.correction
+    notify.send(
+        kind=notice_kinds.DISPUTE_ANSWERED.code,
+        subscriber=dispute.subscriber,
+        cause=dispute.public_id,
+        at=event.occurred_at,
+        product=dispute.charge.offering.name,
+        outcome=f"You get {_given_back(back)} back." if back else "The charge is right.",
+        answer=dispute.answer,
+        charge_url=_charge_url(dispute.charge),
+    )
+
+
+def _given_back(refund: Charge) -> str:
+    back = -(refund.amount_net + refund.amount_tax)
+    return format_money(round_to_minor_unit(back, refund.currency), refund.currency)
+
+
+def _charge_url(charge: Charge) -> str:
+    return settings.BASE_URL.rstrip("/") + reverse("portal:charge", args=[charge.public_id])

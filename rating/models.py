@@ -18,12 +18,14 @@ from rating.books import (
     LedgerTransaction,
     SettlementStatement,
 )
+from rating.claims import Dispute
 
 __all__ = [
     "BillLine",
     "BillNumber",
     "Charge",
     "CustomerBill",
+    "Dispute",
     "LedgerAccount",
     "LedgerEntry",
     "LedgerTransaction",
@@ -66,14 +68,22 @@ class Purchase(PublicIdModel):
     reason = models.CharField(max_length=300, blank=True, default="")
     placed_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, blank=True)
+    # When it was no longer wanted: before the partner confirmed, or of a subscription after.
+    cancelled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        permissions = [("cancel_purchase", "Can cancel a purchase")]
         constraints = [
             UniqueConstraint(fields=["subscriber", "idempotency_key"], name="purchase_placed_once"),
             CheckConstraint(
                 condition=Q(state="pending", settled_at__isnull=True)
                 | ~Q(state="pending") & Q(settled_at__isnull=False),
                 name="settled_purchase_says_when",
+            ),
+            CheckConstraint(
+                condition=Q(state="cancelled", cancelled_at__isnull=False)
+                | ~Q(state="cancelled") & Q(cancelled_at__isnull=True),
+                name="cancelled_purchase_says_when",
             ),
         ]
 
@@ -289,6 +299,8 @@ class Charge(PublicIdModel):
     # "usage:123", "recurring:svc_...:2026-01-01...", "activation:svc_...", "reversal:chg_...".
     cause = models.CharField(max_length=120)
     reverses = ForeignKey("self", PROTECT, null=True, related_name="reversals", db_index=False)
+    # Of what this gives a part back, or puts a partner's share right.
+    corrects = ForeignKey("self", PROTECT, null=True, related_name="corrections", db_index=False)
     # The span that is charged for; the bill of the period that holds its start takes it.
     period_start = models.DateTimeField()
     period_end = models.DateTimeField(null=True)
@@ -309,6 +321,7 @@ class Charge(PublicIdModel):
     bill_line = ForeignKey(BillLine, PROTECT, null=True, related_name="charges", db_index=False)
 
     class Meta:
+        permissions = [("refund_charge", "Can give a charge back")]
         # Charges are written by the thousand a second, so there is no index that nobody reads by.
         constraints = [
             UniqueConstraint(fields=["cause"], name="charged_once"),
@@ -335,6 +348,16 @@ class Charge(PublicIdModel):
                 condition=Q(reverses__isnull=True) | Q(kind="adjustment"),
             ),
             CheckConstraint(
+                name="a_correction_takes_nothing",
+                condition=Q(corrects__isnull=True)
+                | Q(
+                    kind="adjustment",
+                    reverses__isnull=True,
+                    amount_net__lte=0,
+                    amount_tax__lte=0,
+                ),
+            ),
+            CheckConstraint(
                 name="recurring_charge_has_a_span",
                 condition=~Q(kind="recurring")
                 | Q(
@@ -353,6 +376,11 @@ class Charge(PublicIdModel):
                 fields=["bill_line"],
                 condition=Q(bill_line__isnull=False),
                 name="charge_by_bill_line",
+            ),
+            Index(
+                fields=["corrects"],
+                condition=Q(corrects__isnull=False),
+                name="charge_by_corrected",
             ),
             Index(
                 fields=["bsp", "charged_at"], condition=Q(bsp__isnull=False), name="charge_by_bsp"

@@ -12,7 +12,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
@@ -288,13 +288,18 @@ def reverse_purchase(*, service_order_id: UUID, because: str, at: datetime) -> P
     if purchase is None or purchase.state != State.PENDING:
         return purchase
     _settle(purchase, State.REVERSED, because, at)
-    prefix = f"purchase:{purchase.public_id}:"
-    posted = Charge.objects.filter(subscriber=purchase.subscriber, cause__startswith=prefix)
-    for charge in posted.order_by("pk"):
-        charges.reverse(charge=charge, because=because, at=at)
+    for charge in charges_of(purchase):
+        charges.take_back_rest(charge=charge, because=because, at=at)
     if purchase.service is not None:
         services.cease(service=purchase.service, at=at)
     return purchase
+
+
+def charges_of(purchase: Purchase) -> QuerySet[Charge]:
+    """Return what was charged when something was bought, in the order of its charges."""
+    prefix = f"purchase:{purchase.public_id}:"
+    posted = Charge.objects.filter(subscriber=purchase.subscriber_id, cause__startswith=prefix)
+    return posted.order_by("pk")
 
 
 def _lock_purchase(service_order_id: UUID) -> Purchase | None:

@@ -1,5 +1,6 @@
 """What may be asked about use and money; who may see what is decided here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
@@ -29,13 +30,13 @@ from django.db.models.functions import Cast, Coalesce, Concat, TruncDate
 from ipam.models import ExtraAddress
 from ispops.catalog.models import OfferingPrice
 from ispops.money import AmountField, format_money
-from ispops.parties.models import Partner, Subscriber
+from ispops.parties.models import Partner, Subscriber, User
 from ispops.periods import Period
 from provisioning.models import PartnerSubscriber, Service
 from rating.accrual import period_at
 from rating.meter_reading import Meters, added_nothing
 from rating.meters import Meter
-from rating.models import Charge, Purchase, SettlementStatement, Usage
+from rating.models import Charge, Dispute, Purchase, SettlementStatement, Usage
 from rating.rules import usage_rule
 from rating.sessions import SOURCE, UNIT
 
@@ -179,6 +180,8 @@ _RULES = {
     "usage": "A price by use: what all use of the period costs, less what it cost before",
     "minimum": "What use costs at least in a period, less what it cost",
     "reversal": "A charge that was taken back",
+    "refund": "A part of a charge that was given back: the same part of each share and of the tax",
+    "share": "A partner's share that was put right; what you pay stays the same",
 }
 _CAUSES = {
     "purchase": "The purchase",
@@ -188,6 +191,9 @@ _CAUSES = {
     "construction": "Building the line",
     "minimum": "The end of the period",
     "reversal": "The charge that was taken back",
+    "refund": "The charge that was given back in part",
+    "unused": "The charge for time that was not used",
+    "share": "The charge that is shared",
 }
 
 
@@ -230,8 +236,9 @@ def cause_of(charge: Charge) -> Purchase | Usage | Service | ExtraAddress | Char
     if kind == "purchase":
         bought = Purchase.objects.select_related("offering", "service_order", "line")
         return _one(bought, Purchase.key_of(key))
-    if kind == "reversal":
-        return _one(Charge.objects.select_related("offering"), charge.reverses_id)
+    if charge.reverses_id or charge.corrects_id:
+        taken = charge.reverses_id or charge.corrects_id
+        return _one(Charge.objects.select_related("offering"), taken)
     if key.startswith(ExtraAddress.PREFIX):
         return _one(ExtraAddress.objects.select_related("addon"), ExtraAddress.key_of(key))
     return _one(Service.objects.select_related("offering"), Service.key_of(key))
@@ -245,6 +252,44 @@ def usage_errors() -> QuerySet[Usage]:
     """Return the usage that waits for a person, oldest first."""
     waiting = Usage.objects.filter(state=Usage.State.ERROR)
     return waiting.select_related("subscriber", "offering").order_by("pk")
+
+
+def with_dispute(charges: QuerySet[Charge]) -> QuerySet[Charge]:
+    """Add to charges how the newest dispute of each by its subscriber stands: `dispute_state`."""
+    own = Dispute.objects.filter(charge=OuterRef("pk"), partner__isnull=True)
+    newest = own.order_by("-opened_at", "-pk").values("state")[:1]
+    return charges.annotate(dispute_state=Subquery(newest))
+
+
+def disputed(charges: Iterable[Charge]) -> dict[UUID, Dispute]:
+    """Return the newest dispute by its subscriber of each of some charges that has one."""
+    own = Dispute.objects.filter(charge__in=list(charges), partner__isnull=True)
+    return {row.charge_id: row for row in own.order_by("opened_at", "pk")}
+
+
+# --- What a login may see, of all its accounts --------------------------------------------------
+
+
+def purchases_of_user(user: User) -> QuerySet[Purchase]:
+    """Return what the accounts of a login bought, newest first."""
+    bought = Purchase.objects.filter(subscriber__users=user)
+    return bought.select_related("subscriber", "line", "offering__provider").order_by(
+        "-placed_at", "-pk"
+    )
+
+
+def charges_of_user(user: User) -> QuerySet[Charge]:
+    """Return what the accounts of a login were charged, newest first."""
+    charged = Charge.objects.filter(subscriber__users=user)
+    return charged.select_related(
+        "subscriber", "offering", "price", "bsp", "network_provider", "bill_line__bill"
+    ).order_by("-charged_at", "-pk")
+
+
+def disputes_of_user(user: User) -> QuerySet[Dispute]:
+    """Return what the accounts of a login disputed, newest first."""
+    own = Dispute.objects.filter(subscriber__users=user, partner__isnull=True)
+    return own.select_related("charge", "correction").order_by("-opened_at", "-pk")
 
 
 # --- What a partner may see ---------------------------------------------------------------------
@@ -279,7 +324,7 @@ def partner_charges(partner: Partner) -> QuerySet[Charge]:
         .annotate(subscriber_ref=_reference(partner))
         .select_related("offering")
         .only("offering__code", "kind", "quantity", "unit", "currency", "period_start",
-              "period_end", "charged_at", "cause", "reverses_id")
+              "period_end", "charged_at", "cause", "reverses_id", "corrects_id")
         .order_by("-charged_at", "-pk")
     )  # fmt: skip
 
@@ -306,6 +351,12 @@ def partner_usage(partner: Partner) -> QuerySet[Usage]:
 def _charge_of_usage() -> QuerySet[Charge]:
     cause = Concat(Value("usage:"), Cast(OuterRef("pk"), CharField()))
     return Charge.objects.filter(cause=cause)
+
+
+def partner_disputes(partner: Partner) -> QuerySet[Dispute]:
+    """Return what a partner disputed of its own shares, newest first."""
+    own = Dispute.objects.filter(partner=partner)
+    return own.select_related("charge", "correction").order_by("-opened_at", "-pk")
 
 
 def _reference(partner: Partner) -> Coalesce:

@@ -1,11 +1,46 @@
 from django.urls import path
 
-from rating import api
+from rating import account_api, api, claims_api
 
 urlpatterns = [
     path("usage", api.UsageReports.as_view(), name="usage"),
     path("purchases", api.Purchases.as_view(), name="purchases"),
     path("purchases/<str:public_id>", api.OnePurchase.as_view(), name="purchase"),
+    path(
+        "purchases/<str:public_id>/cancellation",
+        claims_api.PurchaseCancellation.as_view(),
+        name="purchase-cancellation",
+    ),
     path("settlement_shares", api.SettlementShares.as_view(), name="settlement-shares"),
+    path(
+        "settlement_shares/<str:public_id>/refunds",
+        claims_api.ShareRefunds.as_view(),
+        name="share-refunds",
+    ),
+    path(
+        "settlement_shares/<str:public_id>/disputes",
+        claims_api.ShareDisputes.as_view(),
+        name="share-disputes",
+    ),
+    path("disputes", claims_api.Disputes.as_view(), name="disputes"),
+    path("disputes/<str:public_id>", claims_api.OneDispute.as_view(), name="dispute"),
     path("statements", api.Statements.as_view(), name="statements"),
+    path("account_purchases", account_api.AccountPurchases.as_view(), name="account-purchases"),
+    path(
+        "account_purchases/<str:public_id>",
+        account_api.OneAccountPurchase.as_view(),
+        name="account-purchase",
+    ),
+    path(
+        "account_purchases/<str:public_id>/cancellation",
+        account_api.AccountPurchaseCancellation.as_view(),
+        name="account-purchase-cancellation",
+    ),
+    path("account_charges", account_api.AccountCharges.as_view(), name="account-charges"),
+    path(
+        "account_charges/<str:public_id>/disputes",
+        account_api.ChargeDisputes.as_view(),
+        name="charge-disputes",
+    ),
+    path("account_disputes", account_api.AccountDisputes.as_view(), name="account-disputes"),
 ]

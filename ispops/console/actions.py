@@ -17,7 +17,7 @@ def attempt(request: HttpRequest, verb: Callable[..., Any], *, done: str, **argu
     try:
         verb(at=timezone.now(), **arguments)
     except Refusal as refusal:
-        messages.error(request, refusal.detail)
+        refuse(request, refusal)
         return False
     messages.success(request, done)
     return True
@@ -32,6 +32,11 @@ def attempt_with_reason(
         messages.error(request, "Say why, for whoever reads this later. Nothing was changed.")
         return False
     return attempt(request, verb, done=done, actor=request.user, reason=reason, **arguments)
+
+
+def refuse(request: HttpRequest, refusal: Refusal) -> None:
+    """Tell the user, on the next page, why something was not done."""
+    messages.error(request, refusal.detail)
 
 
 def say(request: HttpRequest, words: str) -> None:

@@ -26,7 +26,7 @@ from provisioning.models import (
     ServiceOrder,
 )
 from qualification.models import CoverageImport, ProviderConnection
-from rating.models import Usage
+from rating.models import Dispute, Usage
 
 # Nobody works through more than this at a sitting, and counting on would cost a page its speed.
 MOST = 999
@@ -183,6 +183,15 @@ QUEUES: tuple[Queue, ...] = (
         "admin:rating_usage_changelist",
         "state__exact=error",
         lambda: Usage.objects.filter(state=Usage.State.ERROR),
+    ),
+    Queue(
+        "disputes",
+        "Disputes to answer",
+        "rating.view_dispute",
+        "admin:console_disputes",
+        "",
+        lambda: Dispute.objects.filter(state=Dispute.State.OPEN),
+        is_trouble=False,
     ),
     Queue(
         "webhooks",

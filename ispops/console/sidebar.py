@@ -112,6 +112,13 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "state__exact=error",
             ),
             Entry(
+                "Disputes",
+                "gavel",
+                "admin:console_disputes",
+                "rating.view_dispute",
+                "disputes",
+            ),
+            Entry(
                 "Webhooks",
                 "webhook",
                 "admin:console_webhooks",

@@ -179,13 +179,21 @@ def _money(subscriber: Subscriber, lines: list[Service], at: datetime) -> dict[s
             CustomerBill.objects.filter(subscriber=subscriber).order_by("-period_start")[:MOST]
         ),
         "charges": [
-            {"row": row, "why": rating_queries.why(row)}
+            {
+                "row": row,
+                "why": rating_queries.why(row),
+                "can_refund": row.amount_net > 0 and not row.corrects_id,
+                # Of the form that gives it back: sent twice, it is given back once.
+                "key": f"console-{secrets.token_urlsafe(16)}",
+            }
             # Use within the allowance is a charge of nothing, and there is one every few minutes.
-            for row in rating_queries.charges_of(subscriber).exclude(amount_net=0)[:MOST]
+            for row in rating_queries.with_dispute(
+                rating_queries.charges_of(subscriber).exclude(amount_net=0)
+            )[:MOST]
         ],
         "purchases": list(
             Purchase.objects.filter(subscriber=subscriber)
-            .select_related("offering", "service_order", "line__offering", "placed_by")
+            .select_related("offering", "service_order", "service", "line__offering", "placed_by")
             .order_by("-placed_at")[:MOST]
         ),
         "usage": [_usage(subscriber, line, period, at) for line in lines],

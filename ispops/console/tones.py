@@ -6,6 +6,7 @@ _TONES = {
     "good": {
         "accepted", "active", "answered", "applied", "booked", "completed", "delivered", "done",
         "eligible", "good", "granted", "online", "passed", "placed", "qualified", "rated", "sent",
+        "upheld",
     },
     "busy": {
         "acknowledged", "applying", "asking", "awaiting", "cancelling", "checking",

@@ -10,6 +10,7 @@ from ispops.console.views import (
     bulk,
     checks,
     demand,
+    disputes,
     fallout,
     filing,
     imports,
@@ -21,6 +22,7 @@ from ispops.console.views import (
     overallocation,
     partners,
     promises,
+    purchases,
     qualify,
     register,
     sessions,
@@ -62,6 +64,11 @@ REGISTER = "parties.register_on_behalf"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
 SEE_WEBHOOKS = "parties.view_webhookdelivery"
 REPLAY = "parties.replay_webhookdelivery"
+BUY_ON_BEHALF = "rating.add_purchase"
+CANCEL_PURCHASES = "rating.cancel_purchase"
+REFUND_CHARGES = "rating.refund_charge"
+SEE_DISPUTES = "rating.view_dispute"
+ANSWER_DISPUTES = "rating.answer_dispute"
 FILE_COVERAGE = "qualification.change_coveragearea"
 
 PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
@@ -201,6 +208,18 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("lists/<str:ref>/roll-back/", imports.roll_back, "console_roll_back_import", imports.DECIDE),
     ("lists/<str:ref>/file/", imports.original, "console_import_file", imports.DECIDE),
     ("lists/<str:ref>/rejected/", imports.rejects, "console_import_rejects", imports.DECIDE),
+    ("lines/<str:ref>/shop/", purchases.shop, "console_shop", BUY_ON_BEHALF),
+    ("lines/<str:ref>/buy/", purchases.buy, "console_buy", BUY_ON_BEHALF),
+    (
+        "purchases/<str:ref>/cancel/",
+        purchases.cancel,
+        "console_cancel_purchase",
+        CANCEL_PURCHASES,
+    ),
+    ("charges/<str:ref>/refund/", purchases.refund, "console_refund", REFUND_CHARGES),
+    ("disputes/", disputes.queue, "console_disputes", SEE_DISPUTES),
+    ("disputes/list.csv", disputes.as_file, "console_disputes_file", SEE_DISPUTES),
+    ("disputes/<str:ref>/answer/", disputes.answer, "console_answer_dispute", ANSWER_DISPUTES),
     ("webhooks/", webhooks.listing, "console_webhooks", SEE_WEBHOOKS),
     ("webhooks/replay/", webhooks.replay_span, "console_replay_span", REPLAY),
     ("webhooks/<str:ref>/", webhooks.page, "console_webhook", SEE_WEBHOOKS),

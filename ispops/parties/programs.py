@@ -14,6 +14,8 @@ SCOPES = (
     "registration:write",
     "orders:read",
     "orders:write",
+    "purchases:read",
+    "purchases:write",
 )
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "HasScope",
     "NewestFirstCursor",
     "active_caller",
+    "calling_login",
     "calling_partner",
     "idempotent",
     "problem_details",
@@ -120,6 +121,18 @@ def calling_partner(request: Request) -> Partner:
     if partner is None or not partner.active:
         raise exceptions.PermissionDenied("This call is for partners.")
     return partner
+
+
+def calling_login(request: Request) -> User:
+    """Return the login that calls; a partner's program has no account of its own.
+
+    Raises:
+        PermissionDenied: it is a partner's.
+    """
+    user = request.user
+    if not isinstance(user, User) or hasattr(user, "partner"):
+        raise exceptions.PermissionDenied("This call is for the logins of subscribers.")
+    return user
 
 
 def active_caller(request: Request) -> User:

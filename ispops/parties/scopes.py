@@ -11,13 +11,9 @@ AREAS = {
     "settlement": "settlement shares and statements",
 }
 
-# Areas that programs only read so far.
-_READ_ONLY = {"purchases", "settlement"}
-
 API_SCOPES: dict[str, str] = {
     f"{area}:{mode}": f"{verb} {words}"
     for area, words in AREAS.items()
     for mode, verb in (("read", "See"), ("write", "Send and change"))
-    if mode == "read" or area not in _READ_ONLY
 }
 """Each scope with its meaning, as the consent page and the documentation show it."""

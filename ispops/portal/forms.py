@@ -303,3 +303,15 @@ class KeyForm(PortalForm):
     """The key of a write, so that a form sent twice is done once."""
 
     idempotency_key = forms.CharField(max_length=200, widget=forms.HiddenInput)
+
+
+class DisputeForm(PortalForm):
+    """What is wrong with a charge."""
+
+    words = forms.CharField(
+        label="What is wrong with it?",
+        max_length=1000,
+        help_text="What you expected, and what happened instead.",
+        error_messages={"required": "Say what is wrong, so that we can look into it."},
+        widget=forms.Textarea(attrs={"rows": 5}),
+    )

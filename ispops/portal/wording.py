@@ -60,6 +60,11 @@ _LOOKS: Final[dict[str, dict[str, Look]]] = {
         "reversed": Look("Reversed", "warn", "warn"),
         "cancelled": Look("Cancelled", "off", ""),
     },
+    "Dispute": {
+        "open": Look("We are looking into it", "busy", "busy"),
+        "upheld": Look("You were right", "done", "good"),
+        "rejected": Look("The charge is right", "off", ""),
+    },
     "Notice": {
         "pending": Look("On its way", "busy", "busy"),
         "sent": Look("Sent", "done", "good"),

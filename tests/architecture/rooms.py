@@ -105,11 +105,14 @@ ROOMS = {
             "usage_prices usage_words"
         ),
         verbs=_names(
-            "batch billing charges closing ledger packs purchases sessions settlement usage"
+            "batch billing cancelling charges closing disputes ledger packs purchases refunds "
+            "sessions settlement usage"
         ),
         reads=_names(
-            "accrual books carriage guiding line_choices meter_reading meters outlook rules tariff"
+            "accrual books carriage claims goods guiding line_choices meter_reading meters outlook "
+            "rules tariff"
         ),
+        web=_names("account_api claims_api"),
     ),
 }
 SHARED_PURE = {

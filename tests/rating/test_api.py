@@ -15,15 +15,18 @@ from django.test import Client
 from django.urls import reverse
 
 from ispops import db
-from ispops.parties import partners
-from ispops.parties.models import Partner
+from ispops.parties import partners, programs
+from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
 from rating import settlement
 from rating.models import Charge, Usage
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
 
 pytestmark = pytest.mark.django_db
-ALL = ["usage:read", "usage:write", "purchases:read", "settlement:read"]
+ALL = [
+    "usage:read", "usage:write", "purchases:read", "purchases:write", "settlement:read",
+    "settlement:write",
+]  # fmt: skip
 Ask = Callable[..., Any]
 
 
@@ -184,7 +187,7 @@ class TestMoney:
         ]
         assert set(items[0]) == {
             "id", "kind", "subscriber_ref", "offering", "quantity", "unit", "period_start",
-            "period_end", "share", "currency", "charged_at", "reverses",
+            "period_end", "share", "currency", "charged_at", "reverses", "corrects",
         }  # fmt: skip
         for retail in ("4.99", "1.00", "0.499", "Ada"):
             assert retail not in json.dumps(items)
@@ -278,3 +281,98 @@ def test_the_contract_names_every_call_and_field() -> None:
     assert set(row) == {"event_id", "status", "code", "reason", "field"}
     for path in ("purchases", "purchases/{public_id}", "settlement_shares", "statements"):
         assert "get" in schema["paths"][f"/api/v1/{path}"]
+
+
+class TestClaims:
+    """A partner cancels, gives back and disputes what is its own, and nothing else."""
+
+    KEY = {"Idempotency-Key": "k-1"}
+
+    def test_cancelling_an_own_purchase(self, shop: Shop, line: Service, ask: Ask) -> None:
+        film = buy(line, shop.film)
+        how = {"args": [film.public_id], "headers": self.KEY}
+        said = {"reason": "Not licensed here"}
+        assert ask(shop.backup, "purchase-cancellation", said, **how).status_code == 404
+        answer = ask(shop.films, "purchase-cancellation", said, **how)
+        assert answer.json()["state"] == "cancelled"
+        assert ask(shop.films, "purchase-cancellation", said, **how).json() == answer.json()
+        assert sum(c.amount_net for c in Charge.objects.all()) == 0
+
+    def test_giving_a_part_back_and_disputing(self, shop: Shop, line: Service, ask: Ask) -> None:
+        buy(line, shop.film)
+        share = ask(shop.films, "settlement-shares").json()["items"][0]["id"]
+        how = {"args": [share], "headers": self.KEY}
+        assert ask(shop.backup, "share-refunds", {"reason": "x"}, **how).status_code == 404
+        wrong = ask(shop.films, "share-refunds", {"reason": "x", "percent": "NaN"}, **how)
+        assert wrong.status_code == 422
+        answer = ask(shop.films, "share-refunds", {"reason": "x", "percent": "50"}, **how)
+        assert (answer.status_code, answer.json()["share"]) == (201, "-1.746500")
+        assert answer.json()["corrects"] == share
+        more = ask(shop.films, "share-refunds", {"reason": "x", "percent": "60"},
+                   args=[share], headers={"Idempotency-Key": "k-2"})  # fmt: skip
+        assert (more.status_code, more.json()["errors"][0]["field"]) == (409, "percent")
+        how["headers"] = {"Idempotency-Key": "k-3"}
+        opened = ask(shop.films, "share-disputes", {"words": "80 % was agreed"}, **how)
+        assert (opened.status_code, opened.json()["state"]) == (201, "open")
+        listed = ask(shop.films, "disputes", query="?state=open").json()["items"]
+        assert listed == [opened.json()]
+        assert ask(shop.films, "disputes", query="?state=x").status_code == 422
+        one = opened.json()["id"]
+        assert ask(shop.films, "dispute", args=[one]).json() == opened.json()
+        assert ask(shop.backup, "dispute", args=[one]).status_code == 404
+
+    def test_reading_is_not_enough(self, shop: Shop, line: Service, ask: Ask) -> None:
+        film = buy(line, shop.film)
+        for name, ref in (("purchase-cancellation", film), ("share-refunds", film)):
+            how = {"args": [ref.public_id], "headers": self.KEY}
+            scopes = ["purchases:read", "settlement:read"]
+            assert ask(shop.films, name, {"reason": "x"}, scopes=scopes, **how).status_code == 403
+
+
+class TestAccounts:
+    """A subscriber's program buys, cancels and disputes of its own accounts."""
+
+    @pytest.fixture
+    def call(self, ada: Subscriber, client: Client) -> Ask:
+        def call(
+            name: str, body: Any = None, *, user: Any = None, key: str = "k", **how: Any
+        ) -> Any:
+            user = user or ada.users.get()
+            made = Token(
+                type=Token.Type.ACCESS_TOKEN, user=user, client_id=programs.CLIENT_SOFTWARE
+            )
+            made.set_value(value := f"user-token-{Token.objects.count()}")
+            made.set_scopes(["purchases:read", "purchases:write"])
+            made.save()
+            headers = {"Authorization": f"Bearer {value}", "Idempotency-Key": key}
+            address = reverse(name, args=how.get("args", []))
+            if body is None:
+                return client.get(address, headers=headers)
+            return client.post(address, body, content_type="application/json", headers=headers)
+
+        return call
+
+    def test_buying_and_cancelling(self, shop: Shop, line: Service, call: Ask) -> None:
+        asked = {"line": line.public_id, "offering": "film"}
+        bought = call("account-purchases", asked)
+        assert (bought.status_code, bought.json()["state"]) == (201, "pending")
+        assert call("account-purchases", asked).json() == bought.json()
+        assert call("account-purchases").json()["items"] == [bought.json()]
+        wrong = call("account-purchases", asked | {"line": "svc_x"}, key="other")
+        assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "line")
+        one = {"args": [bought.json()["id"]], "key": "k-2"}
+        assert call("account-purchase-cancellation", {}, **one).json()["state"] == "cancelled"
+
+    def test_a_charge_says_why_and_can_be_disputed(
+        self, shop: Shop, line: Service, bob: Subscriber, call: Ask
+    ) -> None:
+        buy(line, shop.film)
+        [charge] = call("account-charges").json()["items"]
+        assert charge["why"]["rule"] == "A price that is paid once"
+        how = {"args": [charge["id"]]}
+        opened = call("charge-disputes", {"words": "I never saw it."}, **how)
+        assert opened.status_code == 201
+        assert call("account-disputes").json()["items"] == [opened.json()]
+        other = bob.users.get()
+        assert call("account-charges", user=other).json()["items"] == []
+        assert call("charge-disputes", {"words": "x"}, user=other, **how).status_code == 404

@@ -3,6 +3,7 @@
 import secrets
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -14,8 +15,11 @@ from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
 from ispops.portal.forms import KeyForm
 from provisioning.models import Service
+from rating.cancelling import cancel_purchase
+from rating.goods import goods as goods_of
 from rating.models import Purchase
 from rating.purchases import place_purchase
+from rating.queries import disputed
 
 
 @require_safe
@@ -25,7 +29,7 @@ def shop(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     now = timezone.now()
     lines = queries.active_lines(subscriber)
     line = own_line(lines, request.GET.get("line", ""))
-    goods = queries.goods(line, subscriber.currency, now) if line else []
+    goods = goods_of(line, subscriber.currency, now) if line else []
     context = {
         "lines": lines,
         "line": line,
@@ -51,7 +55,7 @@ def buy(request: HttpRequest, subscriber: Subscriber, line_id: str, code: str) -
     now = timezone.now()
     lines = queries.active_lines(subscriber)
     line = next((line for line in lines if line.public_id == line_id), None)
-    goods = queries.goods(line, subscriber.currency, now) if line else []
+    goods = goods_of(line, subscriber.currency, now) if line else []
     good = next((good for good in goods if good.offering.code == code), None)
     if line is None or good is None:
         raise Http404
@@ -100,11 +104,35 @@ def purchase_state(request: HttpRequest, subscriber: Subscriber, purchase_id: st
     return render(request, "portal/parts/purchase.html", context)
 
 
-def _purchase(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> dict[str, Any]:
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_subscriber
+def cancel(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> HttpResponse:
+    """Say what ends and what is given back, then cancel it; sent twice it is cancelled once."""
     bought = own(queries.purchases_of(subscriber), purchase_id)
+    if request.method == "POST":
+        try:
+            cancel_purchase(
+                purchase_id=bought.pk,
+                reason="Cancelled by the subscriber.",
+                actor=request.user,  # type: ignore[arg-type]
+                at=timezone.now(),
+            )
+        except Refusal as refused:
+            messages.error(request, refused.detail)
+        return redirect("portal:purchase", bought.public_id)
+    return render(request, "portal/cancel_purchase.html", {"purchase": bought})
+
+
+def _purchase(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> dict[str, Any]:
+    bought = own(queries.purchases_of(subscriber).select_related("service"), purchase_id)
+    charges = queries.charges_of_purchase(bought)
+    service = bought.service
     return {
         "purchase": bought,
-        "charges": queries.charges_of_purchase(bought),
+        "charges": charges,
+        "disputes": disputed(charges),
+        "can_cancel": bought.state == Purchase.State.PENDING
+        or (service is not None and service.state == Service.State.ACTIVE),
         "open": bought.state == Purchase.State.PENDING,
         "as_fragment": request.headers.get("HX-Request") == "true",
     }

@@ -1,0 +1,114 @@
+"""A purchase that is no longer wanted: before the partner confirmed, or a subscription later."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from ispops import events
+from ispops.errors import NotFound, Refusal
+from ispops.parties import audit, webhooks
+from ispops.parties.models import Partner, User
+from provisioning import partner_orders, services
+from provisioning.models import Service
+from rating import charges, refunds
+from rating.models import Purchase
+from rating.purchases import charges_of
+
+State = Purchase.State
+
+
+class DeliveredAlready(Refusal):
+    code = "purchase_delivered"
+    title = "What was bought has been delivered"
+
+
+@transaction.atomic
+def cancel_purchase(
+    *,
+    purchase_id: UUID,
+    reason: str,
+    at: datetime,
+    actor: User | None = None,
+    partner: Partner | None = None,
+) -> Purchase:
+    """Cancel what waits for its partner, or end a subscription. Publishes `purchase.cancelled`.
+
+    What waits is taken back in full. Of a subscription, the time that is charged and still to come
+    is given back. The partner is told to end it; where it cancels itself, `partner` is the caller,
+    of its own products. A purchase that was cancelled or taken back stays as it is.
+
+    Raises:
+        NotFound: there is no such purchase, or it is not of the partner's products.
+        DeliveredAlready: it was for one time and has been delivered, or has ended.
+    """
+    purchase = _hold(purchase_id, partner)
+    if purchase.state in {State.CANCELLED, State.REVERSED}:
+        return purchase
+    is_over = purchase.service is None or purchase.service.state == Service.State.CEASED
+    if purchase.state == State.COMPLETED and is_over:
+        raise DeliveredAlready(
+            "It has been delivered or has ended, so there is nothing to cancel. "
+            "What it cost can be given back."
+        )
+    because = reason.replace("\x00", "").strip()[:300] or "Cancelled."
+    for charge in charges_of(purchase):
+        if purchase.state == State.PENDING:
+            charges.take_back_rest(charge=charge, because=because, at=at)
+        else:
+            refunds.refund_unused(
+                charge=charge, because=because, actor=actor, partner=partner, at=at
+            )
+    _end(purchase, because, actor, partner, at)
+    if purchase.service is not None:
+        # With it the partner is asked to end what it was asked for.
+        services.cease(service=purchase.service, at=at)
+    if purchase.service_order is not None:
+        partner_orders.withdraw(service_order_id=purchase.service_order.pk, reason=because, at=at)
+    return purchase
+
+
+def _hold(purchase_id: UUID, partner: Partner | None) -> Purchase:
+    rows = Purchase.objects.select_for_update(of=("self",), no_key=True).filter(pk=purchase_id)
+    if partner is not None:
+        rows = rows.filter(offering__provider=partner)
+    found = rows.select_related("service", "offering__provider", "subscriber").first()
+    if found is None:
+        raise NotFound("There is no such purchase.")
+    return found
+
+
+def _end(
+    purchase: Purchase, because: str, actor: User | None, partner: Partner | None, at: datetime
+) -> None:
+    purchase.state, purchase.reason, purchase.cancelled_at = State.CANCELLED, because, at
+    purchase.settled_at = purchase.settled_at or at
+    purchase.save(update_fields=["state", "reason", "cancelled_at", "settled_at"])
+    facts = {"offering": purchase.offering.code}
+    events.publish(
+        "purchase.cancelled",
+        subject=purchase.public_id,
+        at=at,
+        subscriber=purchase.subscriber.public_id,
+        reason=because,
+        **facts,
+    )
+    audit.record(
+        actor=actor,
+        actor_name="" if actor else str(partner or "Worker"),
+        action="purchase.cancelled",
+        subject=purchase.public_id,
+        subscriber=purchase.subscriber,
+        reason=because,
+        at=at,
+        **facts,
+    )
+    seller = purchase.offering.provider
+    if seller is not None and seller != partner:
+        webhooks.queue_webhook(
+            partner=seller,
+            kind="purchase.cancelled",
+            subject=purchase.public_id,
+            data={"state": purchase.state, "reason": because, **facts},
+            at=at,
+        )
