@@ -14,6 +14,7 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-by-api": {"task": "provisioning.tasks.deliver_due", "schedule": 2.0},
     "run-order-tasks": {"task": "provisioning.tasks.run_due_tasks", "schedule": 5.0},
     "end-boosts": {"task": "provisioning.tasks.end_boosts", "schedule": 5.0},
+    "end-slowdowns": {"task": "provisioning.tasks.end_slowdowns", "schedule": 5.0},
     "mark-late-tasks": {"task": "provisioning.tasks.mark_late_tasks", "schedule": 30.0},
     "tend-registrations": {"task": "provisioning.tasks.tend_registrations", "schedule": 30.0},
     "follow-sessions": {"task": "provisioning.tasks.follow_sessions", "schedule": 2.0},

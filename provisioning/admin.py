@@ -392,3 +392,15 @@ class ServiceSuspensionAdmin(ReadOnlyAdmin):
     list_filter = ("reason", "treatment", ("ended_at", admin.EmptyFieldListFilter))
     list_select_related = ("service__offering",)
     ordering = ("-id",)
+
+
+@admin.register(models.Slowdown)
+class SlowdownAdmin(ReadOnlyAdmin):
+    """Which lines were held to less than their plan's speed, from when to when, newest first."""
+
+    list_display = (
+        "started_at", "service", "download_kbps", "upload_kbps", "until", "ended_at", "ended_for",
+    )  # fmt: skip
+    list_filter = ("ended_for", ("ended_at", admin.EmptyFieldListFilter))
+    list_select_related = ("service__offering",)
+    ordering = ("-id",)

@@ -41,18 +41,22 @@ def profile(
     treatments: Collection[str],
     plan: Speed,
     boosts: Collection[Speed] = (),
+    slowed_to: Speed | None = None,
     instead: Speed | None = None,
 ) -> Profile:
     """Return the profile of a line in this state of its service.
 
     `treatments` are those of the suspensions that are open: the strictest wins, and a line that is
-    suspended without one is blocked. `boosts` are added to the plan's speed. `instead` is a speed
-    that replaces all that, be it more or less.
+    suspended without one is blocked. `boosts` are added to the plan's speed. A line that is
+    `slowed_to` a speed has no more than that, boosts or not, and never more than without it.
+    `instead` is a speed that replaces all that, be it more or less: a person has set it.
     """
     boosted = Speed(
         plan.download_kbps + sum(boost.download_kbps for boost in boosts),
         plan.upload_kbps + sum(boost.upload_kbps for boost in boosts),
     )
+    if slowed_to is not None:
+        boosted = Speed(*map(min, boosted, slowed_to))
     return Profile(
         enabled=state in {"active", "suspended"},
         treatment=treatment(state=state, treatments=treatments),

@@ -24,7 +24,7 @@ MOST_SESSIONS = 64
 
 @transaction.atomic
 def refresh(*, service: Service, at: datetime) -> AaaCredential | None:
-    """Bring a line's profile in line with its service, its plan and its suspensions.
+    """Bring a line's profile in line with its service, its plan, suspensions and slowdown.
 
     The caller has locked the service. What does not change is not written; what does raises the
     revision and makes the open sessions due. What its DHCP server and its device should have
@@ -97,12 +97,14 @@ def _profile_of(login: AaaCredential) -> Profile:
     boosts = line.carried.filter(
         offering__addon_type=ProductOffering.Addon.SPEED_BOOST, state=Service.State.ACTIVE
     ).values_list("offering__download_kbps", "offering__upload_kbps")
+    slow = line.slowdowns.filter(ended_at__isnull=True).first()
     own = login.instead_download_kbps, login.instead_upload_kbps
     return profile(
         state=line.state,
         treatments=list(open_ones.values_list("treatment", flat=True)),
         plan=Speed(line.offering.download_kbps or 0, line.offering.upload_kbps or 0),
         boosts=[Speed(down or 0, up or 0) for down, up in boosts],
+        slowed_to=Speed(slow.download_kbps, slow.upload_kbps) if slow else None,
         instead=Speed(own[0], own[1]) if own[0] and own[1] else None,
     )
 

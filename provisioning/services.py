@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Greatest
 
 from ipam import allocation
 from ispops import db, events
@@ -18,6 +19,7 @@ from provisioning.models import (
     ServiceOrder,
     ServicePeriod,
     ServiceSuspension,
+    Slowdown,
 )
 from provisioning.transitions import SERVICE
 from qualification import ports
@@ -254,6 +256,11 @@ def _cease_one(service: Service, at: datetime) -> Service:
     if service.state == Service.State.CEASED:
         return service
     service.suspensions.filter(ended_at__isnull=True).update(ended_at=at)
+    service.slowdowns.filter(ended_at__isnull=True).update(
+        # A line may end from a moment before the one at which it was slowed.
+        ended_at=Greatest(F("started_at"), Value(at)),
+        ended_for=Slowdown.EndedFor.LINE,
+    )
     _move(service, Service.State.CEASED, "service.ceased", at=at)
     for order in _asked_of_partners(service):
         partner_orders.withdraw(service_order_id=order.pk, reason="The service has ended.", at=at)

@@ -16,6 +16,7 @@ from provisioning import (
     reminders,
     reservations,
     sessions,
+    slowing,
     steering,
 )
 
@@ -56,6 +57,14 @@ def end_boosts() -> None:
     """End the speed boosts whose time is over."""
     until = time.monotonic() + SWEEP_SECONDS
     while boosts.end_next(at=timezone.now()) and time.monotonic() < until:
+        pass
+
+
+@shared_task
+def end_slowdowns() -> None:
+    """Give lines their speed back whose billing period is over."""
+    until = time.monotonic() + SWEEP_SECONDS
+    while slowing.end_next(at=timezone.now()) and time.monotonic() < until:
         pass
 
 

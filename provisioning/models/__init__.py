@@ -26,6 +26,7 @@ from provisioning.models.services import (
     ServiceOrder,
     ServicePeriod,
     ServiceSuspension,
+    Slowdown,
 )
 from provisioning.models.visits import Appointment, InstallSlot
 
@@ -56,6 +57,7 @@ __all__ = [
     "ServicePeriod",
     "ServiceSuspension",
     "SessionCommand",
+    "Slowdown",
     "SubscriberEquipment",
     "TaskAttempt",
 ]

@@ -130,6 +130,60 @@ class ServiceSuspension(models.Model):
         return f"{self.service_id} for {self.reason}"
 
 
+class Slowdown(models.Model):
+    """A span in which a line is held to a speed below its plan's, because a lot was used.
+
+    Who may slow it and by what rule is for later stages to know. It ends by itself at `until`,
+    which is the end of the billing period. At most one is open for a line.
+    """
+
+    class EndedFor(models.TextChoices):
+        PERIOD = "period", "The billing period ended"
+        ROOM = "room", "There is room again"
+        PLAN = "plan", "The plan has another rule"
+        STAFF = "staff", "Lifted by hand"
+        LINE = "line", "The line ended"
+
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="slowdowns")
+    download_kbps = models.PositiveBigIntegerField()
+    upload_kbps = models.PositiveBigIntegerField()
+    started_at = models.DateTimeField()
+    until = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_for = models.CharField(max_length=6, choices=EndedFor, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service"],
+                condition=Q(ended_at__isnull=True),
+                name="one_open_slowdown_a_line",
+            ),
+            models.CheckConstraint(
+                condition=Q(download_kbps__gt=0, upload_kbps__gt=0), name="slow_is_not_blocked"
+            ),
+            models.CheckConstraint(
+                condition=Q(until__gt=F("started_at"))
+                & (Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at"))),
+                name="slowdown_ends_after_it_starts",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True, ended_for="")
+                | Q(ended_at__isnull=False) & ~Q(ended_for=""),
+                name="ended_slowdown_says_what_for",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["until"], condition=Q(ended_at__isnull=True), name="slowdown_ends"
+            ),
+            models.Index(fields=["service", "-started_at"], name="slowdown_of_line"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_id} to {self.download_kbps}/{self.upload_kbps} kbit/s"
+
+
 class PartnerSubscriber(models.Model):
     """The name by which one partner knows one subscriber, so that partners cannot compare."""
 

@@ -88,7 +88,7 @@ ROOMS = {
             "hearing inbox jeopardy later_orders moving orders outside partner_news partner_orders "
             "placing "
             "profiles progress radius_setup registrations reminders reservations services "
-            "sessions statements steering steps suspending telling "
+            "sessions slowing statements steering steps suspending telling "
             "upkeep visit_following visit_results "
             "visit_slots visits"
         ),
