@@ -25,6 +25,7 @@ CELERY_BEAT_SCHEDULE = {
     "read-accounting": {"task": "provisioning.tasks.read_accounting_inbox", "schedule": 2.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
+    "watch-usage": {"task": "rating.tasks.watch_usage", "schedule": 30.0},
     "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
     "expire-addresses": {"task": "ipam.tasks.expire_addresses", "schedule": 30.0},
     "look-at-waitlist": {"task": "qualification.tasks.look_at_waitlist", "schedule": 30.0},

@@ -399,7 +399,8 @@ class SlowdownAdmin(ReadOnlyAdmin):
     """Which lines were held to less than their plan's speed, from when to when, newest first."""
 
     list_display = (
-        "started_at", "service", "download_kbps", "upload_kbps", "until", "ended_at", "ended_for",
+        "started_at", "service", "download_kbps", "upload_kbps", "holds_until", "ended_at",
+        "ended_for",
     )  # fmt: skip
     list_filter = ("ended_for", ("ended_at", admin.EmptyFieldListFilter))
     list_select_related = ("service__offering",)

@@ -33,11 +33,11 @@ def slow(*, line: Service, to: Speed, until: datetime, at: datetime) -> Slowdown
     held = db.lock(Service, line.pk)
     if held.state not in _LIVE or held.line_id is not None or until <= at:
         return None
-    if held.slowdowns.filter(until=until, ended_for=EndedFor.STAFF).exists():
+    if held.slowdowns.filter(holds_until=until, ended_for=EndedFor.STAFF).exists():
         return None
     now = held.slowdowns.filter(ended_at__isnull=True).first()
     if now is not None:
-        if (now.download_kbps, now.upload_kbps, now.until) == (*to, until):
+        if (now.download_kbps, now.upload_kbps, now.holds_until) == (*to, until):
             return now
         _close(now, EndedFor.PLAN, at)
     made = Slowdown.objects.create(
@@ -45,7 +45,7 @@ def slow(*, line: Service, to: Speed, until: datetime, at: datetime) -> Slowdown
         download_kbps=to.download_kbps,
         upload_kbps=to.upload_kbps,
         started_at=at,
-        until=until,
+        holds_until=until,
     )
     profiles.refresh(service=held, at=at)
     events.publish(
@@ -71,12 +71,12 @@ def end_next(*, at: datetime) -> bool:
 
     A line that is suspended gets its speed back too, for when it works again.
     """
-    over = Slowdown.objects.filter(ended_at__isnull=True, until__lte=at)
-    found = over.order_by("until", "pk").values_list("service", flat=True).first()
+    over = Slowdown.objects.filter(ended_at__isnull=True, holds_until__lte=at)
+    found = over.order_by("holds_until", "pk").values_list("service", flat=True).first()
     if found is None:
         return False
     line = db.lock(Service, found)
-    now = line.slowdowns.filter(ended_at__isnull=True, until__lte=at).first()
+    now = line.slowdowns.filter(ended_at__isnull=True, holds_until__lte=at).first()
     if now is not None:
         _restore(line, now, EndedFor.PERIOD, at)
     return True
@@ -104,7 +104,7 @@ def lift(*, line: Service, actor: User, reason: str, at: datetime) -> Slowdown:
         subscriber=held.subscriber,
         reason=reason.strip(),
         at=at,
-        until=now.until.isoformat(),
+        until=now.holds_until.isoformat(),
     )
     return now
 
@@ -112,9 +112,7 @@ def lift(*, line: Service, actor: User, reason: str, at: datetime) -> Slowdown:
 def _restore(line: Service, now: Slowdown, because: str, at: datetime) -> None:
     _close(now, because, at)
     profiles.refresh(service=line, at=at)
-    events.publish(
-        "line.restored", subject=line.public_id, at=at, slowdown=now.pk, because=because
-    )
+    events.publish("line.restored", subject=line.public_id, at=at, slowdown=now.pk, because=because)
 
 
 def _close(now: Slowdown, because: str, at: datetime) -> None:

@@ -23,6 +23,7 @@ from rating.models import (
     LedgerEntry,
     LedgerTransaction,
     MeteredSession,
+    PassedThreshold,
     Purchase,
     SettlementStatement,
     Usage,
@@ -219,3 +220,13 @@ class SettlementStatementAdmin(ReadOnlyAdmin):
     @admin.display(description="Amount", ordering="amount")
     def total(self, statement: SettlementStatement) -> str:
         return format_money(statement.amount, statement.currency)
+
+
+@admin.register(PassedThreshold)
+class PassedThresholdAdmin(ReadOnlyAdmin):
+    """Which parts of what is included were used up, and told, newest first."""
+
+    list_display = ("passed_at", "service", "percent", "used", "included", "period_start", "packs")
+    list_filter = ("percent",)
+    list_select_related = ("service__offering",)
+    ordering = ("-id",)

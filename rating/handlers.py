@@ -8,9 +8,9 @@ from django.urls import reverse
 from ispops import events
 from ispops.money import format_money, round_to_minor_unit
 from ispops.notices import notify
-from provisioning.models import ServiceOrder
-from rating import notice_kinds, purchases
-from rating.models import Charge, CustomerBill, Dispute
+from provisioning.models import Service, ServiceOrder, Slowdown
+from rating import notice_kinds, purchases, telling, watching
+from rating.models import Charge, CustomerBill, Dispute, Purchase
 
 
 @events.on("service_order.completed", name="rating.partner_confirmed")
@@ -123,3 +123,43 @@ def _given_back(refund: Charge) -> str:
 
 def _charge_url(charge: Charge) -> str:
     return settings.BASE_URL.rstrip("/") + reverse("portal:charge", args=[charge.public_id])
+
+
+@events.on("purchase.completed", name="rating.make_room_by_pack")
+def make_room_by_pack(event: Any) -> None:
+    """A line that a pack of data makes room for has its speed back at once."""
+    key = Purchase.key_of(event.subject)
+    bought = Purchase.objects.filter(pk=key, pack__isnull=False).first() if key else None
+    if bought is not None:
+        watching.settle(line_id=bought.line_id, at=event.occurred_at)
+
+
+@events.on("service.changed", name="rating.follow_changed_plan")
+def follow_changed_plan(event: Any) -> None:
+    """A line that has another plan now is slow by that one's rule, or not at all."""
+    key = Service.key_of(event.subject)
+    if key is not None:
+        watching.settle(line_id=key, at=event.occurred_at)
+
+
+@events.on("line.slowed", name="rating.write_line_slowed")
+def write_line_slowed(event: Any) -> None:
+    """Whoever has the line hears how slow it is, until when, and what helps."""
+    row = _slowdown(event)
+    if row is not None and row.ended_at is None:
+        telling.line_slowed(slowdown=row, at=event.occurred_at)
+
+
+@events.on("line.restored", name="rating.write_line_restored")
+def write_line_restored(event: Any) -> None:
+    """Whoever has the line hears that it is fast again, and why."""
+    row = _slowdown(event)
+    if row is not None:
+        telling.line_restored(slowdown=row, at=event.occurred_at)
+
+
+def _slowdown(event: Any) -> Slowdown | None:
+    rows = Slowdown.objects.select_related(
+        "service__subscriber", "service__offering", "service__bundle"
+    )
+    return rows.filter(pk=event.payload["slowdown"]).first()

@@ -1,4 +1,4 @@
-"""What is written to a subscriber about bills."""
+"""What is written to a subscriber about bills and use."""
 
 from ispops.notices.catalogue import Kind, Variable, register
 
@@ -88,4 +88,102 @@ You see it differently? Call us at {{ phone }}.
 """,
 )
 
-register(BILL_ISSUED, CHARGE_REFUNDED, DISPUTE_ANSWERED)
+_PRODUCT = Variable("product", "what was used", "Fiber 500")
+_UNTIL = Variable("until", "the day on which the next billing period begins", "June 4, 2026")
+_USAGE_URL = Variable(
+    "usage_url", "the page of what was used", "https://my.isp.example/account/usage/", is_link=True
+)
+_SPEED = Variable("speed", "what the line carries", "500 Mbit/s down, 500 Mbit/s up")
+
+USAGE_THRESHOLD = Kind(
+    code="usage_threshold",
+    title="Part of what is included is used",
+    sent_when="when 50, 80 or 100 % of what is included in a billing period are used, each once; "
+    "and once more when that happens again after more was bought",
+    variables=(
+        _PRODUCT,
+        Variable("percent", "which part is used, in percent", "80"),
+        Variable("used", "how much is used", "800 GB"),
+        Variable("included", "how much is included", "1 TB"),
+        Variable("then", "what more of it means", "After that, USD 2.00 for each started 10 GB."),
+        _UNTIL,
+        _USAGE_URL,
+    ),
+    subject="{{ product }}: {{ percent }} % of what is included are used",
+    text="""\
+Hello {{ name }},
+
+you have used {{ used }} of the {{ included }} that {{ product }} includes in this billing period.
+{{ then }}
+
+It starts again on {{ until }}. See it day by day:
+{{ usage_url }}
+
+Questions? Call us at {{ phone }}; we are glad to help.
+
+{{ isp }}
+""",
+    sms="{{ isp }}: {{ used }} of {{ included }} of {{ product }} are used ({{ percent }} %). "
+    "{{ then }} It starts again on {{ until }}. {{ usage_url }}",
+)
+
+LINE_SLOWED = Kind(
+    code="line_slowed",
+    title="Line slowed by fair use",
+    sent_when="when a line has used so much that its plan slows it until the next billing period",
+    variables=(
+        _PRODUCT,
+        _SPEED,
+        Variable("helps", "what makes it fast again before", "Buy more data to be fast again now."),
+        _UNTIL,
+        _USAGE_URL,
+    ),
+    subject="{{ product }} is slower until {{ until }}",
+    text="""\
+Hello {{ name }},
+
+your line has used as much as the fair use of {{ product }} allows in this billing period. It goes
+on working, with {{ speed }}, and nothing more is charged for that.
+
+It is as fast as before on {{ until }}. {{ helps }}
+{{ usage_url }}
+
+Questions? Call us at {{ phone }}; we are glad to help.
+
+{{ isp }}
+""",
+    sms="{{ isp }}: fair use is reached, so {{ product }} has {{ speed }} until {{ until }}. "
+    "{{ helps }} {{ usage_url }}",
+)
+
+LINE_RESTORED = Kind(
+    code="line_restored",
+    title="Line as fast as before",
+    sent_when="when a line that was slowed by fair use has its speed back",
+    variables=(
+        _PRODUCT,
+        Variable("because", "why, completing a sentence", "because a new billing period began"),
+        _USAGE_URL,
+    ),
+    subject="{{ product }} is as fast as before",
+    text="""\
+Hello {{ name }},
+
+your line has the full speed of {{ product }} again, {{ because }}. You need not do anything.
+
+What you use, day by day:
+{{ usage_url }}
+
+{{ isp }}
+""",
+    sms="{{ isp }}: {{ product }} has its full speed again, {{ because }}.",
+)
+
+register(
+    BILL_ISSUED,
+    CHARGE_REFUNDED,
+    DISPUTE_ANSWERED,
+    USAGE_THRESHOLD,
+    LINE_SLOWED,
+    LINE_RESTORED,
+)

@@ -46,14 +46,16 @@ def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
     meter_of = _hold(purchase, use_price, service, period, pack_price.pack_periods)
     meter = meter_of.of((str(service.pk), use_price.pk), period.start)
     without_packs = meter.included(period.start, with_packs=False)
+    counted = meter.counting(period.start)
     return UsagePack.objects.create(
         service=service,
         price=use_price,
         purchase=purchase,
         period_start=period.start,
-        after=max(meter.counting(period.start) - without_packs, 0),
+        after=max(counted - without_packs, 0),
         units=pack_price.pack_units,
         periods=pack_price.pack_periods,
+        counted=counted,
         granted_at=at,
     )
 

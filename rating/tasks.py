@@ -6,8 +6,9 @@ The rows are the queues: a task that is lost is made up for by the next sweep of
 from celery import shared_task
 from django.utils import timezone
 
+from ispops import jobs
 from provisioning import partner_orders
-from rating import usage
+from rating import usage, watching
 
 # A task gives way after so many batches, so that no kind of work keeps a worker for itself.
 BATCHES = 20
@@ -31,10 +32,21 @@ def meter_accounting() -> None:
 
 @shared_task
 def rate_stored_usage() -> None:
-    """Rate the usage that waits."""
+    """Rate the usage that waits, and have somebody look at whom it concerns."""
+    rated = 0
     for _ in range(BATCHES):
-        if usage.rate_usage(at=timezone.now(), limit=USES_A_BATCH) < USES_A_BATCH:
+        done = usage.rate_usage(at=timezone.now(), limit=USES_A_BATCH)
+        rated += done
+        if done < USES_A_BATCH:
             break
+    if rated:
+        jobs.send(watch_usage)
+
+
+@shared_task
+def watch_usage() -> None:
+    """Tell who passed a threshold, and slow who passed fair use."""
+    watching.look(at=timezone.now())
 
 
 @shared_task

@@ -1,7 +1,7 @@
 """The catalogue in the console. What is published is added by the verbs and then only read."""
 
 from decimal import Decimal, InvalidOperation
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
@@ -11,16 +11,18 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from ispops.admin_base import ReadOnlyInline, VerbAdmin, VerbForm
-from ispops.catalog import labelled, labelling, publishing
+from ispops.catalog import fair_use, labelled, labelling, publishing
 from ispops.catalog.models import (
     AddressEntitlement,
     BroadbandLabel,
     BundleComponent,
+    FairUseRule,
     OfferingPrice,
     ProductOffering,
     SettlementTerm,
     TaxRate,
 )
+from ispops.parties.models import User
 
 
 class PublishingAdmin(VerbAdmin):
@@ -152,6 +154,21 @@ class EntitlementForm(VerbForm):
             "offering", "ipv4_addresses", "ipv6_prefixes", "policy", "extra_address",
             "most_extra_addresses", "most_requests_an_hour",
         )  # fmt: skip
+
+
+class FairUseForm(VerbForm):
+    verb = staticmethod(fair_use.set_fair_use)
+
+    class Meta:
+        model = FairUseRule
+        fields = ("offering", "threshold_bytes", "download_kbps", "upload_kbps", "valid_from")
+        help_texts: ClassVar[dict[str, str]] = {
+            "offering": "An access plan, or an aggregated plan, with a price of its use by the "
+            "byte. It may cost nothing: it is what the use is counted by.",
+            "threshold_bytes": "In a billing period. Hours that are beside the allowance do not "
+            "count, and packs of data come on top.",
+            "download_kbps": "What the line has then, until the next period.",
+        }
 
 
 class FeesField(forms.CharField):
@@ -338,3 +355,29 @@ class BroadbandLabelAdmin(PublishingAdmin):
     @admin.display(description="FCC plan code", ordering="offering__fcc_plan_code")
     def plan_code(self, label: BroadbandLabel) -> str:
         return label.offering.fcc_plan_code or ""
+
+
+@admin.register(FairUseRule)
+class FairUseRuleAdmin(PublishingAdmin):
+    """From how much use on plans are slow; `End` is from now on."""
+
+    add_form = FairUseForm
+    list_display = (
+        "offering", "threshold_bytes", "download_kbps", "upload_kbps", "valid_from", "valid_to",
+    )  # fmt: skip
+    list_filter = (("valid_to", admin.EmptyFieldListFilter),)
+    list_select_related = ("offering",)
+    search_fields = ("offering__name", "offering__code")
+    ordering = ("offering", "-valid_from")
+    actions = ("end",)
+
+    @admin.action(description="End", permissions=["add"])
+    def end(self, request: HttpRequest, rows: Any) -> None:
+        self.call_each(
+            request,
+            rows.select_related("offering"),
+            lambda rule, at: fair_use.end_fair_use(
+                offering=rule.offering, actor=cast(User, request.user), at=at
+            ),
+            done="Rules that have ended: {n}.",
+        )

@@ -1,7 +1,7 @@
 """How a row takes effect: at a moment, in place of the one before, and for good.
 
-Prices, settlement terms, tax rates and labels are in force from a moment on and are never edited
-afterwards: a new one ends the one before.
+Prices, settlement terms, tax rates, labels and fair-use rules are in force from a moment on and are
+never edited afterwards: a new one ends the one before.
 """
 
 from collections.abc import Iterable
@@ -10,10 +10,16 @@ from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 
-from ispops.catalog.models import BroadbandLabel, OfferingPrice, SettlementTerm, TaxRate
+from ispops.catalog.models import (
+    BroadbandLabel,
+    FairUseRule,
+    OfferingPrice,
+    SettlementTerm,
+    TaxRate,
+)
 from ispops.errors import Refusal
 
-Row = TypeVar("Row", OfferingPrice, SettlementTerm, TaxRate, BroadbandLabel)
+Row = TypeVar("Row", OfferingPrice, SettlementTerm, TaxRate, BroadbandLabel, FairUseRule)
 
 
 class ChangePlanned(Refusal):

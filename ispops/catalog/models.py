@@ -13,6 +13,7 @@ __all__ = [
     "BroadbandLabel",
     "BundleComponent",
     "CatalogueRevision",
+    "FairUseRule",
     "OfferingPrice",
     "ProductOffering",
     "SettlementTerm",
@@ -51,6 +52,7 @@ class ProductOffering(models.Model):
         EXTRA_ADDRESS = "extra_address", "Extra dynamic address"
         STATIC_ADDRESS = "static_address", "Static address"
         SPEED_BOOST = "speed_boost", "Speed boost"
+        DATA_PACK = "data_pack", "Pack of data for a plan of our own"
 
     code = models.SlugField(unique=True)
     name = models.CharField(max_length=120)
@@ -180,6 +182,42 @@ class AddressEntitlement(models.Model):
 
     def __str__(self) -> str:
         return f"addresses of {self.offering}"
+
+
+class FairUseRule(models.Model):
+    """From how much use on a plan is slow for the rest of the billing period, and how slow.
+
+    Counted is what draws upon the plan's allowance, so hours that are free do not count here
+    either; the threshold may be another than the allowance. Packs of data make room beyond it. The
+    rule of an aggregated plan goes before that of its access plan. Never edited, only ended.
+    """
+
+    offering = models.ForeignKey(
+        ProductOffering, on_delete=models.PROTECT, related_name="fair_use_rules"
+    )
+    threshold_bytes = models.PositiveBigIntegerField()
+    download_kbps = models.PositiveBigIntegerField()
+    upload_kbps = models.PositiveBigIntegerField()
+    valid_from = models.DateTimeField()
+    valid_to = models.DateTimeField(null=True, blank=True)
+
+    objects = Effective.as_manager()
+
+    class Meta:
+        # A GiST exclusion in the migration refuses two rules of one offering at once.
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(threshold_bytes__gt=0, download_kbps__gt=0, upload_kbps__gt=0),
+                name="fair_use_slows_and_never_blocks",
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_to__isnull=True) | Q(valid_to__gt=F("valid_from")),
+                name="fair_use_ends_after_it_starts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"fair use of {self.offering}"
 
 
 class BroadbandLabel(models.Model):

@@ -18,14 +18,14 @@ class Migration(migrations.Migration):
                 ('download_kbps', models.PositiveBigIntegerField()),
                 ('upload_kbps', models.PositiveBigIntegerField()),
                 ('started_at', models.DateTimeField()),
-                ('until', models.DateTimeField()),
+                ('holds_until', models.DateTimeField()),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
                 ('ended_for', models.CharField(blank=True, choices=[('period', 'The billing period ended'), ('room', 'There is room again'), ('plan', 'The plan has another rule'), ('staff', 'Lifted by hand'), ('line', 'The line ended')], default='', max_length=6)),
                 ('service', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='slowdowns', to='provisioning.service')),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('ended_at__isnull', True)), fields=['until'], name='slowdown_ends'), models.Index(fields=['service', '-started_at'], name='slowdown_of_line')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True)), fields=('service',), name='one_open_slowdown_a_line'), models.CheckConstraint(condition=models.Q(('download_kbps__gt', 0), ('upload_kbps__gt', 0)), name='slow_is_not_blocked'), models.CheckConstraint(condition=models.Q(('until__gt', models.F('started_at')), models.Q(('ended_at__isnull', True), ('ended_at__gte', models.F('started_at')), _connector='OR')), name='slowdown_ends_after_it_starts'), models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', True), ('ended_for', '')), models.Q(('ended_at__isnull', False), models.Q(('ended_for', ''), _negated=True)), _connector='OR'), name='ended_slowdown_says_what_for')],
+                'indexes': [models.Index(condition=models.Q(('ended_at__isnull', True)), fields=['holds_until'], name='slowdown_ends'), models.Index(fields=['service', '-started_at'], name='slowdown_of_line')],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True)), fields=('service',), name='one_open_slowdown_a_line'), models.CheckConstraint(condition=models.Q(('download_kbps__gt', 0), ('upload_kbps__gt', 0)), name='slow_is_not_blocked'), models.CheckConstraint(condition=models.Q(('holds_until__gt', models.F('started_at')), models.Q(('ended_at__isnull', True), ('ended_at__gte', models.F('started_at')), _connector='OR')), name='slowdown_ends_after_it_starts'), models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', True), ('ended_for', '')), models.Q(('ended_at__isnull', False), models.Q(('ended_for', ''), _negated=True)), _connector='OR'), name='ended_slowdown_says_what_for')],
             },
         ),
     ]

@@ -133,8 +133,8 @@ class ServiceSuspension(models.Model):
 class Slowdown(models.Model):
     """A span in which a line is held to a speed below its plan's, because a lot was used.
 
-    Who may slow it and by what rule is for later stages to know. It ends by itself at `until`,
-    which is the end of the billing period. At most one is open for a line.
+    Who may slow it and by what rule is for later stages to know. It ends by itself at
+    `holds_until`, the end of the billing period. At most one is open for a line.
     """
 
     class EndedFor(models.TextChoices):
@@ -148,7 +148,7 @@ class Slowdown(models.Model):
     download_kbps = models.PositiveBigIntegerField()
     upload_kbps = models.PositiveBigIntegerField()
     started_at = models.DateTimeField()
-    until = models.DateTimeField()
+    holds_until = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_for = models.CharField(max_length=6, choices=EndedFor, blank=True, default="")
 
@@ -163,7 +163,7 @@ class Slowdown(models.Model):
                 condition=Q(download_kbps__gt=0, upload_kbps__gt=0), name="slow_is_not_blocked"
             ),
             models.CheckConstraint(
-                condition=Q(until__gt=F("started_at"))
+                condition=Q(holds_until__gt=F("started_at"))
                 & (Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at"))),
                 name="slowdown_ends_after_it_starts",
             ),
@@ -175,7 +175,7 @@ class Slowdown(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["until"], condition=Q(ended_at__isnull=True), name="slowdown_ends"
+                fields=["holds_until"], condition=Q(ended_at__isnull=True), name="slowdown_ends"
             ),
             models.Index(fields=["service", "-started_at"], name="slowdown_of_line"),
         ]

@@ -58,7 +58,7 @@ ROOMS = {
     "ispops.catalog": Room(
         stage=2,
         pure=_names("labels price_checks"),
-        verbs=_names("effective labelling publishing"),
+        verbs=_names("effective fair_use labelling publishing"),
         reads=_names("catalogue labelled prices"),
     ),
     "qualification": Room(
@@ -102,15 +102,15 @@ ROOMS = {
         stage=5,
         pure=_names(
             "allowances amounts bands metering notice_kinds pricing sharing usage_events "
-            "usage_prices usage_words"
+            "thresholds usage_forecast usage_prices usage_words"
         ),
         verbs=_names(
             "batch billing cancelling charges closing disputes ledger packs purchases refunds "
-            "sessions settlement usage"
+            "sessions settlement telling topping_up usage watching"
         ),
         reads=_names(
             "accrual books carriage claims goods guiding line_choices meter_reading meters outlook "
-            "rules tariff"
+            "recent_use rules standings tariff"
         ),
         web=_names("account_api claims_api"),
     ),

@@ -77,7 +77,7 @@ def test_every_table_of_the_product_has_a_list() -> None:
         "bundlecomponent", "billline", "ledgerentry", "productorderitem", "ordertask",
         "taskattempt", "inquiryattempt", "freeextent", "idempotentanswer", "billnumber",
         "usagecounter", "qualifiedoffer", "serviceperiod", "partnersubscriber", "cataloguerevision",
-        "deliveryattempt", "profilerevision",
+        "deliveryattempt", "profilerevision", "usagelook",
     }  # fmt: skip
     with_own_pages = {"bulkqualification", "coverageimport", "outsidesystem"}
     missing = {

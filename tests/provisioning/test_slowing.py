@@ -1,4 +1,4 @@
-"""Lines that are held to a lower speed until a moment: their sessions, logins, and the end of it."""
+"""Lines that are held to a lower speed until a moment: sessions, logins, and the end of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ispops.models import Event
 from ispops.parties.models import AuditEntry, Subscriber, User
 from provisioning import profiles, services, slowing, steering
 from provisioning.in_force import Speed
-from provisioning.models import AccessSession, Service, Slowdown, SessionCommand
+from provisioning.models import AccessSession, Service, SessionCommand, Slowdown
 from tests import coa_agent, factories
 from tests.provisioning import later, online
 from tests.provisioning.test_aaa import ask, said
@@ -207,7 +207,7 @@ class TestItsEnd:
         ({}, "one_open_slowdown_a_line"),
         ({"ended_for": "room"}, "ended_slowdown_says_what_for"),
         ({"download_kbps": 0}, "slow_is_not_blocked"),
-        ({"until": timedelta(0)}, "slowdown_ends_after_it_starts"),
+        ({"holds_until": timedelta(0)}, "slowdown_ends_after_it_starts"),
     ],
     ids=["two", "says nothing", "blocked", "no time"],
 )
@@ -215,7 +215,7 @@ def test_the_database_refuses(
     line: Service, at: datetime, values: dict[str, Any], guard: str
 ) -> None:
     slow(line, at)
-    facts = {"download_kbps": 1, "upload_kbps": 1, "until": MONTH} | values
-    facts["until"] = at + facts["until"]
+    facts = {"download_kbps": 1, "upload_kbps": 1, "holds_until": MONTH} | values
+    facts["holds_until"] = at + facts["holds_until"]
     with refused(guard):
         Slowdown.objects.create(service=line, started_at=at, **facts)

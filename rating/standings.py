@@ -1,0 +1,174 @@
+"""How much of what is included each service has used in a billing period, to the last rated use.
+
+One reading for all who ask: the portal, the console, thresholds and fair use. Many services are
+read at once, by the meters that charges are made with.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ispops.catalog.models import OfferingPrice
+from ispops.periods import Period
+from provisioning.models import Service
+from rating.accrual import period_at
+from rating.meter_reading import Meters, added_nothing
+from rating.meters import Key
+from rating.models import UsagePack
+from rating.pricing import UsagePrice, Use
+from rating.rules import usage_rule
+from rating.thresholds import Bought, reached
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a service used of one price's units in a period, and what of it is included.
+
+    `service` is the line where an aggregated plan has the price: its parts use it together.
+    `used` is what draws upon what is included; `own` comes with every period, `carried_over` was
+    left of earlier ones, and `packs` were bought. Units are whole ones of `price.unit`.
+    """
+
+    service: Service
+    price: OfferingPrice
+    rule: UsagePrice
+    period: Period
+    use: Use
+    used: int
+    own: int
+    carried_over: int
+    packs: int
+    bought: tuple[Bought, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        return self.price.unit
+
+    @property
+    def is_shared(self) -> bool:
+        return self.price.offering_id == self.service.bundle_id
+
+    @property
+    def included(self) -> int:
+        return self.own + self.carried_over + self.packs
+
+    @property
+    def percent(self) -> int | None:
+        """Whole and rounded down, above 100 when more was used; None where nothing is included."""
+        return self.used * 100 // self.included if self.included else None
+
+    @property
+    def left(self) -> int:
+        return max(self.included - self.used, 0)
+
+    @property
+    def beyond(self) -> int:
+        """Units that are charged beyond what is included."""
+        return max(self.used - self.included, 0) if self.included else 0
+
+    @property
+    def threshold(self) -> int | None:
+        """The highest threshold that is reached."""
+        return max(reached(self.used, self.included), default=None)
+
+    @property
+    def beside(self) -> int:
+        """Units in hours that do not draw upon what is included, such as free nights."""
+        return sum(self.use.units) - self.used
+
+    @property
+    def free_hours(self) -> list[str]:
+        """The hours of the price that do not draw upon what is included, by name and time."""
+        return [
+            f"{band['name']} ({band['start']} to {band['end']})"
+            for band in self.price.bands
+            if not band["counts"]
+        ]
+
+    @property
+    def kept_packs(self) -> int:
+        """Units of packs that were bought in earlier periods and are still good."""
+        return max(self.packs - sum(pack.units for pack in self.bought), 0)
+
+
+def standings(services: Iterable[Service], at: datetime) -> list[Standing]:
+    """Return the standing of services in the period of `at`, at every price by use that they have.
+
+    Services come with their subscribers; what an aggregated plan prices is with its line, so the
+    lines of carried services have to be among them. A number of queries that does not grow.
+    """
+    found = list(_prices(list(services), at))
+    if not found:
+        return []
+    periods = {s.subscriber_id: period_at(s.subscriber, at) for s, _ in found}
+    meters = _meters(found, periods)
+    packs = _packs({service.pk for service, _ in found})
+    return [
+        _standing(
+            service, price, periods[service.subscriber_id], meters,
+            packs[(str(service.pk), price.pk), periods[service.subscriber_id].start],
+        )
+        for service, price in found
+    ]  # fmt: skip
+
+
+def _prices(services: list[Service], at: datetime) -> Iterator[tuple[Service, OfferingPrice]]:
+    """Give each service with each price that its use is counted at, in a steady order."""
+    keys = {key for s in services for key in (s.offering_id, s.bundle_id) if key}
+    rows = OfferingPrice.objects.at(at).filter(offering__in=keys, charge=OfferingPrice.Charge.USAGE)
+    by_offering: defaultdict[tuple[int, str], dict[str, OfferingPrice]] = defaultdict(dict)
+    for price in rows.order_by("unit"):
+        by_offering[price.offering_id, price.currency][price.unit] = price
+    for service in services:
+        currency = service.subscriber.currency
+        own = by_offering[service.offering_id, currency]
+        shared = by_offering[service.bundle_id, currency] if service.bundle_id else {}
+        if service.line_id is None:
+            yield from ((service, price) for price in shared.values())
+        yield from ((service, price) for unit, price in own.items() if unit not in shared)
+
+
+def _meters(found: list[tuple[Service, OfferingPrice]], periods: dict[UUID, Period]) -> Meters:
+    rules = {price.pk: usage_rule(price) for _, price in found}
+
+    def rule_of(price: OfferingPrice, *, is_discounted: bool = True) -> UsagePrice:
+        rule = rules[price.pk]
+        return rule if is_discounted else rule.undiscounted()
+
+    added, anchors = {}, {}
+    for service, price in found:
+        key: Key = str(service.pk), price.pk
+        added[(*key, periods[service.subscriber_id].start)] = added_nothing(rules[price.pk])
+        anchors[key] = service.subscriber.billing_anchor_day
+    prices = {price.pk: price for _, price in found}
+    return Meters(rule_of, prices, added, anchors, hold=False)
+
+
+def _packs(services: set[UUID]) -> defaultdict[tuple[Key, datetime], list[Bought]]:
+    """Return the packs that were bought, by meter and period, in the order of buying."""
+    packs: defaultdict[tuple[Key, datetime], list[Bought]] = defaultdict(list)
+    for row in UsagePack.objects.filter(service__in=services).order_by("pk"):
+        key: Key = str(row.service_id), row.price_id
+        packs[key, row.period_start].append(Bought(row.counted, row.units))
+    return packs
+
+
+def _standing(
+    service: Service, price: OfferingPrice, period: Period, meters: Meters, packs: list[Bought]
+) -> Standing:
+    meter = meters.of((str(service.pk), price.pk), period.start)
+    without_packs = meter.included(period.start, with_packs=False)
+    return Standing(
+        service=service,
+        price=price,
+        rule=meter.rule(period.start),
+        period=period,
+        use=meter.use(period.start),
+        used=meter.counting(period.start),
+        own=price.allowance,
+        carried_over=without_packs - price.allowance,
+        packs=meter.included(period.start) - without_packs,
+        bought=tuple(packs),
+    )

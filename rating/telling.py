@@ -1,0 +1,108 @@
+"""Telling subscribers what became of what they use; the words are `notice_kinds`."""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.urls import reverse
+
+from ispops.catalog import fair_use
+from ispops.catalog.models import FairUseRule, OfferingPrice
+from ispops.catalog.queries import quantity_words, usage_words
+from ispops.notices import notify
+from ispops.periods import day_in_words
+from provisioning.models import Service, Slowdown
+from rating import notice_kinds, topping_up
+from rating.standings import Standing
+
+_BECAUSE = {
+    Slowdown.EndedFor.PERIOD: "because a new billing period began",
+    Slowdown.EndedFor.ROOM: "because there is more data for it now",
+    Slowdown.EndedFor.STAFF: "because one of us has seen to it",
+}
+
+
+def threshold_passed(
+    *, standing: Standing, percent: int, rule: FairUseRule | None, at: datetime
+) -> None:
+    """Say that so much of what is included is used, and what more of it means.
+
+    `rule` is the one by which the line is slow now, if it is.
+    """
+    service, price = standing.service, standing.price
+    start, packs = standing.period.start, len(standing.bought)
+    notify.send(
+        kind=notice_kinds.USAGE_THRESHOLD.code,
+        subscriber=service.subscriber,
+        cause=f"{service.public_id}:{price.pk}:{start:%Y-%m-%d}:{percent}:{packs}",
+        at=at,
+        product=_name(service, price),
+        percent=str(percent),
+        used=quantity_words(standing.used, price.unit),
+        included=quantity_words(standing.included, price.unit),
+        then=_then(standing, rule),
+        until=_day(standing.period.end),
+        usage_url=_usage_url(service),
+    )
+
+
+def _then(standing: Standing, rule: FairUseRule | None) -> str:
+    if rule is not None and standing.unit == fair_use.UNIT:
+        return "Your line is slower now, by the fair use of your plan; see our other message."
+    price = standing.price
+    if not (price.amount or price.tiers):
+        return "More of it costs nothing."
+    # What a price says after its allowance; where it says more than that, all of it.
+    _, _, beyond = usage_words(price).rpartition(" included, then ")
+    return f"{'More of it costs' if standing.left == 0 else 'After that, it costs'} {beyond}."
+
+
+def line_slowed(*, slowdown: Slowdown, at: datetime) -> None:
+    """Say how slow a line is now, until when, and what helps before."""
+    line = slowdown.service
+    packs = topping_up.packs_for(line, at)
+    helps = "More data from your account makes it fast again at once." if packs else ""
+    notify.send(
+        kind=notice_kinds.LINE_SLOWED.code,
+        subscriber=line.subscriber,
+        cause=f"{line.public_id}:{slowdown.pk}",
+        at=at,
+        product=str(line.bundle or line.offering),
+        speed=f"{_speed(slowdown.download_kbps)} down, {_speed(slowdown.upload_kbps)} up",
+        helps=helps,
+        until=_day(slowdown.holds_until),
+        usage_url=_usage_url(line),
+    )
+
+
+def line_restored(*, slowdown: Slowdown, at: datetime) -> None:
+    """Say that a line is as fast as before, where that is news: not when its plan changed."""
+    line, because = slowdown.service, _BECAUSE.get(Slowdown.EndedFor(slowdown.ended_for))
+    if because is None:
+        return
+    notify.send(
+        kind=notice_kinds.LINE_RESTORED.code,
+        subscriber=line.subscriber,
+        cause=f"{line.public_id}:{slowdown.pk}",
+        at=at,
+        product=str(line.bundle or line.offering),
+        because=because,
+        usage_url=_usage_url(line),
+    )
+
+
+def _name(service: Service, price: OfferingPrice) -> str:
+    is_shared = price.offering_id == service.bundle_id
+    return str(service.bundle if is_shared else service.offering)
+
+
+def _speed(kbps: int) -> str:
+    return f"{kbps / 1000:g} Mbit/s" if kbps >= 1000 else f"{kbps} kbit/s"
+
+
+def _day(at: datetime) -> str:
+    return day_in_words(at, zone=settings.BILLING_TIME_ZONE)
+
+
+def _usage_url(service: Service) -> str:
+    line = Service.PREFIX + "_" + (service.line_id or service.pk).hex
+    return f"{settings.BASE_URL.rstrip('/')}{reverse('portal:usage')}?line={line}"
