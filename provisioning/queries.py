@@ -25,6 +25,7 @@ from provisioning.models import (
     ServiceOrder,
     ServiceSuspension,
     SessionCommand,
+    Slowdown,
 )
 from provisioning.placing import CHANGES
 from provisioning.transitions import CLOSED_ORDER
@@ -397,3 +398,9 @@ def open_suspensions(lines: Iterable[Service]) -> list[ServiceSuspension]:
             "started_at", "pk"
         )
     )
+
+
+def open_slowdowns(lines: Iterable[Service]) -> dict[UUID, Slowdown]:
+    """Return by what lines are slow at the moment, by their keys."""
+    found = Slowdown.objects.filter(service__in=list(lines), ended_at__isnull=True)
+    return {row.service_id: row for row in found}

@@ -17,13 +17,13 @@ from ispops.parties.models import User
 from ispops.parties.rest import calling_login, idempotent
 from provisioning.models import Service
 from provisioning.queries import lines_of_user
-from rating import cancelling, disputes, purchases, queries
+from rating import cancelling, disputes, purchases, queries, topping_up
 from rating.models import Charge, Dispute, Purchase
 
 
 class BuyIn(serializers.Serializer[Any]):
     line = serializers.CharField(help_text="The id of the line that it is for, such as `svc_...`.")
-    offering = serializers.SlugField(max_length=50, help_text="The code of a partner's product.")
+    offering = serializers.SlugField(max_length=50, help_text="The code of a partner's product, or of a pack of data.")
 
 
 class AccountPurchaseOut(serializers.ModelSerializer[Purchase]):
@@ -124,9 +124,10 @@ class AccountPurchases(generics.ListAPIView[Purchase]):
         return queries.purchases_of_user(calling_login(self.request))
 
     @extend_schema(
-        summary="Buy a partner's product",
+        summary="Buy a partner's product, or more data",
         description="One-off, a subscription, a pack of units or a bundle. The partner is told, "
-        "and the purchase is `completed` when it has confirmed.",
+        "and the purchase is `completed` when it has confirmed. More data for a plan of ours is "
+        "there at once, and makes a line fast again that its fair use has slowed.",
         request=BuyIn,
         responses={201: AccountPurchaseOut},
     )
@@ -136,10 +137,13 @@ class AccountPurchases(generics.ListAPIView[Purchase]):
         asked.is_valid(raise_exception=True)
         user = calling_login(request)
         line = own_line(user, asked.validated_data["line"])
-        placed = purchases.place_purchase(
+        offering = offering_of(asked.validated_data["offering"])
+        is_ours = offering.addon_type == topping_up.DATA_PACK
+        buy = topping_up.top_up if is_ours else purchases.place_purchase
+        placed = buy(
             subscriber=line.subscriber,
             line=line,
-            offering=offering_of(asked.validated_data["offering"]),
+            offering=offering,
             channel=Purchase.Channel.CLIENT,
             placed_by=user,
             idempotency_key=request.headers["Idempotency-Key"].strip(),

@@ -8,7 +8,7 @@ that added, so the exact charges can always be found again. The preview is made 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +30,7 @@ from rating.models import BillLine, Charge, CustomerBill, LedgerTransaction
 
 PAID_WITHIN = timedelta(days=14)
 ZERO = Decimal(0)
+_MOMENT = timedelta(microseconds=1)
 
 
 class PeriodNotOver(Refusal):
@@ -107,6 +108,15 @@ def running_bill(*, subscriber: Subscriber, at: datetime) -> BillPreview:
     due = accrual.due(subscriber=subscriber, period=period, at=at)
     posted = unbilled(subscriber, period)
     return BillPreview(period, subscriber.currency, _lines(subscriber, [*posted, *due]))
+
+
+def bill_of(
+    *, subscriber: Subscriber, period: Period, at: datetime
+) -> Sequence[Line] | Sequence[BillLine]:
+    """Return the lines of the bill of a period: as it was issued, or as it stands at `at`."""
+    rows = BillLine.objects.filter(bill__subscriber=subscriber, bill__period_start=period.start)
+    issued = list(rows.select_related("offering").order_by("position"))
+    return issued or running_bill(subscriber=subscriber, at=min(at, period.end - _MOMENT)).lines
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -28,21 +28,14 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, Concat, TruncDate
 
 from ipam.models import ExtraAddress
-from ispops.catalog.models import OfferingPrice
 from ispops.money import AmountField, format_money
 from ispops.parties.models import Partner, Subscriber, User
 from ispops.periods import Period
 from provisioning.models import PartnerSubscriber, Service
-from rating.accrual import period_at
-from rating.meter_reading import Meters, added_nothing
-from rating.meters import Meter
 from rating.models import Charge, Dispute, Purchase, SettlementStatement, Usage
-from rating.rules import usage_rule
-from rating.sessions import SOURCE, UNIT
+from rating.sessions import SOURCE
 
 M = TypeVar("M", bound=Model)
-# What happens at these percentages of an allowance is worth a word to the subscriber.
-THRESHOLDS = (50, 80, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,77 +84,6 @@ def _traffic(subscriber: Subscriber, line: Service, period: Period) -> QuerySet[
 
 def _octets(name: str) -> Any:
     return Cast(KeyTextTransform(name, "attributes"), BigIntegerField())
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How much of what the plan includes is used in the billing period.
-
-    `included` is None where use is not priced, and so not limited; `percent` is whole, rounded
-    down, above 100 when more was used, and None where nothing is included.
-    """
-
-    period: Period
-    unit: str
-    used: int
-    included: int | None
-    price: OfferingPrice | None
-
-    @property
-    def percent(self) -> int | None:
-        return self.used * 100 // self.included if self.included else None
-
-    @property
-    def left(self) -> int | None:
-        return None if self.included is None else max(self.included - self.used, 0)
-
-    @property
-    def beyond(self) -> int:
-        """Units that are charged beyond what is included."""
-        return 0 if self.included is None else max(self.used - self.included, 0)
-
-    @property
-    def threshold(self) -> int | None:
-        """The highest of `THRESHOLDS` that is reached."""
-        return max((t for t in THRESHOLDS if (self.percent or 0) >= t), default=None)
-
-
-def allowance(line: Service, at: datetime) -> Allowance:
-    """Return how much of a line's plan is used in the period of `at`, to the last rated use.
-
-    Where use is not priced, `used` is what was metered.
-    """
-    subscriber = line.subscriber
-    period = period_at(subscriber, at)
-    prices = OfferingPrice.objects.at(at).filter(
-        offering__in=[key for key in (line.bundle_id, line.offering_id) if key],
-        charge=OfferingPrice.Charge.USAGE,
-        currency=subscriber.currency,
-        unit=UNIT,
-    )
-    # The price of an aggregated plan goes before those of its parts.
-    price = min(prices, key=lambda row: row.offering_id != line.bundle_id, default=None)
-    if price is None:
-        used = _traffic(subscriber, line, period).aggregate(total=Sum("quantity"))["total"] or 0
-        return Allowance(period, UNIT, int(used), None, None)
-    meter = _meter(line, price, period)
-    return Allowance(
-        period, UNIT, meter.counting(period.start), meter.included(period.start), price
-    )
-
-
-def _meter(line: Service, price: OfferingPrice, period: Period) -> Meter:
-    """Read what a line used at a price, and what is free: with units carried over, and packs."""
-    rule = usage_rule(price)
-    key = str(line.pk), price.pk
-    meters = Meters(
-        lambda _, is_discounted=True: rule,
-        {price.pk: price},
-        {(*key, period.start): added_nothing(rule)},
-        {key: line.subscriber.billing_anchor_day},
-        hold=False,
-    )
-    return meters.of(key, period.start)
 
 
 def charges_of(subscriber: Subscriber, period: Period | None = None) -> QuerySet[Charge]:

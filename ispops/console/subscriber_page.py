@@ -9,10 +9,11 @@ from django.conf import settings
 
 from ipam import queries as ipam_queries
 from ipam.models import Allocation, ExtraAddress, OverallocationRequest
+from ispops.catalog import fair_use
 from ispops.console import charts, order_page, timeline
 from ispops.console.session_page import SessionView
 from ispops.parties.models import PaymentMethod, Subscriber, User, WebhookDelivery
-from ispops.periods import billing_period
+from ispops.periods import Period, billing_period
 from provisioning import queries as provisioning_queries
 from provisioning.models import (
     PartnerSubscriber,
@@ -24,7 +25,8 @@ from provisioning.models import (
 from qualification.models import AccessPort
 from rating import billing
 from rating import queries as rating_queries
-from rating.models import CustomerBill, Purchase
+from rating.models import CustomerBill, PassedThreshold, Purchase
+from rating.standings import standings
 
 # How many of the newest rows of each kind are on the page; the lists hold the rest.
 MOST = 12
@@ -70,7 +72,7 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
         page["extras"] = _extras(subscriber)
         names |= {row.public_id: row.device for row in [*page["requests"], *page["extras"]]}
     if user.has_perm("rating.view_charge"):
-        page |= _money(subscriber, lines, at)
+        page |= _money(subscriber, services, at)
         names |= {row.public_id: row.offering.name for row in page["purchases"]}
         names |= {charge["row"].public_id: "" for charge in page["charges"]}
         names |= {bill.public_id: f"Bill {bill.number}" for bill in page["bills"]}
@@ -114,6 +116,7 @@ def _lines(lines: list[Service], services: list[Service], at: datetime) -> list[
     suspensions: dict[Any, list[ServiceSuspension]] = {}
     for row in provisioning_queries.open_suspensions(lines):
         suspensions.setdefault(row.service_id, []).append(row)
+    slowdowns = provisioning_queries.open_slowdowns(lines)
     sessions = {key: [SessionView(row) for row in rows] for key, rows in last.items()}
     return [
         {
@@ -124,6 +127,7 @@ def _lines(lines: list[Service], services: list[Service], at: datetime) -> list[
             "sessions": sessions.get(line.pk, []),
             "in_trouble": any(session.trouble for session in sessions.get(line.pk, [])),
             "suspensions": suspensions.get(line.pk, []),
+            "slowdown": slowdowns.get(line.pk),
             # Of the form that changes it: sent twice, it is one order.
             "key": f"console-{secrets.token_urlsafe(16)}",
             "carried": [service for service in services if service.line_id == line.pk],
@@ -168,7 +172,7 @@ def _extras(subscriber: Subscriber) -> list[ExtraAddress]:
     )
 
 
-def _money(subscriber: Subscriber, lines: list[Service], at: datetime) -> dict[str, Any]:
+def _money(subscriber: Subscriber, services: list[Service], at: datetime) -> dict[str, Any]:
     period = billing_period(
         at, anchor_day=subscriber.billing_anchor_day, zone=settings.BILLING_TIME_ZONE
     )
@@ -196,18 +200,53 @@ def _money(subscriber: Subscriber, lines: list[Service], at: datetime) -> dict[s
             .select_related("offering", "service_order", "service", "line__offering", "placed_by")
             .order_by("-placed_at")[:MOST]
         ),
-        "usage": [_usage(subscriber, line, period, at) for line in lines],
+        "usage": _usage(subscriber, services, period, at),
     }
 
 
-def _usage(subscriber: Subscriber, line: Service, period: Any, at: datetime) -> dict[str, Any]:
+def _usage(
+    subscriber: Subscriber, services: list[Service], period: Period, at: datetime
+) -> list[dict[str, Any]]:
+    """The use of each line in the running period, and what was told of it and of what it carries.
+
+    The bars are of everything of which something is included.
+    """
+    found = standings(services, at)
+    passed: dict[Any, list[PassedThreshold]] = {}
+    rows = PassedThreshold.objects.filter(
+        service__in=[service.pk for service in services], period_start=period.start
+    )
+    for row in rows.order_by("passed_at", "percent"):
+        passed.setdefault((row.service_id, row.price_id), []).append(row)
+    rules = fair_use.fair_use_at(
+        at, {key for s in services for key in (s.offering_id, s.bundle_id) if key}
+    )
+    return [
+        {
+            **_traffic(subscriber, line, period),
+            "rule": fair_use.rule_of(line.offering_id, line.bundle_id, rules),
+            "standings": [
+                {
+                    "row": standing,
+                    "passed": passed.get((standing.service.pk, standing.price.pk), []),
+                }
+                for standing in found
+                if line.pk in (standing.service.pk, standing.service.line_id)
+                and (standing.included or standing.used)
+            ],
+        }
+        for line in services
+        if line.line_id is None
+    ]
+
+
+def _traffic(subscriber: Subscriber, line: Service, period: Period) -> dict[str, Any]:
     days = rating_queries.usage_by_day(subscriber, line, period)
     return {
         "line": line,
         "days": days,
         "bars": charts.bars([(f"{day.day:%d %b}", day.total_bytes) for day in days]),
         "total_bytes": sum(day.total_bytes for day in days),
-        "allowance": rating_queries.allowance(line, at),
     }
 
 

@@ -82,6 +82,7 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         SET_STANDING,
     ),
     ("lines/<str:ref>/order/", lines.order, "console_change_line", ORDER_ON_BEHALF),
+    ("lines/<str:ref>/lift/", lines.lift_slowdown, "console_lift_slowdown", ORDER_ON_BEHALF),
     ("lines/<str:ref>/check/", line_orders.check, "console_check_line", ORDER_ON_BEHALF),
     ("lines/<str:ref>/move/", line_orders.move, "console_move_line", ORDER_ON_BEHALF),
     (

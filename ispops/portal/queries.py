@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from ipam.models import OverallocationRequest
 from ispops.parties.models import Subscriber
@@ -41,6 +41,13 @@ def active_lines(subscriber: Subscriber) -> list[Service]:
     return list(lines.select_related("subscriber"))
 
 
+def used_lines(subscriber: Subscriber) -> list[Service]:
+    """Return the lines that are in use or paused, with what each carries, those in use first."""
+    live = lines_of(subscriber).exclude(state=Service.State.RESERVED)
+    lines = live.select_related("subscriber")
+    return sorted(lines, key=lambda line: line.state != Service.State.ACTIVE)
+
+
 def purchases_of(subscriber: Subscriber) -> QuerySet[Purchase]:
     """Return what a subscriber bought, latest first."""
     bought = Purchase.objects.filter(subscriber=subscriber)
@@ -51,9 +58,10 @@ def purchases_of(subscriber: Subscriber) -> QuerySet[Purchase]:
 
 def charges_of_purchase(purchase: Purchase) -> list[Charge]:
     """Return what a purchase has cost so far and what was given back, in that order."""
-    posted = Charge.objects.filter(
-        subscriber=purchase.subscriber_id, service__isnull=False, service=purchase.service_id
-    )
+    # What is ours has no service of its own: more data is for the line.
+    its_own = Q(service__isnull=False, service=purchase.service_id)
+    once = Q(cause__startswith=f"purchase:{purchase.public_id}:")
+    posted = Charge.objects.filter(its_own | once, subscriber=purchase.subscriber_id)
     return list(posted.select_related("offering").order_by("charged_at", "pk"))
 
 

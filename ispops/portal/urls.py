@@ -82,6 +82,8 @@ urlpatterns = [
     ),
     path("account/none/", overview.no_account, name="no_account"),
     path("account/usage/", usage.usage, name="usage"),
+    path("account/usage/<str:line_id>/<slug:period>.csv", usage.as_file, name="usage_file"),
+    path("account/usage/<str:line_id>/more/<slug:code>/", usage.more, name="more_data"),
     path("account/shop/", shop.shop, name="shop"),
     path("account/shop/<str:line_id>/<slug:code>/", shop.buy, name="buy"),
     path("account/purchases/", shop.purchases, name="purchases"),

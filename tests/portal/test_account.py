@@ -405,7 +405,7 @@ def test_objects_are_their_owners_alone(
     ("path", "most"),
     [
         ("/account/", 32),
-        ("/account/usage/", 12),
+        ("/account/usage/", 28),
         ("/account/shop/", 14),
         ("/account/purchases/", 6),
         ("/account/bill/", 24),

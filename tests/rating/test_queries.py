@@ -16,7 +16,6 @@ from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report,
 from tests.rating.test_sessions import told
 
 pytestmark = pytest.mark.django_db
-TERABYTE = 10**12
 
 
 class TestTraffic:
@@ -48,41 +47,6 @@ class TestTraffic:
             (date(2026, 5, 7), 7, 0, 7),
         ]
         assert queries.usage_by_day(ada, line, JUNE) == []
-
-    @pytest.mark.usefixtures("used")
-    def test_the_allowance_counts_what_is_rated(self, line: Service) -> None:
-        at = NOON + timedelta(days=5)
-        before = queries.allowance(line, at)
-        assert (before.used, before.included, before.percent) == (0, TERABYTE, 0)
-        rate(at)
-        after = queries.allowance(line, at)
-        assert (after.used, after.left, after.beyond) == (124, TERABYTE - 124, 0)
-
-    @pytest.mark.parametrize(
-        ("used", "percent", "threshold", "beyond"),
-        [
-            (TERABYTE // 2 - 1, 49, None, 0),
-            (TERABYTE // 2, 50, 50, 0),
-            (TERABYTE, 100, 100, 0),
-            (TERABYTE * 2, 200, 100, TERABYTE),
-        ],
-    )
-    def test_percentages_and_thresholds(
-        self, line: Service, used: int, percent: int, threshold: int | None, beyond: int
-    ) -> None:
-        told(factories.address_server(at=NOON), line, down=used)
-        usage.meter_accounting(at=NOON)
-        rate()
-        found = queries.allowance(line, NOON)
-        assert (found.percent, found.threshold, found.beyond) == (percent, threshold, beyond)
-
-    def test_a_plan_without_a_limit(self, line: Service) -> None:
-        line.offering.prices.filter(charge="usage").update(valid_to=NOON)
-        told(factories.address_server(at=NOON), line, down=500)
-        usage.meter_accounting(at=NOON)
-        found = queries.allowance(line, NOON)
-        assert (found.used, found.included, found.percent, found.left) == (500, None, None, None)
-        assert (found.beyond, found.threshold) == (0, None)
 
 
 class TestWhy:

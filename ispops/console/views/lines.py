@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from ispops.console import actions, pages
 from ispops.errors import InvalidInput
-from provisioning import suspending
+from provisioning import slowing, suspending
 from provisioning.models import ProductOrder, Service
 
 
@@ -26,6 +26,22 @@ def order(request: HttpRequest, ref: str) -> HttpResponse:
         request,
         partial(_place, line, request),
         done="The order is placed. It is on the list of orders below.",
+    )
+    return actions.back(
+        request, reverse("admin:console_subscriber", args=[line.subscriber.public_id])
+    )
+
+
+@require_POST
+def lift_slowdown(request: HttpRequest, ref: str) -> HttpResponse:
+    """Give a line that fair use has slowed its speed back until its next billing period."""
+    rows = Service.objects.filter(line__isnull=True).select_related("subscriber")
+    line = pages.get(rows, Service, ref)
+    actions.attempt_with_reason(
+        request,
+        slowing.lift,
+        done="The line has its speed back, and keeps it until the next billing period.",
+        line=line,
     )
     return actions.back(
         request, reverse("admin:console_subscriber", args=[line.subscriber.public_id])

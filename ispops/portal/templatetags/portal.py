@@ -140,6 +140,7 @@ _SECTIONS = {
     "move_line": "overview",
     "visit": "overview",
     "usage": "usage",
+    "more_data": "usage",
     "bill": "bill",
     "issued_bill": "bill",
     "charge": "bill",

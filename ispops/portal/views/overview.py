@@ -27,6 +27,7 @@ def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         "subscriber": subscriber,
         "waiting": open_questions(subscriber, now),
         "lines": lines,
+        "used_line": first,
         "usage": consumption.usage_of(first, subscriber, now) if first else None,
         "bill": running_bill(subscriber=subscriber, at=now),
         "orders": queries.orders_of(subscriber)[:5],
