@@ -23,7 +23,9 @@ from rating.models import Charge, Dispute, Purchase
 
 class BuyIn(serializers.Serializer[Any]):
     line = serializers.CharField(help_text="The id of the line that it is for, such as `svc_...`.")
-    offering = serializers.SlugField(max_length=50, help_text="The code of a partner's product, or of a pack of data.")
+    offering = serializers.SlugField(
+        max_length=50, help_text="The code of a partner's product, or of a pack of data."
+    )
 
 
 class AccountPurchaseOut(serializers.ModelSerializer[Purchase]):

@@ -19,8 +19,9 @@ from ispops.parties import partners, programs
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
 from rating import settlement
-from rating.models import Charge, Usage
+from rating.models import Charge, Usage, UsagePack
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
+from tests.rating.plenty import data_pack
 
 pytestmark = pytest.mark.django_db
 ALL = [
@@ -362,6 +363,13 @@ class TestAccounts:
         assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "line")
         one = {"args": [bought.json()["id"]], "key": "k-2"}
         assert call("account-purchase-cancellation", {}, **one).json()["state"] == "cancelled"
+
+    def test_more_data_is_there_at_once(self, shop: Shop, line: Service, call: Ask) -> None:
+        asked = {"line": line.public_id, "offering": data_pack(shop.isp.fast).code}
+        bought = call("account-purchases", asked)
+        assert (bought.status_code, bought.json()["state"]) == (201, "completed")
+        assert call("account-purchases", asked).json() == bought.json()
+        assert UsagePack.objects.get().service == line
 
     def test_a_charge_says_why_and_can_be_disputed(
         self, shop: Shop, line: Service, bob: Subscriber, call: Ask
