@@ -13,7 +13,7 @@ from rating.usage_prices import Model
 
 def version(price: OfferingPrice) -> str:
     """Name a price so that it can be found again, with the day from which it is in force."""
-    return f"{price.pk} from {price.valid_from:%Y-%m-%d}"
+    return f"{price.pk or 'draft'} from {price.valid_from:%Y-%m-%d}"
 
 
 def usage_rule(price: OfferingPrice) -> UsagePrice:

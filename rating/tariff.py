@@ -56,8 +56,11 @@ class Rate:
 class Tariff:
     """The prices, settlement terms, taxes and bundle parts of some offerings, at any moment."""
 
-    def __init__(self, offering_ids: Iterable[int]) -> None:
-        """Read five tables once. Bundles must be among the offerings to be answered for."""
+    def __init__(self, offering_ids: Iterable[int], categories: Iterable[str] = ()) -> None:
+        """Read five tables once. Bundles must be among the offerings to be answered for.
+
+        `categories` are tax categories that are asked for beside those of the catalogue's prices.
+        """
         keys = set(offering_ids)
         self.offerings = ProductOffering.objects.select_related("provider").in_bulk(keys)
         self._prices: defaultdict[tuple[int, str, str, str], list[OfferingPrice]]
@@ -69,7 +72,7 @@ class Tariff:
         for term in SettlementTerm.objects.filter(offering__in=keys).order_by("valid_from"):
             self._terms[term.offering_id, term.role].append(term)
         self._taxes: defaultdict[str, list[TaxRate]] = defaultdict(list)
-        categories = {offering.tax_category for offering in self.offerings.values()}
+        categories = {*categories, *(row.tax_category for row in self.offerings.values())}
         categories |= {p.tax_category for prices in self._prices.values() for p in prices}
         for rate in TaxRate.objects.filter(category__in=categories).order_by("valid_from"):
             self._taxes[rate.category].append(rate)

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from ispops.admin_base import ReadOnlyInline, VerbAdmin, VerbForm
+from ispops.admin_base import ReadOnlyAdmin, ReadOnlyInline, VerbAdmin, VerbForm
 from ispops.catalog import fair_use, labelled, labelling, publishing
 from ispops.catalog.models import (
     AddressEntitlement,
@@ -18,6 +18,7 @@ from ispops.catalog.models import (
     BundleComponent,
     FairUseRule,
     OfferingPrice,
+    PriceDraft,
     ProductOffering,
     SettlementTerm,
     TaxRate,
@@ -305,6 +306,15 @@ class OfferingPriceAdmin(PublishingAdmin):
     list_select_related = ("offering",)
     search_fields = ("offering__name", "offering__code", "name")
     ordering = ("offering", "charge", "-valid_from")
+
+
+@admin.register(PriceDraft)
+class PriceDraftAdmin(ReadOnlyAdmin):
+    list_display = ("name", "offering", "created_by", "changed_at", "published_at")
+    list_filter = (("published_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("offering", "created_by")
+    search_fields = ("name", "offering__name", "offering__code")
+    ordering = ("-changed_at",)
 
 
 @admin.register(SettlementTerm)

@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 
-from ispops.catalog.prices import OfferingPrice, SettlementTerm, TaxRate
+from ispops.catalog.prices import OfferingPrice, PriceDraft, SettlementTerm, TaxRate
 from ispops.db import Effective
 from ispops.money import AmountField
 from ispops.parties.models import Partner, Subscriber
@@ -15,6 +15,7 @@ __all__ = [
     "CatalogueRevision",
     "FairUseRule",
     "OfferingPrice",
+    "PriceDraft",
     "ProductOffering",
     "SettlementTerm",
     "TaxRate",

@@ -4,7 +4,8 @@ A price that passes can be rated: the pure rule of rating that is made of it rai
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -52,12 +53,13 @@ def checked_tiers(tiers: Rows) -> list[dict[str, Any]]:
     _few(tiers, MOST_TIERS, "tiers")
     _rising([tier.get("up_to") for tier in tiers], "tiers")
     checked = []
-    for tier in tiers:
-        _known(tier, {"up_to", "amount", "flat"}, "tiers")
-        kept = {"up_to": tier.get("up_to"), "amount": _written(tier.get("amount"), "tiers")}
-        if tier.get("flat") is not None:
-            kept["flat"] = _written(tier["flat"], "tiers")
-        checked.append(kept)
+    for number, tier in enumerate(tiers, start=1):
+        with _row("Tier", number):
+            _known(tier, {"up_to", "amount", "flat"}, "tiers")
+            kept = {"up_to": tier.get("up_to"), "amount": _written(tier.get("amount"), "tiers")}
+            if tier.get("flat") is not None:
+                kept["flat"] = _written(tier["flat"], "tiers")
+            checked.append(kept)
     return checked
 
 
@@ -65,12 +67,13 @@ def checked_share_tiers(tiers: Rows) -> list[dict[str, Any]]:
     """Check that the steps of a partner's percentage rise with the amount they are of."""
     _few(tiers, MOST_TIERS, "tiers")
     checked = []
-    for tier in tiers:
-        _known(tier, {"up_to", "percent"}, "tiers")
-        limit = tier.get("up_to")
-        percent = checked_percent(_decimal(tier.get("percent"), "tiers"), "tiers")
-        upto = None if limit is None else _written(limit, "tiers")
-        checked.append({"up_to": upto, "percent": str(percent)})
+    for number, tier in enumerate(tiers, start=1):
+        with _row("Tier", number):
+            _known(tier, {"up_to", "percent"}, "tiers")
+            limit = tier.get("up_to")
+            percent = checked_percent(_decimal(tier.get("percent"), "tiers"), "tiers")
+            upto = None if limit is None else _written(limit, "tiers")
+            checked.append({"up_to": upto, "percent": str(percent)})
     limits = [tier["up_to"] and int(Decimal(tier["up_to"]) / _MICRO) for tier in checked]
     _rising(limits, "tiers")
     return checked
@@ -80,37 +83,38 @@ def checked_bands(bands: Rows) -> list[dict[str, Any]]:
     """Check the hours that have a price of their own."""
     _few(bands, MOST_BANDS, "bands")
     checked = []
-    for band in bands:
-        _known(band, {"name", "days", "start", "end", "amount", "counts"}, "bands")
-        name, days = band.get("name"), band.get("days")
-        if not isinstance(name, str) or not 0 < len(name.strip()) <= 40 or not name.isprintable():
-            raise InvalidInput("A band has a name of 1 to 40 characters.", field="bands")
-        is_list = isinstance(days, list | tuple) and bool(days)
-        if not is_list or any(type(day) is not int or not 0 <= day <= 6 for day in days):  # type: ignore[union-attr]
-            raise InvalidInput(
-                "The days of a band are a list of 0 (Monday) to 6 (Sunday).", field="bands"
-            )
-        times = [band.get("start"), band.get("end")]
-        if any(not isinstance(at, str) or not _TIME.fullmatch(at) for at in times):
-            raise InvalidInput("A band starts and ends at a time such as 22:00.", field="bands")
-        counts = band.get("counts", True)
-        if not isinstance(counts, bool):
-            raise InvalidInput(
-                "A band draws upon the allowance or not: true or false.", field="bands"
-            )
-        checked.append(
-            {
-                "name": name.strip(),
-                "days": sorted(set(days)),  # type: ignore[arg-type]
-                "start": times[0],
-                "end": times[1],
-                "amount": _written(band.get("amount"), "bands"),
-                "counts": counts,
-            }
-        )
+    for number, band in enumerate(bands, start=1):
+        with _row("Band", number):
+            checked.append(_checked_band(band))
     if len({band["name"] for band in checked}) != len(checked):
         raise InvalidInput("Each band has a name of its own.", field="bands")
     return checked
+
+
+def _checked_band(band: Mapping[str, Any]) -> dict[str, Any]:
+    _known(band, {"name", "days", "start", "end", "amount", "counts"}, "bands")
+    name, days = band.get("name"), band.get("days")
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= 40 or not name.isprintable():
+        raise InvalidInput("A band has a name of 1 to 40 characters.", field="bands")
+    is_list = isinstance(days, list | tuple) and bool(days)
+    if not is_list or any(type(day) is not int or not 0 <= day <= 6 for day in days):  # type: ignore[union-attr]
+        raise InvalidInput(
+            "The days of a band are a list of 0 (Monday) to 6 (Sunday).", field="bands"
+        )
+    times = [band.get("start"), band.get("end")]
+    if any(not isinstance(at, str) or not _TIME.fullmatch(at) for at in times):
+        raise InvalidInput("A band starts and ends at a time such as 22:00.", field="bands")
+    counts = band.get("counts", True)
+    if not isinstance(counts, bool):
+        raise InvalidInput("A band draws upon the allowance or not: true or false.", field="bands")
+    return {
+        "name": name.strip(),
+        "days": sorted(set(days)),  # type: ignore[arg-type]
+        "start": times[0],
+        "end": times[1],
+        "amount": _written(band.get("amount"), "bands"),
+        "counts": counts,
+    }
 
 
 def check_together(price: Any) -> None:
@@ -214,11 +218,29 @@ def _known(row: Mapping[str, Any], names: set[str], field: str) -> None:
 
 
 def _rising(limits: list[Any], field: str) -> None:
-    rising = [limit for limit in limits[:-1] if type(limit) is int and 0 < limit < 2**60]
-    if limits and (limits[-1] is not None or len(rising) != len(limits) - 1):
-        raise InvalidInput("All tiers but the last end at a whole number.", field=field)
-    if rising != sorted(set(rising)):
-        raise InvalidInput("Each tier ends later than the one before.", field=field)
+    below = 0
+    for number, limit in enumerate(limits, start=1):
+        with _row("Tier", number):
+            if number == len(limits):
+                if limit is not None:
+                    raise InvalidInput("The last tier has no end.", field=field)
+            elif type(limit) is not int or not 0 < limit < 2**60:
+                raise InvalidInput("All tiers but the last end at a whole number.", field=field)
+            elif limit <= below:
+                raise InvalidInput("Each tier ends later than the one before.", field=field)
+            else:
+                below = limit
+
+
+@contextmanager
+def _row(kind: str, number: int) -> Iterator[None]:
+    """Say of which row a value cannot be used."""
+    try:
+        yield
+    except InvalidInput as refused:
+        raise InvalidInput(
+            f"{kind} {number}: {refused.detail}", field=refused.field, row=number
+        ) from refused
 
 
 def _written(value: Any, field: str) -> str:

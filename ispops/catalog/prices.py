@@ -7,9 +7,9 @@ nothing. What the columns mean to the micro-unit is said, and done, by the pure 
 from django.db import models
 from django.db.models import F, Q
 
-from ispops.db import Effective
+from ispops.db import Effective, PublicIdModel
 from ispops.money import AmountField
-from ispops.parties.models import Partner
+from ispops.parties.models import Partner, User
 
 
 class OfferingPrice(models.Model):
@@ -231,3 +231,38 @@ class TaxRate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.category} {self.percent} %"
+
+
+class PriceDraft(PublicIdModel):
+    """A price that somebody works on: named, shown to others, tried on past use, then published.
+
+    Nothing is charged by it. `facts` are the columns of `OfferingPrice` that say what it costs.
+    """
+
+    PREFIX = "drf"
+
+    offering = models.ForeignKey(
+        "catalog.ProductOffering", on_delete=models.PROTECT, related_name="price_drafts"
+    )
+    name = models.CharField(max_length=120)
+    facts = models.JSONField()
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+    changed_at = models.DateTimeField()
+    published_at = models.DateTimeField(null=True, blank=True)
+    # Empty again where another price took its place before it came into force.
+    price = models.ForeignKey(
+        OfferingPrice, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(price__isnull=True) | Q(published_at__isnull=False),
+                name="published_draft_says_when",
+            ),
+        ]
+        indexes = [models.Index(fields=["offering", "-changed_at"], name="draft_by_offering")]
+
+    def __str__(self) -> str:
+        return f"{self.name} for {self.offering}"

@@ -135,7 +135,7 @@ def set_price(
         InvalidInput: a value cannot be used, or does not go with the others.
         ChangePlanned, InForceAlready: see `effective`.
     """
-    price = _price(offering, charge, amount, valid_from or at, facts)
+    price = checked_price(offering, charge, amount, valid_from or at, **facts)
     db.lock(ProductOffering, offering.pk)
     same = OfferingPrice.objects.filter(
         offering=offering, charge=charge, unit=price.unit, currency=price.currency
@@ -147,14 +147,14 @@ def set_price(
     return row
 
 
-def _price(
-    offering: ProductOffering,
-    charge: str,
-    amount: Decimal,
-    valid_from: datetime,
-    facts: dict[str, Any],
+def checked_price(
+    offering: ProductOffering, charge: str, amount: Decimal, valid_from: datetime, **facts: Any
 ) -> OfferingPrice:
-    """Make a price of what was given for it, each value checked by itself and with the others."""
+    """Make a price that is not saved, each value checked by itself and with the others.
+
+    Raises:
+        InvalidInput: see `set_price`.
+    """
     unknown = sorted(set(facts) - _PRICE_FACTS)
     if unknown:
         raise InvalidInput("A price has no such field.", field=unknown[0])
@@ -207,6 +207,36 @@ def set_settlement_term(
         InvalidInput: a value cannot be used, or does not fit the basis.
         ChangePlanned, InForceAlready: see `effective`.
     """
+    term = checked_term(
+        offering, role, partner, basis, valid_from or at,
+        percent=percent, amount=amount, block_size=block_size, tiers=tiers, minimum=minimum,
+    )  # fmt: skip
+    db.lock(ProductOffering, offering.pk)
+    same = SettlementTerm.objects.filter(offering=offering, role=role)
+    row, is_new = put_in_force(same, term, TERM_TERMS, at)
+    if is_new:
+        _note("settlement_term.set", offering, actor, at, partner=partner.code, role=role)
+    return row
+
+
+def checked_term(
+    offering: ProductOffering,
+    role: str,
+    partner: Partner,
+    basis: str,
+    valid_from: datetime,
+    *,
+    percent: Decimal,
+    amount: Decimal,
+    block_size: int,
+    tiers: Sequence[dict[str, Any]],
+    minimum: Decimal,
+) -> SettlementTerm:
+    """Make a settlement term that is not saved, each value checked by itself and with the others.
+
+    Raises:
+        InvalidInput: see `set_settlement_term`.
+    """
     term = SettlementTerm(
         offering=offering,
         role=role,
@@ -217,16 +247,11 @@ def set_settlement_term(
         block_size=block_size,
         tiers=checked_share_tiers(tiers),
         minimum=checked_amount(minimum, "minimum"),
-        valid_from=valid_from or at,
+        valid_from=valid_from,
     )
     db.check_fields(term, "role", "basis", "block_size")
     _check_basis(term)
-    db.lock(ProductOffering, offering.pk)
-    same = SettlementTerm.objects.filter(offering=offering, role=role)
-    row, is_new = put_in_force(same, term, TERM_TERMS, at)
-    if is_new:
-        _note("settlement_term.set", offering, actor, at, partner=partner.code, role=role)
-    return row
+    return term
 
 
 def _check_basis(term: SettlementTerm) -> None:

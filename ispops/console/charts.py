@@ -45,6 +45,22 @@ def bars(values: Sequence[tuple[str, int]]) -> list[Bar]:
     ]
 
 
+def lines(series: Sequence[Sequence[tuple[int, int]]], *, width: int, height: int) -> list[str]:
+    """Return one SVG path a series of points, all on one scale that begins at nothing.
+
+    The highest value touches the top and the largest x the right; a series without points is an
+    empty path.
+    """
+    points = [point for one in series for point in one]
+    right = max((x for x, _ in points), default=0) or 1
+    top = max((y for _, y in points), default=0) or 1
+
+    def place(x: int, y: int) -> str:
+        return f"{x * width / right:.1f} {height - y * height / top:.1f}"
+
+    return ["M" + " L".join(place(*point) for point in one) if one else "" for one in series]
+
+
 def percent(part: int, whole: int) -> int:
     """Return the part in whole percent: 0 only for nothing, 100 only for everything."""
     if part <= 0 or whole <= 0:

@@ -235,7 +235,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "Prices",
                 "price_change",
-                "admin:catalog_offeringprice_changelist",
+                "admin:console_prices",
                 "catalog.view_offeringprice",
             ),
             Entry(

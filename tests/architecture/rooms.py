@@ -58,7 +58,7 @@ ROOMS = {
     "ispops.catalog": Room(
         stage=2,
         pure=_names("labels price_checks"),
-        verbs=_names("effective fair_use labelling publishing"),
+        verbs=_names("drafts effective fair_use labelling publishing"),
         reads=_names("catalogue labelled prices"),
     ),
     "qualification": Room(
@@ -101,8 +101,8 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names(
-            "allowances amounts bands metering notice_kinds pricing sharing usage_events "
-            "thresholds usage_forecast usage_prices usage_words"
+            "allowances amounts bands examples metering notice_kinds pricing sharing thresholds "
+            "usage_events usage_forecast usage_prices usage_words"
         ),
         verbs=_names(
             "batch billing cancelling charges closing disputes ledger packs purchases refunds "

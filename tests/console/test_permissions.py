@@ -111,6 +111,16 @@ MAY_OPEN = {
     "console_disputes": {*CSRS, roles.FINANCE},
     "console_disputes_file": {*CSRS, roles.FINANCE},
     "console_answer_dispute": {*CSRS, roles.FINANCE},
+    "console_prices": WHOLE_STAFF,
+    "console_offering_prices": WHOLE_STAFF,
+    "console_edit_price": {roles.CATALOGUE_MANAGER},
+    "console_preview_price": {roles.CATALOGUE_MANAGER},
+    "console_publish_price": {roles.CATALOGUE_MANAGER},
+    "console_save_draft": {roles.CATALOGUE_MANAGER},
+    "console_edit_term": {roles.CATALOGUE_MANAGER},
+    "console_price_draft": WHOLE_STAFF,
+    "console_publish_draft": {roles.CATALOGUE_MANAGER},
+    "console_taxes": WHOLE_STAFF,
     "console_filing": {roles.OPERATIONS},
     "console_filing_download": {roles.OPERATIONS},
 }
@@ -164,6 +174,20 @@ POSTS = {
     "console_preview_notice",
     "console_test_notice",
     "console_reset_notice",
+    "console_preview_price",
+    "console_publish_price",
+    "console_save_draft",
+    "console_publish_draft",
+}
+
+
+OF_AN_OFFERING = {
+    "console_offering_prices",
+    "console_edit_price",
+    "console_preview_price",
+    "console_publish_price",
+    "console_save_draft",
+    "console_edit_term",
 }
 
 
@@ -222,6 +246,9 @@ def address_of(name: str, world: World) -> str:
             for name in MAY_OPEN
             if "import" in name and name != "console_imports"
         },
+        **{name: [world.film.code] for name in MAY_OPEN if name in OF_AN_OFFERING},
+        "console_price_draft": [f"drf_{'0' * 32}"],
+        "console_publish_draft": [f"drf_{'0' * 32}"],
         "console_retry_session": [0],
         "console_replay": [f"msg_{'0' * 32}"],
         "console_webhook": [f"msg_{'0' * 32}"],

@@ -36,6 +36,7 @@ _PAGES = {
     "inq": "admin:console_inquiry",
     "blk": "admin:console_bulk_file",
     "msg": "admin:console_webhook",
+    "drf": "admin:console_price_draft",
 }
 
 

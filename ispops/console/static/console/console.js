@@ -1,4 +1,4 @@
-/* Keys and copying. Everything else of the console works without a script of ours. */
+/* Keys, copying, and forms of many kinds. All of the console works without a script of ours. */
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -41,6 +41,28 @@ document.addEventListener("DOMContentLoaded", () => {
       const chosen = document.querySelector("tr.c-chosen a");
       if (chosen) chosen.click();
     }
+  });
+
+  // Of a form of many kinds, what belongs to another kind is hidden and not sent.
+  const showKind = () => {
+    const form = document.querySelector("[data-kinds]");
+    if (!form) return;
+    const chosen = form.querySelector("[name=kind]");
+    form.querySelectorAll("[data-when]").forEach((part) => {
+      const belongs = part.dataset.when.split(" ").includes(chosen.value);
+      part.hidden = !belongs;
+    });
+    form.querySelectorAll("input, select, textarea").forEach((input) => {
+      if (input.type !== "hidden") input.disabled = input.closest("[data-when][hidden]") !== null;
+    });
+    const amount = chosen.selectedOptions[0].dataset.amount;
+    const label = form.querySelector("label[for=id_amount]");
+    if (amount && label) label.textContent = amount;
+  };
+  showKind();
+  document.addEventListener("htmx:afterSettle", showKind);
+  document.addEventListener("input", (event) => {
+    if (event.target.name === "kind") showKind();
   });
 
   document.addEventListener("click", (event) => {
