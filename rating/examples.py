@@ -152,7 +152,7 @@ def in_bands(price: UsagePrice, terms: Terms, zone: str, day: datetime) -> list[
 
     `day` is midnight of some day in the zone; the first day from it on that a band has is taken.
     """
-    quantity = 2 * price.allowance or 120
+    quantity = 4 * price.allowance or 120
     found = []
     for band in price.bands:
         begin = next(

@@ -115,6 +115,7 @@ KINDS: dict[str, Kind] = {
     ),
 }
 DAY = "valid_day"
+_MISSING = {"unit": "Enter the unit, such as minute.", "amount": "Enter the amount; 0 is free."}
 _MAIN = (
     "unit", "amount", "block_size", "percent", "pack_for", "pack_units", "pack_unit",
     "pack_periods",
@@ -257,7 +258,7 @@ class PriceForm(forms.Form):
         wanted = ["unit"] * (kind.charge == Charge.USAGE) + ["amount"] * ("amount" in kind.fields)
         for name in wanted:
             if self.cleaned_data.get(name) in (None, "") and name not in self.errors:
-                self.add_error(name, "Fill this in; an amount of 0 is free.")
+                self.add_error(name, _MISSING[name])
         self._check_sizes()
 
     def _check_sizes(self) -> None:

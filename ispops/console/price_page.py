@@ -18,7 +18,7 @@ from ispops.console.price_fields import QuantityField
 from ispops.money import format_money, from_micros, to_micros
 from ispops.periods import billing_period
 from rating import examples, rules
-from rating.amounts import AmountTooLarge, percent_words
+from rating.amounts import AmountTooLarge, percent_words, words
 from rating.examples import Example
 from rating.pricing import NO_DISCOUNT, Priced, Terms, UsagePrice
 from rating.tariff import Tariff
@@ -60,7 +60,7 @@ class Case:
     quantity: str
     net: Decimal
     before: Decimal | None
-    parts: list[tuple[str, Decimal]]
+    parts: list[tuple[str, str]]
     why: str
 
     @property
@@ -277,7 +277,7 @@ def _quantity(quantity: int | None, unit: str) -> str:
     return quantity_words(quantity, unit).replace("unit of values", "units of value")
 
 
-def parts(priced: Priced, terms: Terms) -> list[tuple[str, Decimal]]:
+def parts(priced: Priced, terms: Terms) -> list[tuple[str, str]]:
     """Return who gets what of a charge; partners only where a term gives them something."""
     found = [("ISP", priced.isp)]
     if terms.bsp is not None:
@@ -285,7 +285,7 @@ def parts(priced: Priced, terms: Terms) -> list[tuple[str, Decimal]]:
     if terms.network_provider is not None:
         found.append(("Network", priced.network_provider))
     found.append(("Tax on top", priced.tax))
-    return [(name, from_micros(micros)) for name, micros in found]
+    return [(name, words(micros)) for name, micros in found]
 
 
 def _chart(rule: UsagePrice, was: UsagePrice | None, up_to: int, price: OfferingPrice) -> Chart:

@@ -25,7 +25,6 @@ from ispops.money import to_micros
 from ispops.parties.models import Partner
 from ispops.wanted_form import begin_of, day_field
 from rating import rules
-from rating.amounts import words
 from rating.pricing import Terms
 from rating.sharing import Totals, take_step
 from rating.tariff import Tariff
@@ -194,8 +193,7 @@ def divided(terms: Terms, units: int) -> Iterable[Split]:
     )
     for case, totals in cases:
         priced = take_step(Totals(0, 0), totals, terms, {})
-        shown = [(name, words(to_micros(amount))) for name, amount in parts(priced, terms)]
-        yield Split(case, shown)
+        yield Split(case, parts(priced, terms))
 
 
 def categories_in_use() -> list[str]:

@@ -85,6 +85,13 @@ LOGINS = (
     DemoLogin("Operations", OPERATIONS_EMAIL, "Otto Kahn", "granite-signal-26", roles.OPERATIONS),
     DemoLogin("Technician", "tess@harbor.example", "Tess Ohm", "maple-ladder-55", roles.TECHNICIAN),
     DemoLogin("Finance", "fern@harbor.example", "Fern Pacioli", "copper-ledger-91", roles.FINANCE),
+    DemoLogin(
+        "Catalogue",
+        "cleo@harbor.example",
+        "Cleo Noether",
+        "velvet-abacus-37",
+        roles.CATALOGUE_MANAGER,
+    ),
 )
 
 

@@ -64,3 +64,16 @@ def test_percent(part: int, whole: int, shown: int) -> None:
 )  # fmt: skip
 def test_count_words(number: int, words: str) -> None:
     assert charts.count_words(number) == words
+
+
+def test_lines_share_one_scale_and_touch_the_top_and_the_right() -> None:
+    new, present, none = charts.lines(
+        [[(0, 0), (10, 50)], [(0, 0), (20, 25)], []], width=320, height=150
+    )
+    assert new == "M0.0 150.0 L160.0 0.0"
+    assert present == "M0.0 150.0 L320.0 75.0"
+    assert none == ""
+
+
+def test_lines_of_nothing_lie_on_the_ground() -> None:
+    assert charts.lines([[(0, 0), (5, 0)]], width=10, height=10) == ["M0.0 10.0 L10.0 10.0"]

@@ -101,7 +101,7 @@ def edit(request: HttpRequest, code: str) -> HttpResponse:
 def preview(request: HttpRequest, code: str) -> HttpResponse:
     """Show the examples of what is in the form; or the form again with one more row."""
     form = _sent(request, code)
-    if request.headers.get("HX-Request") == "true" and not request.POST.get("more"):
+    if request.headers.get("HX-Target") == "preview":
         return render(request, "console/_price_preview.html", {"preview": _preview(form)})
     return _show(request, form)
 

@@ -32,7 +32,7 @@ def edit_term(request: HttpRequest, code: str) -> HttpResponse:
         return _show_term(request, _begun(request, offering, now))
     more = request.POST.get("more", "")
     form = TermForm(request.POST, offering=offering, at=now, more=more)
-    if request.headers.get("HX-Request") == "true" and not more:
+    if request.headers.get("HX-Target") == "preview":
         return render(request, _SHOWN, _splits(form))
     if more or "preview" in request.POST:
         return _show_term(request, form)
@@ -102,7 +102,7 @@ def taxes(request: HttpRequest) -> HttpResponse:
         }
         return _show_taxes(request, TaxForm(at=now, initial=initial), may_edit)
     form = TaxForm(request.POST, at=now)
-    if request.headers.get("HX-Request") == "true":
+    if request.headers.get("HX-Target") == "preview":
         return render(request, _SHOWN, _tax_split(form))
 
     def act() -> HttpResponse:
