@@ -294,6 +294,9 @@ MEDIA_ROOT = DATA_DIR / "files"
 UPLOAD_MOST_BYTES = int(os.environ.get("UPLOAD_MOST_MEGABYTES", "200")) * 1_000_000
 # What a packed file may become.
 UNPACKED_MOST_BYTES = 5 * UPLOAD_MOST_BYTES
+# One report of usage is held in memory; a stream of them is not, but has an end, too.
+USAGE_BATCH_MOST_BYTES = 20_000_000
+USAGE_STREAM_MOST_BYTES = int(os.environ.get("USAGE_STREAM_MOST_MEGABYTES", "2000")) * 1_000_000
 FILE_UPLOAD_HANDLERS = [
     "ispops.uploads.SizeLimit",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
@@ -356,6 +359,7 @@ QUALIFICATION_VALID_FOR = timedelta(days=30)
 # Rows of one file of addresses, and files of one asker that are not done yet.
 BULK_MOST_ROWS = int(os.environ.get("BULK_MOST_ROWS", "500000"))
 BULK_MOST_OPEN = 3
+USAGE_FILES_MOST_OPEN = 10
 # How long a port is kept for whoever begins to register, and for how long staff may keep one.
 PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
 REGISTRATION_KEPT_FOR, REGISTRATION_REMINDED_AFTER = timedelta(days=14), timedelta(hours=2)

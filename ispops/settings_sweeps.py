@@ -24,6 +24,8 @@ CELERY_BEAT_SCHEDULE = {
     "close-stale-sessions": {"task": "provisioning.tasks.close_stale_sessions", "schedule": 30.0},
     "read-accounting": {"task": "provisioning.tasks.read_accounting_inbox", "schedule": 2.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
+    "read-usage-files": {"task": "rating.tasks.read_due_usage_files", "schedule": 5.0},
+    "retry-rating-errors": {"task": "rating.tasks.retry_rating_errors", "schedule": 60.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
     "watch-usage": {"task": "rating.tasks.watch_usage", "schedule": 30.0},
     "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},

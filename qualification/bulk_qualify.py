@@ -1,43 +1,29 @@
 """Verbs for files of addresses: a file comes in, workers qualify its rows, a file goes out.
 
-The row is the queue (`ispops.jobs`). A worker takes a lease, answers batch after batch, and after
-each one records in one update how far it read, how far it wrote, and a new lease; so what was done
-is kept when it dies, and the next worker goes on at that row. The end of the lease is also the
-worker's token: one that was given up on, or whose file was cancelled, finds another end in the row
-and stops. Each such successor writes into a copy of its own, because a worker that was only slow
-may still write a last batch into the old one.
+`ispops.filework` says how they do it.
 """
 
 import csv
 import io
-import logging
-import os
-import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import IO, Any
 
 from django.conf import settings
-from django.core.files.base import ContentFile, File
+from django.core.files.base import File
 from django.db import transaction
 
-from ispops import db, jobs, uploads
+from ispops import db, filework, jobs, uploads
 from ispops.errors import IllegalTransition, InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
 from qualification import estimates, sheets
 from qualification.models import BulkQualification
 
-log = logging.getLogger(__name__)
 State = BulkQualification.State
-OPEN = (State.QUEUED, State.RUNNING)
-MOST_ATTEMPTS = 5
-FIRST_PAUSE = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(minutes=2)
-# A worker gives way to other work after so long.
-TURN_SECONDS = 5.0
+OPEN = filework.OPEN
 MOST_ROWS_A_BATCH = 2_000
 # What is read of a file at once; values take many times as much memory as in the file.
 _BATCH_BYTES = 2_000_000
@@ -46,10 +32,6 @@ _BATCH_BYTES = 2_000_000
 class TooManyOpenFiles(Refusal):
     code = "too_many_open_files"
     title = "Too many files are waiting"
-
-
-class _NotMine(Exception):
-    """The file was cancelled, or taken over by another worker."""
 
 
 @transaction.atomic
@@ -90,7 +72,7 @@ def submit_file(
             asker=asker,
             created_by=created_by,
             subscriber_kind=subscriber_kind,
-            file_name=_plain(file_name),
+            file_name=filework.plain_name(file_name, "addresses.csv"),
             rows_total=rows,
             created_at=at,
             next_attempt_at=at,
@@ -123,8 +105,7 @@ def cancel(*, bulk: BulkQualification, actor: User, at: datetime) -> BulkQualifi
         return row
     if row.state not in OPEN:
         raise IllegalTransition(f"The file is {row.get_state_display().lower()} already.")
-    row.state = State.CANCELLED
-    _close(row, at)
+    filework.close(row, state=State.CANCELLED, at=at)
     _note(row, actor, "bulk_qualification.cancelled", at)
     return row
 
@@ -141,82 +122,29 @@ def qualify_next(*, bulk_id: Any = None, at: datetime) -> bool:
     claimed = jobs.claim(rows, at=at, lease=settings.TASK_LEASE)
     if not claimed:
         return False
-    turn = _Turn(claimed[0], at)
-    try:
-        turn.run()
-    except _NotMine:
-        log.warning("file %s was taken from its worker", turn.row.public_id)
+    _Turn(claimed[0], at).run()
     return True
 
 
-class _Turn:
-    """What one worker does of one file until it gives way."""
+class _Turn(filework.Turn):
+    """What one worker answers of one file until it gives way."""
+
+    beside = "result"
+    advice = "What is done can be fetched; send the rest again."
 
     def __init__(self, row: BulkQualification, at: datetime) -> None:
-        self.row = row
-        self._at = at
-        self._started = time.monotonic()
+        super().__init__(row, at)
         self._outcomes = Counter(row.outcomes)
         self._estimates = estimates.kept_for(row.subscriber_kind)
 
-    @property
-    def _now(self) -> datetime:
-        return self._at + timedelta(seconds=time.monotonic() - self._started)
+    def begin(self, source: IO[bytes]) -> bytes:
+        self._table = uploads.Table(source, _limits())
+        self._layout = _layout(self._table)
+        return _as_csv([self._layout.header])
 
-    def run(self) -> None:
-        """Answer rows until the turn or the file is over, and say in the row how it stands then.
-
-        Raises:
-            _NotMine: another worker has the file, or nobody any more.
-        """
-        try:
-            self._work()
-        except _NotMine:
-            raise
-        except Exception as fault:
-            log.exception("file %s stopped at row %d", self.row.public_id, self.row.rows_done)
-            self._record_fault(fault)
-
-    def _work(self) -> None:
-        if self.row.attempts > MOST_ATTEMPTS:
-            self._leave(state=State.FAILED, error=self._lost("every worker that took it was lost"))
-            return
-        with self.row.file.open("rb") as source:
-            table = uploads.Table(source, _limits())
-            layout = _layout(table)
-            self._prepare_result(layout)
-            with self.row.result.storage.open(str(self.row.result), "r+b") as result:
-                is_done = self._answer(table, layout, result)
-        if is_done:
-            self._leave(state=State.COMPLETED)
-        else:
-            self._leave(next_attempt_at=self._now, attempts=0)
-
-    def _prepare_result(self, layout: sheets.Layout) -> None:
-        """Begin the file of answers, or copy what is done of one that a lost worker wrote."""
-        row, old = self.row, str(self.row.result)
-        if old and row.attempts == 1:
-            return
-        if old:
-            with row.result.storage.open(old) as before:
-                begun = before.read(row.bytes_written)
-        else:
-            begun = _as_csv([layout.header])
-        if len(begun) < row.bytes_written:
-            raise FileNotFoundError(old)
-        row.result.save(f"{row.public_id}-result.csv", ContentFile(begun), save=False)
-        try:
-            self._record(state=State.RUNNING, result=row.result.name, bytes_written=len(begun))
-        except _NotMine:
-            row.result.delete(save=False)
-            raise
-        if old:
-            row.result.storage.delete(old)
-
-    def _answer(self, table: uploads.Table, layout: sheets.Layout, result: IO[bytes]) -> bool:
-        """Answer batches until the turn is over; True when there are no more rows."""
-        self._estimates.begin(self._now)
-        rows = table.rows(self.row.bytes_read or None)
+    def do_rows(self, beside: IO[bytes]) -> bool:
+        self._estimates.begin(self.now)
+        rows = self._table.rows(self.row.bytes_read or None)
         waiting: list[tuple[int, list[str]]] = []
         size = MOST_ROWS_A_BATCH
         while True:
@@ -227,75 +155,25 @@ class _Turn:
                     break
             if not waiting:
                 return True
-            done, written = self._answers(layout, [values for _, values in waiting[:size]])
-            self._append(result, written, rows=done, end=waiting[done - 1][0])
+            done, written = self._answers([values for _, values in waiting[:size]])
+            end = waiting[done - 1][0]
+            self.append(beside, written, rows=done, end=end, outcomes=dict(self._outcomes))
             # What was left over took too long: it is not looked at again with all that follows.
             size = min(MOST_ROWS_A_BATCH, 2 * done)
             waiting = waiting[done:]
-            if time.monotonic() - self._started > TURN_SECONDS:
+            if self.is_over:
                 return False
 
-    def _answers(self, layout: sheets.Layout, batch: Sequence[list[str]]) -> tuple[int, bytes]:
+    def _answers(self, batch: Sequence[list[str]]) -> tuple[int, bytes]:
         """Answer the first rows of some; returns how many, and what is to be written for them."""
-        questions = [layout.question(values) for values in batch]
-        answers = self._estimates.answer(questions, self._now)
+        questions = [self._layout.question(values) for values in batch]
+        answers = self._estimates.answer(questions, self.now)
         self._outcomes.update(answer[0] for answer in answers)
         return len(answers), _as_csv(
             [
-                uploads.harmless_row([*layout.carry(values), *answer])
+                uploads.harmless_row([*self._layout.carry(values), *answer])
                 for values, answer in zip(batch, answers, strict=False)
             ]
-        )
-
-    def _append(self, result: IO[bytes], written: bytes, *, rows: int, end: int) -> None:
-        """Write answers and make them durable; only then record that their rows are done."""
-        result.seek(self.row.bytes_written)
-        result.truncate()
-        result.write(written)
-        result.flush()
-        os.fsync(result.fileno())
-        self._record(
-            rows_done=self.row.rows_done + rows,
-            bytes_read=end,
-            bytes_written=self.row.bytes_written + len(written),
-            outcomes=dict(self._outcomes),
-        )
-
-    def _record(self, **facts: Any) -> None:
-        """Write to the row and renew the lease, if it is still this worker's.
-
-        Raises:
-            _NotMine: it is not; nothing is written.
-        """
-        facts = {"leased_until": self._now + settings.TASK_LEASE} | facts
-        mine = BulkQualification.objects.filter(
-            pk=self.row.pk, state__in=OPEN, leased_until=self.row.leased_until
-        )
-        if not mine.update(**facts):
-            raise _NotMine
-        for name, value in facts.items():
-            setattr(self.row, name, value)
-
-    def _leave(self, **facts: Any) -> None:
-        """Give the lease back, and with it the file or the fault."""
-        if facts.get("state"):
-            facts |= {"finished_at": self._now, "next_attempt_at": None}
-        self._record(leased_until=None, **facts)
-
-    def _record_fault(self, fault: Exception) -> None:
-        """Try again later, or give up on the file and say where it stopped."""
-        if isinstance(fault, FileNotFoundError):
-            self._leave(state=State.FAILED, error=self._lost("its file is gone"))
-        elif self.row.attempts >= MOST_ATTEMPTS:
-            self._leave(state=State.FAILED, error=self._lost("there is a fault on our side"))
-        else:
-            pause = jobs.backoff(self.row.attempts, base=FIRST_PAUSE, most=LONGEST_PAUSE)
-            self._leave(next_attempt_at=self._now + pause)
-
-    def _lost(self, why: str) -> str:
-        return (
-            f"It stopped after {self.row.rows_done:,} of {self.row.rows_total:,} rows: {why}. "
-            "What is done can be fetched; send the rest again."
         )
 
 
@@ -321,12 +199,6 @@ def _refuse_when_busy(caller: User, asker: str) -> None:
         )
 
 
-def _close(row: BulkQualification, at: datetime) -> None:
-    row.finished_at = at
-    row.next_attempt_at = row.leased_until = None
-    row.save(update_fields=["state", "finished_at", "next_attempt_at", "leased_until"])
-
-
 def _note(bulk: BulkQualification, actor: User, action: str, at: datetime) -> None:
     audit.record(
         actor=actor,
@@ -337,12 +209,6 @@ def _note(bulk: BulkQualification, actor: User, action: str, at: datetime) -> No
         rows_total=bulk.rows_total,
         rows_done=bulk.rows_done,
     )
-
-
-def _plain(file_name: str) -> str:
-    """Return the name of a file as people see it, without what only machines do."""
-    name = "".join(letter for letter in file_name if letter.isprintable()).strip()
-    return name[-200:] or "addresses.csv"
 
 
 def _as_csv(rows: Sequence[Sequence[str]]) -> bytes:

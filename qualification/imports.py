@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.files.base import File
 from django.db import transaction
 
-from ispops import db, jobs, uploads
+from ispops import db, filework, jobs, uploads
 from ispops.db import uuid7
 from ispops.errors import IllegalTransition, InvalidInput
 from ispops.parties import audit
@@ -63,7 +63,7 @@ def submit_list(
         id=uuid7(),
         provider=provider,
         format=list_format,
-        file_name=_plain(file_name),
+        file_name=filework.plain_name(file_name, "list.csv"),
         is_complete=is_complete,
         use_cells=use_cells,
         created_by=actor,
@@ -266,9 +266,3 @@ def _note(
         provider=row.provider.code if row.provider else "",
         **facts,
     )
-
-
-def _plain(file_name: str) -> str:
-    """Return the name of a file as people see it, without what only machines do."""
-    name = "".join(letter for letter in file_name if letter.isprintable()).strip()
-    return name[-200:] or "list.csv"

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, Q, QuerySet
 
+from ispops import filework
 from ispops.catalog.models import ProductOffering
-from ispops.errors import NotFound
 from ispops.money import from_micros
 from ispops.parties.models import Partner
 from qualification.models import (
@@ -210,13 +210,4 @@ def answers_of(bulk: BulkQualification) -> Iterator[bytes]:
     Raises:
         NotFound: nothing is done yet.
     """
-    if not bulk.bytes_written:
-        raise NotFound("Nothing is done yet. Look again in a moment.")
-    return _first_bytes(bulk.result.storage.open(str(bulk.result)), bulk.bytes_written)
-
-
-def _first_bytes(file: IO[bytes], count: int) -> Iterator[bytes]:
-    with file:
-        while count and (piece := file.read(min(count, 1 << 16))):
-            count -= len(piece)
-            yield piece
+    return filework.written(bulk, bulk.result)

@@ -22,12 +22,15 @@ from rating.models import (
     LedgerAccount,
     LedgerEntry,
     LedgerTransaction,
+    MeteredInterval,
     MeteredSession,
     PassedThreshold,
     Purchase,
     SettlementStatement,
     Usage,
+    UsageConflict,
     UsageCounter,
+    UsageFile,
     UsagePack,
 )
 
@@ -98,6 +101,38 @@ class MeteredSessionAdmin(ReadOnlyAdmin):
     list_filter = ("was_reset", ("ended_at", admin.EmptyFieldListFilter))
     search_fields = ("username", "unique_session_id", "calling_station_id")
     ordering = ("-last_event_at",)
+
+
+@admin.register(MeteredInterval)
+class MeteredIntervalAdmin(ReadOnlyAdmin):
+    list_display = (
+        "username", "meter", "started_at", "ended_at", "download_bytes", "upload_bytes",
+    )  # fmt: skip
+    search_fields = ("username", "meter")
+    ordering = ("-pk",)
+
+
+@admin.register(UsageConflict)
+class UsageConflictAdmin(ReadOnlyAdmin):
+    """Events that came again with other content; what came first counts."""
+
+    list_display = ("event_id", "source", "kept", "told", "times", "first_at", "last_at")
+    list_filter = ("source",)
+    search_fields = ("event_id",)
+    ordering = ("-last_at", "-pk")
+
+
+@admin.register(UsageFile)
+class UsageFileAdmin(ReadOnlyAdmin):
+    list_display = (
+        "file_name", "partner", "format", "state", "rows_done", "rows_total", "created_at",
+    )  # fmt: skip
+    list_filter = ("state", "format", "partner")
+    list_select_related = ("partner",)
+    search_fields = ("file_name", "digest")
+    ordering = ("-created_at",)
+    # The files are given out by the console's own page.
+    exclude = ("file", "rejects")
 
 
 @admin.register(UsageCounter)

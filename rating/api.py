@@ -5,10 +5,13 @@ no amount that a subscriber pays, and no name of a subscriber but its own refere
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import HttpResponseBase
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import generics, serializers
 from rest_framework.request import Request
@@ -18,8 +21,10 @@ from rest_framework.views import APIView
 from ispops.db import opaque_id
 from ispops.errors import InvalidInput, NotFound
 from ispops.parties.rest import calling_partner, idempotent
-from rating import queries, usage
+from rating import intake, queries, usage, usage_stream
 from rating.models import Charge, Purchase, SettlementStatement, Usage
+from rating.usage_lines import Counts
+from rating.usage_parsers import ReportParser
 
 # --- What goes over the wire --------------------------------------------------------------------
 
@@ -65,7 +70,8 @@ class UsageReportOut(serializers.Serializer[Any]):
     accepted = serializers.IntegerField()
     duplicates = serializers.IntegerField()
     conflicts = serializers.IntegerField()
-    rejected = serializers.IntegerField()
+    in_error = serializers.IntegerField(help_text="Stored, and waiting for what is missing.")
+    rejected = serializers.IntegerField(help_text="Not stored: correct them and send them again.")
     results = RowResultOut(many=True)
 
 
@@ -144,6 +150,7 @@ class UsageReports(generics.ListAPIView[Usage]):
 
     scope_area = "usage"
     serializer_class = UsageOut
+    parser_classes = [ReportParser]
 
     def get_queryset(self) -> QuerySet[Usage]:
         if getattr(self, "swagger_fake_view", False):
@@ -167,19 +174,29 @@ class UsageReports(generics.ListAPIView[Usage]):
         description=(
             "One event, or up to 10,000 in `events`. Each gets its own answer, and good ones are "
             "kept whatever the others are. Sending an event again changes nothing, so a report may "
-            "be repeated without an `Idempotency-Key`; with one, its first answer is repeated."
+            "be repeated without an `Idempotency-Key`; with one, its first answer is repeated.\n\n"
+            "Any number of events can be sent as `application/x-ndjson`, one on each line. They "
+            "are stored some thousands at a time. The answer is NDJSON, too, and comes meanwhile: "
+            "for each line an object as in `results` with the number of the `line`, empty lines "
+            "not counted, and at the end an object `summary` with the counts, `is_complete`, and "
+            "the `problem` where the stream stopped early. What was answered is stored."
         ),
-        request=PolymorphicProxySerializer(
-            component_name="EventOrReport",
-            serializers=[UsageEventIn, UsageReportIn],
-            resource_type_field_name=None,
-        ),
-        responses={200: UsageReportOut},
+        request={
+            "application/json": PolymorphicProxySerializer(
+                component_name="EventOrReport",
+                serializers=[UsageEventIn, UsageReportIn],
+                resource_type_field_name=None,
+            ),
+            usage_stream.MEDIA_TYPE: OpenApiTypes.STR,
+        },
+        responses={200: UsageReportOut, (200, usage_stream.MEDIA_TYPE): OpenApiTypes.STR},
         parameters=[
             OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER, required=False)
         ],
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponseBase:
+        if request.content_type.partition(";")[0].strip().lower() == usage_stream.MEDIA_TYPE:
+            return usage_stream.answer(request._request, calling_partner(request))
         if "Idempotency-Key" in request.headers:
             return self._report_once(request)
         return self._report(request)
@@ -189,22 +206,14 @@ class UsageReports(generics.ListAPIView[Usage]):
         return self._report(request)
 
     def _report(self, request: Request) -> Response:
-        results = usage.record_usage(
+        results = intake.take_in(
             partner=calling_partner(request),
-            events=_events(request.data),
+            rows=_events(request.data),
             received_at=timezone.now(),
         )
-        counts = dict.fromkeys(("accepted", "duplicate", "conflict", "error"), 0)
-        for result in results:
-            counts[result.status] += 1
-        answer = {
-            "accepted": counts["accepted"],
-            "duplicates": counts["duplicate"],
-            "conflicts": counts["conflict"],
-            "rejected": counts["error"],
-            "results": results,
-        }
-        return Response(UsageReportOut(answer).data)
+        counts = Counts()
+        counts.add(results)
+        return Response(UsageReportOut({**asdict(counts), "results": results}).data)
 
 
 def _events(body: Any) -> Sequence[Any]:

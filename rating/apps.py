@@ -9,7 +9,10 @@ class RatingConfig(AppConfig):
         roles.CSR: (
             "view_*", "add_purchase", "cancel_purchase", "refund_charge", "answer_dispute",
         ),
-        roles.OPERATIONS: ("view_usage", "change_usage", "view_meteredsession"),
+        roles.OPERATIONS: (
+            "view_usage", "change_usage", "view_usageconflict", "view_usagefile", "add_usagefile",
+            "view_meteredsession", "view_meteredinterval",
+        ),
         roles.FINANCE: ("view_*", "add_*", "change_*", "refund_charge", "answer_dispute"),
     }  # fmt: skip
 

@@ -5,14 +5,22 @@ lines by their user names. What cannot be resolved is kept with a reason, and tr
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from ispops.catalog.models import ProductOffering
 from ispops.parties.models import Partner
-from provisioning.models import AaaCredential, PartnerSubscriber, Service, ServicePeriod
+from provisioning.models import (
+    AaaCredential,
+    DhcpReservation,
+    PartnerSubscriber,
+    Service,
+    ServicePeriod,
+    SubscriberEquipment,
+)
 
 # A partner's clock, and the moment at which we took its confirmation, may be this far apart.
 TOLERANCE = timedelta(minutes=5)
@@ -89,15 +97,21 @@ class PartnerGuide:
 
 
 class NetworkGuide:
-    """Resolves what access servers report; two queries for any number of sessions."""
+    """Resolves what the network reports; a few queries for any number of sessions.
+
+    It names a line by its user name, or by the hardware address of what stands there.
+    """
 
     def __init__(self, usernames: Iterable[str]) -> None:
+        names = set(usernames)
         self._services = {
             credential.username: credential.service
-            for credential in AaaCredential.objects.filter(
-                username__in=set(usernames)
-            ).select_related("service__subscriber")
+            for credential in AaaCredential.objects.filter(username__in=names).select_related(
+                "service__subscriber"
+            )
         }
+        devices = {name for name in names - self._services.keys() if name.count(":") == 5}
+        self._services |= _lines_of_devices(devices) if devices else {}
         self._spans = _active_spans([service.pk for service in self._services.values()])
 
     def service(self, username: str) -> Service | None:
@@ -114,6 +128,62 @@ class NetworkGuide:
             if start <= at and (end is None or at < end):
                 offering = plan
         return Guided(service.subscriber_id, service.pk, offering)
+
+
+class _Waiting(Protocol):
+    """Stored use of which it may not be known yet whose it is."""
+
+    source: str
+    subscriber_ref: str
+    product_ref: str
+    started_at: datetime
+
+
+W = TypeVar("W", bound=_Waiting)
+
+
+def guide_again(waiting: Sequence[W], network: str) -> Iterator[tuple[W, Guided]]:
+    """Guide stored use as if it came today; use of a source that is gone is left out.
+
+    `network` is the name of our own metering among the sources.
+    """
+    by_name = NetworkGuide({use.subscriber_ref for use in waiting if use.source == network})
+    codes = {use.source for use in waiting} - {network}
+    guides = {
+        partner.code: PartnerGuide(
+            partner,
+            {use.subscriber_ref for use in waiting if use.source == partner.code},
+            {use.product_ref for use in waiting if use.source == partner.code},
+        )
+        for partner in Partner.objects.filter(code__in=codes)
+    }
+    for use in waiting:
+        if use.source == network:
+            yield use, by_name.guide(use.subscriber_ref, use.started_at)
+        elif use.source in guides:
+            guide = guides[use.source]
+            yield use, guide.guide(use.subscriber_ref, use.product_ref, use.started_at)
+
+
+def _lines_of_devices(devices: set[str]) -> dict[str, Service]:
+    """Return the lines at which hardware stands, by its address as `aa:bb:cc:dd:ee:ff`."""
+    found = {
+        reservation.device: reservation.service
+        for reservation in DhcpReservation.objects.filter(device__in=devices).select_related(
+            "service__subscriber"
+        )
+    }
+    spelt = {spelling: device for device in devices for spelling in _spellings(device)}
+    for equipment in SubscriberEquipment.objects.filter(serial__in=spelt).select_related(
+        "service__subscriber"
+    ):
+        found[spelt[equipment.serial]] = equipment.service
+    return found
+
+
+def _spellings(device: str) -> set[str]:
+    lower = {device, device.replace(":", ""), device.replace(":", "-")}
+    return lower | {spelling.upper() for spelling in lower}
 
 
 def _active_spans(

@@ -19,6 +19,7 @@ from rating.books import (
     SettlementStatement,
 )
 from rating.claims import Dispute
+from rating.reports import MeteredInterval, UsageConflict, UsageFile
 
 __all__ = [
     "BillLine",
@@ -29,12 +30,15 @@ __all__ = [
     "LedgerAccount",
     "LedgerEntry",
     "LedgerTransaction",
+    "MeteredInterval",
     "MeteredSession",
     "PassedThreshold",
     "Purchase",
     "SettlementStatement",
     "Usage",
+    "UsageConflict",
     "UsageCounter",
+    "UsageFile",
     "UsageLook",
     "UsagePack",
 ]

@@ -95,6 +95,22 @@ def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
     return len(records)
 
 
+def meter_records(*, records: Sequence[AccountingRecord], at: datetime) -> dict[int, str]:
+    """Count messages that came by another way than the inbox; they need not be stored.
+
+    Their keys only tell them apart, and no restart of a server may be among them. Returns those
+    that added octets, by their keys: `added`, or `unknown_user` where no line has the name. In the
+    transaction of the caller, who must see that the totals and the times are plausible.
+    """
+    batch = _Batch(records, at)
+    batch.run()
+    return {
+        record.pk: "added" if batch.guide.service(record.username) else "unknown_user"
+        for record in records
+        if record.pk in batch.added
+    }
+
+
 def close_stale(*, at: datetime) -> int:
     """Close sessions of which nothing was heard for `STALE_AFTER`, at their marks.
 
@@ -126,6 +142,8 @@ class _Batch:
             if record.pk not in damaged:
                 self.messages[_key(record)].append(record)
         self.guide = NetworkGuide({r.username for r in told})
+        # The keys of the messages that told of something new.
+        self.added: set[int] = set()
         self.reversed = set(
             AccessServer.objects.filter(counters_reversed=True).values_list("nas_ip", flat=True)
         )
@@ -179,6 +197,7 @@ class _Batch:
             session.rows[number].framed_ip = record.framed_ip or session.rows[number].framed_ip
             if emitted is not None:
                 session.emitted.append((number, emitted))
+                self.added.add(record.pk)
         latest = max(mark.started_at for mark in session.marks)
         session.marks = [
             mark if mark.started_at == latest else metering.close(mark) for mark in session.marks

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from ispops import jobs
 from provisioning import partner_orders
-from rating import usage, watching
+from rating import retrying, usage, usage_files, watching
 
 # A task gives way after so many batches, so that no kind of work keeps a worker for itself.
 BATCHES = 20
@@ -47,6 +47,25 @@ def rate_stored_usage() -> None:
 def watch_usage() -> None:
     """Tell who passed a threshold, and slow who passed fair use."""
     watching.look(at=timezone.now())
+
+
+@shared_task
+def read_usage_file(*, file_id: str) -> None:
+    """Read a file for one turn, soon after it came or after the turn before."""
+    if usage_files.read_next(file_id=file_id, at=timezone.now()):
+        jobs.send(read_usage_file, file_id=file_id)
+
+
+@shared_task
+def read_due_usage_files() -> None:
+    """Go on with the oldest file whose message or worker was lost."""
+    usage_files.read_next(at=timezone.now())
+
+
+@shared_task
+def retry_rating_errors() -> None:
+    """Let go of errors whose reason has gone."""
+    retrying.retry_guided_wrong(at=timezone.now())
 
 
 @shared_task

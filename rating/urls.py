@@ -1,9 +1,21 @@
 from django.urls import path
 
-from rating import account_api, api, claims_api
+from rating import account_api, api, claims_api, usage_files_api
 
 urlpatterns = [
     path("usage", api.UsageReports.as_view(), name="usage"),
+    path("usage_files", usage_files_api.UsageFiles.as_view(), name="usage-files"),
+    path("usage_files/<str:public_id>", usage_files_api.OneUsageFile.as_view(), name="usage-file"),
+    path(
+        "usage_files/<str:public_id>/rejects",
+        usage_files_api.UsageFileRejects.as_view(),
+        name="usage-file-rejects",
+    ),
+    path(
+        "usage_files/<str:public_id>/cancellation",
+        usage_files_api.UsageFileCancellation.as_view(),
+        name="usage-file-cancellation",
+    ),
     path("purchases", api.Purchases.as_view(), name="purchases"),
     path("purchases/<str:public_id>", api.OnePurchase.as_view(), name="purchase"),
     path(

@@ -20,7 +20,7 @@ from ispops.parties import audit
 from ispops.parties.models import Partner, User
 from rating import sessions
 from rating.batch import Batch, Fault, Rated
-from rating.guiding import Guided, NetworkGuide, PartnerGuide
+from rating.guiding import Guided, PartnerGuide, guide_again
 from rating.models import Usage
 from rating.sessions import close_stale, meter_accounting
 from rating.usage_events import UnusableEvent, UsageEvent, event_id_of, read_event
@@ -244,7 +244,7 @@ def recycle(*, usage_ids: Iterable[int], actor: User | None, at: datetime) -> in
         .order_by("pk")
     )
     freed = 0
-    for usage, guided in _guide_again(waiting):
+    for usage, guided in guide_again(waiting, sessions.SOURCE):
         usage.subscriber_id, usage.service_id = guided.subscriber_id, guided.service_id
         usage.offering_id = guided.offering_id
         usage.error_code, usage.error = guided.error_code, guided.error
@@ -264,22 +264,3 @@ def recycle(*, usage_ids: Iterable[int], actor: User | None, at: datetime) -> in
     if freed:
         _rate_soon()
     return freed
-
-
-def _guide_again(waiting: list[Usage]) -> Iterable[tuple[Usage, Guided]]:
-    network = NetworkGuide({u.subscriber_ref for u in waiting if u.source == sessions.SOURCE})
-    codes = {u.source for u in waiting} - {sessions.SOURCE}
-    guides = {
-        partner.code: PartnerGuide(
-            partner,
-            {u.subscriber_ref for u in waiting if u.source == partner.code},
-            {u.product_ref for u in waiting if u.source == partner.code},
-        )
-        for partner in Partner.objects.filter(code__in=codes)
-    }
-    for usage in waiting:
-        if usage.source == sessions.SOURCE:
-            yield usage, network.guide(usage.subscriber_ref, usage.started_at)
-        elif usage.source in guides:
-            guide = guides[usage.source]
-            yield usage, guide.guide(usage.subscriber_ref, usage.product_ref, usage.started_at)

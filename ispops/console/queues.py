@@ -26,7 +26,8 @@ from provisioning.models import (
     ServiceOrder,
 )
 from qualification.models import CoverageImport, ProviderConnection
-from rating.models import Dispute, Usage
+from rating import reported
+from rating.models import Dispute
 
 # Nobody works through more than this at a sitting, and counting on would cost a page its speed.
 MOST = 999
@@ -180,9 +181,9 @@ QUEUES: tuple[Queue, ...] = (
         "usage",
         "Rating errors",
         "rating.view_usage",
-        "admin:rating_usage_changelist",
-        "state__exact=error",
-        lambda: Usage.objects.filter(state=Usage.State.ERROR),
+        "admin:console_rating_errors",
+        "",
+        reported.in_error,
     ),
     Queue(
         "disputes",

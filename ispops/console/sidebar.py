@@ -106,10 +106,9 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "Rating errors",
                 "rule",
-                "admin:rating_usage_changelist",
+                "admin:console_rating_errors",
                 "rating.view_usage",
                 "usage",
-                "state__exact=error",
             ),
             Entry(
                 "Disputes",
@@ -197,6 +196,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "rating.view_purchase",
             ),
             Entry("Usage", "data_usage", "admin:rating_usage_changelist", "rating.view_usage"),
+            Entry(
+                "Files of usage",
+                "upload_file",
+                "admin:console_usage_files",
+                "rating.view_usagefile",
+            ),
             Entry("Charges", "payments", "admin:rating_charge_changelist", "rating.view_charge"),
         ),
     ),
@@ -387,21 +392,9 @@ def _item(request: HttpRequest, entry: Entry, waiting: dict[str, int]) -> dict[s
 
 
 def _is_active(request: HttpRequest, entry: Entry, path: str) -> bool:
-    """Two entries may lead to one list, one of them filtered: then the filter decides."""
     if entry.address == "admin:index":
         return request.path == path
-    if not request.path.startswith(path):
-        return False
-    same_list = [
-        other
-        for _, entries in GROUPS
-        for other in entries
-        if other.address == entry.address and other is not entry
-    ]
-    asked = request.GET.urlencode()
-    if same_list:
-        return bool(entry.query) == ("state__exact=error" in asked)
-    return True
+    return request.path.startswith(path)
 
 
 class _Badge:

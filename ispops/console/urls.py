@@ -26,10 +26,12 @@ from ispops.console.views import (
     promises,
     purchases,
     qualify,
+    rating_errors,
     register,
     sessions,
     subscribers,
     terms,
+    usage_files,
     visit_days,
     visit_slots,
     visits,
@@ -65,6 +67,10 @@ SEE_CHECKS = "parties.view_subscribercheck"
 DECIDE_CHECKS = "parties.decide_subscribercheck"
 REGISTER = "parties.register_on_behalf"
 ORDER_ON_BEHALF = "provisioning.add_productorder"
+SEE_USAGE = "rating.view_usage"
+SEE_CONFLICTS = "rating.view_usageconflict"
+RECYCLE = "rating.change_usage"
+SEE_USAGE_FILES = "rating.view_usagefile"
 SEE_WEBHOOKS = "parties.view_webhookdelivery"
 REPLAY = "parties.replay_webhookdelivery"
 BUY_ON_BEHALF = "rating.add_purchase"
@@ -239,6 +245,24 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("disputes/", disputes.queue, "console_disputes", SEE_DISPUTES),
     ("disputes/list.csv", disputes.as_file, "console_disputes_file", SEE_DISPUTES),
     ("disputes/<str:ref>/answer/", disputes.answer, "console_answer_dispute", ANSWER_DISPUTES),
+    ("rating-errors/", rating_errors.listing, "console_rating_errors", SEE_USAGE),
+    ("rating-errors/list.csv", rating_errors.as_file, "console_rating_errors_file", SEE_USAGE),
+    ("rating-errors/many/", rating_errors.many, "console_recycle", RECYCLE),
+    ("usage-conflicts/", rating_errors.conflicts, "console_usage_conflicts", SEE_CONFLICTS),
+    ("usage-files/", usage_files.listing, "console_usage_files", SEE_USAGE_FILES),
+    ("usage-files/<str:ref>/", usage_files.page, "console_usage_file", SEE_USAGE_FILES),
+    (
+        "usage-files/<str:ref>/rejects/",
+        usage_files.rejects,
+        "console_usage_file_rejects",
+        SEE_USAGE_FILES,
+    ),
+    (
+        "usage-files/<str:ref>/cancel/",
+        usage_files.cancel,
+        "console_cancel_usage_file",
+        usage_files.SEND,
+    ),
     ("webhooks/", webhooks.listing, "console_webhooks", SEE_WEBHOOKS),
     ("webhooks/replay/", webhooks.replay_span, "console_replay_span", REPLAY),
     ("webhooks/<str:ref>/", webhooks.page, "console_webhook", SEE_WEBHOOKS),

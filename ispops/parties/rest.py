@@ -153,6 +153,7 @@ class CsvParser(BaseParser):
     """
 
     media_type = "text/csv"
+    file_name = "body.csv"
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         """Raises `RequestDataTooBig` before anything of it is kept."""
@@ -160,7 +161,7 @@ class CsvParser(BaseParser):
         size = int(request.META.get("CONTENT_LENGTH") or 0)
         if size > settings.UPLOAD_MOST_BYTES:
             raise RequestDataTooBig(too_big_words())
-        file = TemporaryUploadedFile("body.csv", self.media_type, size, None)
+        file = TemporaryUploadedFile(self.file_name, self.media_type, size, None)
         while piece := stream.read(1 << 16):
             file.write(piece)
         file.seek(0)

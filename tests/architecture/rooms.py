@@ -101,18 +101,20 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names(
-            "allowances amounts bands examples metering notice_kinds pricing sharing thresholds "
-            "usage_events usage_forecast usage_prices usage_words"
+            "allowances amounts bands examples metering network_records notice_kinds pricing "
+            "sharing thresholds usage_events usage_forecast usage_lines usage_prices "
+            "usage_words"
         ),
         verbs=_names(
-            "batch billing cancelling charges closing disputes ledger packs purchases refunds "
-            "sessions settlement telling topping_up usage watching"
+            "batch billing cancelling charges closing disputes intake ledger network_files "
+            "packs purchases refunds retrying sessions settlement telling topping_up usage "
+            "usage_files watching"
         ),
         reads=_names(
-            "accrual books carriage claims goods guiding line_choices meter_reading meters outlook "
-            "recent_use rules standings tariff"
+            "accrual books carriage claims goods guiding line_choices meter_reading meters "
+            "outlook recent_use reported reports rules standings tariff"
         ),
-        web=_names("account_api claims_api"),
+        web=_names("account_api claims_api usage_files_api usage_parsers usage_stream"),
     ),
 }
 SHARED_PURE = {
@@ -142,7 +144,14 @@ ADAPTERS |= {
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
 ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
-SHARED_VERBS = {"ispops.bulk", "ispops.events", "ispops.gates", "ispops.health", "ispops.jobs"}
+SHARED_VERBS = {
+    "ispops.bulk",
+    "ispops.events",
+    "ispops.filework",
+    "ispops.gates",
+    "ispops.health",
+    "ispops.jobs",
+}
 FACES = {"ispops.portal": 6, "ispops.console": 6}
 
 

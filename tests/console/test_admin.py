@@ -159,24 +159,6 @@ def test_the_sidebar_offers_nothing_that_is_closed(
     assert {link: client.get(link).status_code for link in links} == dict.fromkeys(links, 200)
 
 
-def test_one_of_two_entries_for_one_list_is_the_active_one(
-    world: World, boss: User, as_user: Callable[[User], Client]
-) -> None:
-    client = as_user(boss)
-
-    def active(**query: str) -> list[str]:
-        answer = client.get(reverse("admin:rating_usage_changelist"), query)
-        return [
-            item["title"]
-            for group in answer.context["sidebar_navigation"]
-            for item in group["items"]
-            if item["active"]
-        ]
-
-    assert active() == ["Usage"]
-    assert active(state__exact="error") == ["Rating errors"]
-
-
 def test_pages_obey_the_content_security_policy(
     world: World, boss: User, as_user: Callable[[User], Client]
 ) -> None:

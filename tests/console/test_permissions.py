@@ -97,6 +97,14 @@ MAY_OPEN = {
     "console_roll_back_import": {roles.OPERATIONS},
     "console_import_file": {roles.OPERATIONS},
     "console_import_rejects": {roles.OPERATIONS},
+    "console_rating_errors": EVERY_DESK,
+    "console_rating_errors_file": EVERY_DESK,
+    "console_recycle": {roles.OPERATIONS, roles.FINANCE},
+    "console_usage_conflicts": EVERY_DESK,
+    "console_usage_files": EVERY_DESK,
+    "console_usage_file": EVERY_DESK,
+    "console_usage_file_rejects": EVERY_DESK,
+    "console_cancel_usage_file": {roles.OPERATIONS, roles.FINANCE},
     "console_replay": {roles.OPERATIONS},
     "console_notices": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
     "console_notice": {*NETWORK_DESK, roles.CATALOGUE_MANAGER},
@@ -163,6 +171,8 @@ POSTS = {
     "console_ask_again",
     "console_give_up",
     "console_cancel_bulk",
+    "console_recycle",
+    "console_cancel_usage_file",
     "console_apply_import",
     "console_discard_import",
     "console_roll_back_import",
@@ -241,6 +251,11 @@ def address_of(name: str, world: World) -> str:
         "console_bulk_file": [f"blk_{'0' * 32}"],
         "console_bulk_answers": [f"blk_{'0' * 32}"],
         "console_cancel_bulk": [f"blk_{'0' * 32}"],
+        **{
+            name: [f"ufl_{'0' * 32}"]
+            for name in MAY_OPEN
+            if "usage_file" in name and name != "console_usage_files"
+        },
         **{
             name: [f"imp_{'0' * 32}"]
             for name in MAY_OPEN

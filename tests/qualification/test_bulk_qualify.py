@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
+from ispops import filework
 from ispops.errors import IllegalTransition, InvalidInput, NotFound
 from ispops.parties.models import AuditEntry, User
 from ispops.uploads import UnusableFile
@@ -219,7 +220,7 @@ NUMBERED = "id,address\n" + "".join(f'{number},"{OAK}"\n' for number in range(9)
 def test_a_turn_ends_and_the_next_one_goes_on(
     isp: SmallIsp, staff: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_qualify, "TURN_SECONDS", 0)
+    monkeypatch.setattr(filework, "TURN_SECONDS", 0)
     bulk = submit(staff, NUMBERED)
     done = []
     at = AT
@@ -346,7 +347,7 @@ def test_fault_is_tried_again_and_then_told(
     for number in range(2, 10):
         when_answering(number, fault)
     at = AT
-    for attempt in range(1, bulk_qualify.MOST_ATTEMPTS):
+    for attempt in range(1, filework.MOST_ATTEMPTS):
         assert bulk_qualify.qualify_next(at=at)
         bulk.refresh_from_db()
         assert (bulk.state, bulk.attempts, bulk.rows_done) == ("running", attempt, 2)
@@ -364,7 +365,7 @@ def test_file_that_kills_every_worker_is_given_up_on(
 ) -> None:
     bulk = submit(staff, NUMBERED)
     at = AT
-    for number in range(1, bulk_qualify.MOST_ATTEMPTS + 1):
+    for number in range(1, filework.MOST_ATTEMPTS + 1):
         when_answering(number, die)
         with pytest.raises(Killed):
             bulk_qualify.qualify_next(at=at)
@@ -411,9 +412,9 @@ def test_wide_rows_are_answered_a_few_at_a_time(
     sizes = []
     real = bulk_qualify._Turn._answers
 
-    def counted(turn: Any, layout: Any, batch: Any) -> Any:
+    def counted(turn: Any, batch: Any) -> Any:
         sizes.append(len(batch))
-        return real(turn, layout, batch)
+        return real(turn, batch)
 
     monkeypatch.setattr(bulk_qualify._Turn, "_answers", counted)
     bulk = submit(staff, "address\n" + ("ab," * 20_000 + "\n") * 100)

@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, pages, queues
-from ispops.console.views.fallout import file_of
 from ispops.errors import InvalidInput
 from rating import disputes, queries
 from rating.models import Dispute
@@ -58,7 +57,7 @@ def queue(request: HttpRequest) -> HttpResponse:
 def as_file(request: HttpRequest) -> StreamingHttpResponse:
     """Give the whole list as a file, with the filters of the page."""
     _, _, rows = _asked(request)
-    return file_of("disputes", _table(rows))
+    return pages.file_of("disputes", _table(rows))
 
 
 def _table(rows: QuerySet[Dispute]) -> Iterator[list[Any]]:

@@ -1,8 +1,5 @@
 """The queue of steps that need a person, what is done with many of them, and outside systems."""
 
-import csv
-from typing import Any
-
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
@@ -14,7 +11,6 @@ from django.views.decorators.http import require_POST, require_safe
 from ispops.console import actions, order_page, pages, work_page
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import User
-from ispops.uploads import harmless_row
 from provisioning import causes, outside, worklist
 from provisioning import fallout as verbs
 from provisioning.models import DeliveryConnection, OrderTask, OutsideSystem
@@ -65,26 +61,7 @@ def _colleagues() -> list[User]:
 def as_file(request: HttpRequest) -> StreamingHttpResponse:
     """Give the whole queue as a file, with the filters of the page."""
     rows = work_page.fallout_rows(_asked(request.GET, request)).iterator(chunk_size=500)
-    return file_of("fallout", work_page.fallout_table(rows))
-
-
-def file_of(name: str, lines: Any) -> StreamingHttpResponse:
-    """Answer with lines as a CSV file; what a spreadsheet would take for a formula is harmless."""
-    writer = csv.writer(_Line())
-    file = StreamingHttpResponse(
-        (writer.writerow(harmless_row(line)) for line in lines),
-        content_type="text/csv; charset=utf-8",
-    )
-    today = f"{timezone.now():%Y-%m-%d}"
-    file["Content-Disposition"] = f'attachment; filename="{name}-{today}.csv"'
-    return file
-
-
-class _Line:
-    """What a CSV writer writes to, so that each line comes back to whoever wrote it."""
-
-    def write(self, line: str) -> str:
-        return line
+    return pages.file_of("fallout", work_page.fallout_table(rows))
 
 
 @require_POST

@@ -13,7 +13,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, order_page, pages, queues, timeline, work_page
 from ispops.console.views import visits
-from ispops.console.views.fallout import file_of
 from provisioning import fallout as fallout_verbs
 from provisioning import orders as order_verbs
 from provisioning import queries as provisioning_queries
@@ -44,7 +43,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 def as_file(request: HttpRequest) -> StreamingHttpResponse:
     """Give the whole list as a file, with the filters of the page."""
     rows = _with_progress(work_page.orders(request.GET, timezone.now())).order_by("-placed_at")
-    return file_of("orders", work_page.order_table(rows.iterator(chunk_size=500)))
+    return pages.file_of("orders", work_page.order_table(rows.iterator(chunk_size=500)))
 
 
 def _with_progress(rows: QuerySet[ProductOrder]) -> QuerySet[ProductOrder]:
