@@ -349,6 +349,7 @@ SPECTACULAR_SETTINGS = {
         "ShareKindEnum": "rating.models.Charge.Kind",
         "PurchaseStateEnum": "rating.models.Purchase.State",
         "PurchaseChannelEnum": "rating.models.Purchase.Channel",
+        "PurchaseRequestState": "rating.models.PurchaseRequest.State",
         "DisputeState": "rating.models.Dispute.State",
     },
 }

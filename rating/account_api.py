@@ -17,7 +17,7 @@ from ispops.parties.models import User
 from ispops.parties.rest import calling_login, idempotent
 from provisioning.models import Service
 from provisioning.queries import lines_of_user
-from rating import cancelling, disputes, purchases, queries, topping_up
+from rating import cancelling, claim_queries, disputes, purchases, queries, topping_up
 from rating.models import Charge, Dispute, Purchase
 
 
@@ -123,7 +123,7 @@ class AccountPurchases(generics.ListAPIView[Purchase]):
     def get_queryset(self) -> QuerySet[Purchase]:
         if getattr(self, "swagger_fake_view", False):
             return Purchase.objects.none()
-        return queries.purchases_of_user(calling_login(self.request))
+        return claim_queries.purchases_of_user(calling_login(self.request))
 
     @extend_schema(
         summary="Buy a partner's product, or more data",
@@ -151,7 +151,7 @@ class AccountPurchases(generics.ListAPIView[Purchase]):
             idempotency_key=request.headers["Idempotency-Key"].strip(),
             at=timezone.now(),
         )
-        bought = queries.purchases_of_user(user).get(pk=placed.pk)
+        bought = claim_queries.purchases_of_user(user).get(pk=placed.pk)
         headers = {"Location": reverse("account-purchase", args=[bought.public_id])}
         return Response(AccountPurchaseOut(bought).data, status=201, headers=headers)
 
@@ -201,7 +201,7 @@ class AccountCharges(generics.ListAPIView[Charge]):
     def get_queryset(self) -> QuerySet[Charge]:
         if getattr(self, "swagger_fake_view", False):
             return Charge.objects.none()
-        return queries.charges_of_user(calling_login(self.request))
+        return claim_queries.charges_of_user(calling_login(self.request))
 
     @extend_schema(
         summary="List charges, and why each amount", responses={200: AccountChargeOut(many=True)}
@@ -226,7 +226,7 @@ class ChargeDisputes(APIView):
         said.is_valid(raise_exception=True)
         user = calling_login(request)
         key = Charge.key_of(public_id)
-        charge = queries.charges_of_user(user).filter(pk=key).first() if key else None
+        charge = claim_queries.charges_of_user(user).filter(pk=key).first() if key else None
         if charge is None:
             raise NotFound("There is no such charge.")
         dispute = disputes.open_dispute(
@@ -244,7 +244,7 @@ class AccountDisputes(generics.ListAPIView[Dispute]):
     def get_queryset(self) -> QuerySet[Dispute]:
         if getattr(self, "swagger_fake_view", False):
             return Dispute.objects.none()
-        return queries.disputes_of_user(calling_login(self.request))
+        return claim_queries.disputes_of_user(calling_login(self.request))
 
     @extend_schema(
         summary="List disputes, with our answers", responses={200: AccountDisputeOut(many=True)}
@@ -276,7 +276,7 @@ def offering_of(code: str) -> ProductOffering:
 
 def _own_purchase(user: User, public_id: str) -> Purchase:
     key = Purchase.key_of(public_id)
-    purchase = queries.purchases_of_user(user).filter(pk=key).first() if key else None
+    purchase = claim_queries.purchases_of_user(user).filter(pk=key).first() if key else None
     if purchase is None:
         raise NotFound("There is no such purchase.")
     return purchase

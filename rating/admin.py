@@ -26,7 +26,10 @@ from rating.models import (
     MeteredSession,
     PassedThreshold,
     Purchase,
+    PurchaseConsent,
+    PurchaseRequest,
     SettlementStatement,
+    StandingConsent,
     Usage,
     UsageConflict,
     UsageCounter,
@@ -153,6 +156,36 @@ class DisputeAdmin(ReadOnlyAdmin):
     list_select_related = ("charge__offering", "subscriber", "partner")
     search_fields = ("subscriber__name", "words")
     ordering = ("-opened_at",)
+
+
+@admin.register(PurchaseRequest)
+class PurchaseRequestAdmin(ReadOnlyAdmin):
+    list_display = ("offering", "partner", "subscriber", "state", "requested_at", "answered_at")
+    list_filter = ("state", "partner")
+    list_select_related = ("offering", "partner", "subscriber")
+    search_fields = ("subscriber__name", "offering__name")
+    ordering = ("-requested_at",)
+
+
+@admin.register(PurchaseConsent)
+class PurchaseConsentAdmin(ReadOnlyAdmin):
+    list_display = ("request", "partner", "user", "standing", "channel", "amount", "given_at")
+    list_filter = ("channel", "partner")
+    list_select_related = (
+        "request__offering", "request__subscriber", "partner", "user", "standing__partner",
+        "standing__subscriber",
+    )  # fmt: skip
+    search_fields = ("subscriber__name",)
+    ordering = ("-given_at",)
+
+
+@admin.register(StandingConsent)
+class StandingConsentAdmin(ReadOnlyAdmin):
+    list_display = ("subscriber", "partner", "monthly_limit", "currency", "given_at", "ended_at")
+    list_filter = ("partner", ("ended_at", admin.EmptyFieldListFilter))
+    list_select_related = ("subscriber", "partner")
+    search_fields = ("subscriber__name",)
+    ordering = ("-given_at",)
 
 
 @admin.register(UsagePack)

@@ -3,10 +3,13 @@ of their own."""
 
 from django.conf import settings
 from django.db import models
-from django.db.models import PROTECT, CheckConstraint, ForeignKey, Index, Q, UniqueConstraint
+from django.db.models import PROTECT, CheckConstraint, F, ForeignKey, Index, Q, UniqueConstraint
 
+from ispops.catalog.models import ProductOffering
 from ispops.db import PublicIdModel
+from ispops.money import AmountField
 from ispops.parties.models import Partner, Subscriber
+from provisioning.models import Service
 
 
 class Dispute(PublicIdModel):
@@ -62,3 +65,117 @@ class Dispute(PublicIdModel):
 
     def __str__(self) -> str:
         return f"{self.charge} disputed by {self.partner or self.subscriber}"
+
+
+class PurchaseRequest(PublicIdModel):
+    """That a partner would like to sell something to a subscriber, who has to agree first."""
+
+    PREFIX = "prq"
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting for the subscriber"
+        AGREED = "agreed", "Agreed"
+        DECLINED = "declined", "Declined"
+        EXPIRED = "expired", "Not answered in time"
+        WITHDRAWN = "withdrawn", "Withdrawn by the partner"
+
+    partner = ForeignKey(Partner, PROTECT, related_name="purchase_requests")
+    subscriber = ForeignKey(Subscriber, PROTECT, related_name="purchase_requests")
+    line = ForeignKey(Service, PROTECT, related_name="+")
+    offering = ForeignKey(ProductOffering, PROTECT, related_name="+")
+    # What the partner says to the subscriber about it.
+    words = models.CharField(max_length=300, blank=True, default="")
+    idempotency_key = models.CharField(max_length=200)
+    state = models.CharField(max_length=9, choices=State, default=State.WAITING)
+    requested_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["partner", "idempotency_key"], name="purchase_requested_once"),
+            CheckConstraint(
+                condition=Q(state="waiting", answered_at__isnull=True)
+                | ~Q(state="waiting") & Q(answered_at__isnull=False),
+                name="answered_request_says_when",
+            ),
+            CheckConstraint(
+                condition=Q(expires_at__gt=F("requested_at")), name="request_can_be_answered"
+            ),
+        ]
+        indexes = [
+            Index(fields=["expires_at"], condition=Q(state="waiting"), name="request_waiting")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.offering} for {self.subscriber}"
+
+
+class StandingConsent(PublicIdModel):
+    """That a subscriber lets one partner sell single things up to an amount a month, unasked.
+
+    Another amount is another row; the one before ends.
+    """
+
+    PREFIX = "stc"
+
+    subscriber = ForeignKey(Subscriber, PROTECT, related_name="standing_consents")
+    partner = ForeignKey(Partner, PROTECT, related_name="standing_consents")
+    # With tax, in a calendar month of the ISP's time zone.
+    monthly_limit = AmountField()
+    currency = models.CharField(max_length=3)
+    # The words that were agreed to.
+    shown = models.CharField(max_length=500)
+    given_at = models.DateTimeField()
+    given_by = ForeignKey(settings.AUTH_USER_MODEL, PROTECT, related_name="+")
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = ForeignKey(settings.AUTH_USER_MODEL, PROTECT, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["subscriber", "partner"],
+                condition=Q(ended_at__isnull=True),
+                name="one_standing_consent_a_partner",
+            ),
+            CheckConstraint(condition=Q(monthly_limit__gt=0), name="standing_consent_is_for_some"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.partner} by {self.subscriber}"
+
+
+class PurchaseConsent(PublicIdModel):
+    """That a subscriber agreed to what a partner asked for: who, when, and what was shown.
+
+    Never changed. Given by a login, or by the standing consent that covers it.
+    """
+
+    PREFIX = "con"
+
+    request = models.OneToOneField(PurchaseRequest, PROTECT, related_name="consent")
+    subscriber = ForeignKey(Subscriber, PROTECT, related_name="purchase_consents")
+    partner = ForeignKey(Partner, PROTECT, related_name="+")
+    user = ForeignKey(settings.AUTH_USER_MODEL, PROTECT, null=True, related_name="+")
+    standing = ForeignKey(StandingConsent, PROTECT, null=True, related_name="uses")
+    channel = models.CharField(max_length=8)
+    # What it costs at once, with tax, and the month that counts it.
+    amount = AmountField()
+    month_start = models.DateTimeField()
+    shown = models.JSONField()
+    given_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            CheckConstraint(
+                condition=Q(user__isnull=False, standing__isnull=True)
+                | Q(user__isnull=True, standing__isnull=False),
+                name="consent_is_given_by_somebody",
+            ),
+            CheckConstraint(condition=Q(amount__gte=0), name="consent_is_to_an_amount"),
+        ]
+        indexes = [Index(fields=["subscriber", "partner", "month_start"], name="consent_by_month")]
+
+    def __str__(self) -> str:
+        return f"{self.subscriber} to {self.partner}"

@@ -1,8 +1,9 @@
-"""What a partner does about its own purchases and shares: cancel, give back, dispute."""
+"""What a partner does about its own purchases and shares: ask for, cancel, give back, dispute."""
 
 from typing import Any
 
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers
@@ -13,9 +14,9 @@ from rest_framework.views import APIView
 from ispops.errors import InvalidInput, NotFound
 from ispops.parties.models import Partner
 from ispops.parties.rest import calling_partner, idempotent
-from rating import cancelling, disputes, queries, refunds
+from rating import cancelling, claim_queries, consents, disputes, queries, refunds
 from rating.api import PurchaseOut, ShareOut
-from rating.models import Charge, Dispute, Purchase
+from rating.models import Charge, Dispute, Purchase, PurchaseRequest
 
 
 class ReasonIn(serializers.Serializer[Any]):
@@ -52,6 +53,138 @@ class DisputeOut(serializers.ModelSerializer[Dispute]):
         model = Dispute
         fields = ["id", "state", "share", "words", "opened_at", "answered_at", "answer",
                   "correction"]  # fmt: skip
+
+
+class PurchaseRequestIn(serializers.Serializer[Any]):
+    """What a subscriber is asked to buy."""
+
+    subscriber_ref = serializers.CharField(
+        max_length=40, help_text="The subscriber, as the service order named it."
+    )
+    offering = serializers.CharField(max_length=50, help_text="The code of your product.")
+    service_ref = serializers.CharField(
+        max_length=40,
+        required=False,
+        default="",
+        help_text="A service of yours on the line that is meant; needed where there are several.",
+    )
+    words = serializers.CharField(
+        max_length=300, required=False, allow_blank=True, default="",
+        help_text="What you say of it to the subscriber.",
+    )  # fmt: skip
+
+
+class PurchaseRequestOut(serializers.ModelSerializer[PurchaseRequest]):
+    """What a subscriber was asked to buy, and the answer."""
+
+    id = serializers.CharField(source="public_id")
+    href = serializers.SerializerMethodField()
+    subscriber_ref = serializers.CharField()
+    offering = serializers.CharField(source="offering.code")
+    purchase = serializers.CharField(
+        source="consent.purchase.public_id", default=None, help_text="Once it was agreed to."
+    )
+
+    class Meta:
+        model = PurchaseRequest
+        fields = [
+            "id", "href", "state", "subscriber_ref", "offering", "words", "requested_at",
+            "expires_at", "answered_at", "reason", "purchase",
+        ]  # fmt: skip
+
+    def get_href(self, request: PurchaseRequest) -> str:
+        return reverse("purchase-request", args=[request.public_id])
+
+
+class PurchaseRequests(generics.ListAPIView[PurchaseRequest]):
+    """What the calling partner asked subscribers to buy."""
+
+    scope_area = "purchases"
+    serializer_class = PurchaseRequestOut
+
+    def get_queryset(self) -> QuerySet[PurchaseRequest]:
+        if getattr(self, "swagger_fake_view", False):
+            return PurchaseRequest.objects.none()
+        own = claim_queries.partner_requests(calling_partner(self.request))
+        return _of_state(own, self.request, PurchaseRequest.State.values)
+
+    @extend_schema(
+        summary="Ask a subscriber to buy a product",
+        description="Nothing is charged before the subscriber has agreed: the request waits, and "
+        "expires after three days. You hear of the answer by the webhook "
+        "`purchase_request.agreed`, `.declined` or `.expired`. What the subscriber's standing "
+        "consent covers is agreed to at once.",
+        request=PurchaseRequestIn,
+        responses={201: PurchaseRequestOut},
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        asked = PurchaseRequestIn(data=request.data)
+        asked.is_valid(raise_exception=True)
+        partner, wanted = calling_partner(request), asked.validated_data
+        made = consents.request_purchase(
+            partner=partner,
+            subscriber_ref=wanted["subscriber_ref"],
+            offering_code=wanted["offering"],
+            service_ref=wanted["service_ref"],
+            words=wanted["words"],
+            idempotency_key=request.headers["Idempotency-Key"].strip(),
+            at=timezone.now(),
+        )
+        shown = PurchaseRequestOut(_own_request(partner, made.public_id)).data
+        return Response(shown, status=201, headers={"Location": shown["href"]})
+
+    @extend_schema(
+        summary="List what subscribers were asked to buy",
+        parameters=[OpenApiParameter("state", enum=PurchaseRequest.State.values)],
+        responses={200: PurchaseRequestOut(many=True)},
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class OnePurchaseRequest(APIView):
+    scope_area = "purchases"
+
+    @extend_schema(
+        summary="See what a subscriber was asked, and the answer",
+        responses={200: PurchaseRequestOut},
+    )
+    def get(self, request: Request, public_id: str) -> Response:
+        own = _own_request(calling_partner(request), public_id)
+        return Response(PurchaseRequestOut(own).data)
+
+
+class PurchaseRequestWithdrawal(APIView):
+    scope_area = "purchases"
+
+    @extend_schema(
+        summary="Take a request back that waits",
+        description="Taking it back again changes nothing. One that is answered is refused: 409.",
+        request=None,
+        responses={200: PurchaseRequestOut},
+    )
+    @idempotent
+    def post(self, request: Request, public_id: str) -> Response:
+        partner = calling_partner(request)
+        own = _own_request(partner, public_id)
+        consents.withdraw(request_id=own.pk, partner=partner, at=timezone.now())
+        return Response(PurchaseRequestOut(_own_request(partner, public_id)).data)
+
+
+def _own_request(partner: Partner, public_id: str) -> PurchaseRequest:
+    key = PurchaseRequest.key_of(public_id)
+    own = claim_queries.partner_requests(partner).filter(pk=key).first() if key else None
+    if own is None:
+        raise NotFound("There is no such request.")
+    return own
+
+
+def _of_state(rows: QuerySet[Any], request: Request, states: list[str]) -> QuerySet[Any]:
+    state = request.query_params.get("state")
+    if state is not None and state not in states:
+        raise InvalidInput(f"Use one of {', '.join(states)}.", field="state")
+    return rows.filter(state=state) if state else rows
 
 
 def own_purchase(partner: Partner, public_id: str) -> Purchase:
@@ -153,11 +286,8 @@ class Disputes(generics.ListAPIView[Dispute]):
     def get_queryset(self) -> QuerySet[Dispute]:
         if getattr(self, "swagger_fake_view", False):
             return Dispute.objects.none()
-        own = queries.partner_disputes(calling_partner(self.request))
-        state = self.request.query_params.get("state")
-        if state is not None and state not in Dispute.State.values:
-            raise InvalidInput(f"Use one of {', '.join(Dispute.State.values)}.", field="state")
-        return own.filter(state=state) if state else own
+        own = claim_queries.partner_disputes(calling_partner(self.request))
+        return _of_state(own, self.request, Dispute.State.values)
 
     @extend_schema(
         summary="List disputes of own shares",
@@ -174,7 +304,7 @@ class OneDispute(APIView):
     @extend_schema(summary="See a dispute", responses={200: DisputeOut})
     def get(self, request: Request, public_id: str) -> Response:
         key = Dispute.key_of(public_id)
-        own = queries.partner_disputes(calling_partner(request))
+        own = claim_queries.partner_disputes(calling_partner(request))
         dispute = own.filter(pk=key).first() if key else None
         if dispute is None:
             raise NotFound("There is no such dispute.")

@@ -6,11 +6,13 @@ from django.conf import settings
 from django.urls import reverse
 
 from ispops import events
+from ispops.errors import Refusal
 from ispops.money import format_money, round_to_minor_unit
 from ispops.notices import notify
+from ispops.periods import day_in_words
 from provisioning.models import Service, ServiceOrder, Slowdown
-from rating import notice_kinds, purchases, telling, watching
-from rating.models import Charge, CustomerBill, Dispute, Purchase
+from rating import notice_kinds, offers, purchases, telling, watching
+from rating.models import Charge, CustomerBill, Dispute, Purchase, PurchaseRequest
 
 
 @events.on("service_order.completed", name="rating.partner_confirmed")
@@ -122,7 +124,64 @@ def _given_back(refund: Charge) -> str:
 
 
 def _charge_url(charge: Charge) -> str:
-    return settings.BASE_URL.rstrip("/") + reverse("portal:charge", args=[charge.public_id])
+    return _address("portal:charge", charge.public_id)
+
+
+@events.on("purchase_request.waiting", name="rating.write_purchase_asked_for")
+def write_purchase_asked_for(event: Any) -> None:
+    """Whoever is asked to buy something hears of it, unless it is answered already."""
+    key = PurchaseRequest.key_of(event.subject)
+    rows = PurchaseRequest.objects.select_related("partner", "subscriber", "line", "offering")
+    waiting = rows.filter(pk=key, state=PurchaseRequest.State.WAITING).first() if key else None
+    if waiting is None:
+        return
+    try:
+        shown = offers.offer(
+            subscriber=waiting.subscriber,
+            line=waiting.line,
+            offering=waiting.offering,
+            at=event.occurred_at,
+        )
+    except Refusal:
+        return
+    notify.send(
+        kind=notice_kinds.PURCHASE_ASKED_FOR.code,
+        subscriber=waiting.subscriber,
+        cause=waiting.public_id,
+        at=event.occurred_at,
+        partner=str(waiting.partner),
+        product=waiting.offering.name,
+        price=shown.in_words,
+        words=waiting.words,
+        expires_on=day_in_words(waiting.expires_at, zone=settings.BILLING_TIME_ZONE),
+        request_url=_address("portal:purchase_request", waiting.public_id),
+    )
+
+
+@events.on("purchase_request.agreed", name="rating.write_bought_by_standing_consent")
+def write_bought_by_standing_consent(event: Any) -> None:
+    """What was bought without asking is told; what somebody agreed to, they know."""
+    key = PurchaseRequest.key_of(event.subject)
+    rows = PurchaseRequest.objects.select_related("partner", "subscriber", "offering", "consent")
+    agreed = rows.filter(pk=key, consent__standing__isnull=False).first() if key else None
+    if agreed is None:
+        return
+    amount = round_to_minor_unit(agreed.consent.amount, agreed.subscriber.currency)
+    notify.send(
+        kind=notice_kinds.BOUGHT_BY_STANDING_CONSENT.code,
+        subscriber=agreed.subscriber,
+        cause=agreed.public_id,
+        at=event.occurred_at,
+        partner=str(agreed.partner),
+        product=agreed.offering.name,
+        amount=format_money(amount, agreed.subscriber.currency),
+        purchase_url=_address("portal:purchase", event.payload["purchase"]),
+        consents_url=_address("portal:consents"),
+    )
+
+
+def _address(page: str, *ids: str) -> str:
+    return settings.BASE_URL.rstrip("/") + reverse(page, args=ids)
 
 
 @events.on("purchase.completed", name="rating.make_room_by_pack")

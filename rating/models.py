@@ -18,7 +18,7 @@ from rating.books import (
     LedgerTransaction,
     SettlementStatement,
 )
-from rating.claims import Dispute
+from rating.claims import Dispute, PurchaseConsent, PurchaseRequest, StandingConsent
 from rating.reports import MeteredInterval, UsageConflict, UsageFile
 
 __all__ = [
@@ -34,7 +34,10 @@ __all__ = [
     "MeteredSession",
     "PassedThreshold",
     "Purchase",
+    "PurchaseConsent",
+    "PurchaseRequest",
     "SettlementStatement",
+    "StandingConsent",
     "Usage",
     "UsageConflict",
     "UsageCounter",
@@ -69,6 +72,8 @@ class Purchase(PublicIdModel):
     service_order = models.OneToOneField(ServiceOrder, PROTECT, null=True, related_name="purchase")
     channel = models.CharField(max_length=8, choices=Channel)
     placed_by = ForeignKey(User, PROTECT, null=True, related_name="+")
+    # What a partner sells by itself the subscriber has agreed to; each consent is to one purchase.
+    consent = models.OneToOneField(PurchaseConsent, PROTECT, null=True, related_name="purchase")
     idempotency_key = models.CharField(max_length=200)
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     reason = models.CharField(max_length=300, blank=True, default="")
@@ -90,6 +95,11 @@ class Purchase(PublicIdModel):
                 condition=Q(state="cancelled", cancelled_at__isnull=False)
                 | ~Q(state="cancelled") & Q(cancelled_at__isnull=True),
                 name="cancelled_purchase_says_when",
+            ),
+            CheckConstraint(
+                condition=Q(channel="bsp", consent__isnull=False)
+                | ~Q(channel="bsp") & Q(consent__isnull=True),
+                name="what_a_partner_sells_is_agreed_to",
             ),
         ]
 

@@ -179,10 +179,83 @@ What you use, day by day:
     sms="{{ isp }}: {{ product }} has its full speed again, {{ because }}.",
 )
 
+PURCHASE_ASKED_FOR = Kind(
+    code="purchase_asked_for",
+    title="A partner would like to sell something",
+    sent_when="when a partner asks a subscriber to buy something, which waits for the answer",
+    variables=(
+        Variable("partner", "who sells it", "Cinebox"),
+        Variable("product", "what it is", "A film"),
+        Variable("price", "what it costs, in words", "USD 5.49 once, with tax"),
+        Variable("words", "what the partner says of it", "The film that you looked for"),
+        Variable("expires_on", "until when it can be answered", "May 7, 2026"),
+        Variable(
+            "request_url",
+            "where it is answered",
+            "https://my.isp.example/account/requests/1/",
+            is_link=True,
+        ),
+    ),
+    subject="{{ partner }} asks: {{ product }}?",
+    text="""\
+Hello {{ name }},
+
+{{ partner }} asks whether you want to buy {{ product }}: {{ price }}.
+
+{{ words }}
+
+Look at it, and say yes or no:
+{{ request_url }}
+
+Nothing is charged unless you say yes. Without an answer it ends on {{ expires_on }}.
+
+{{ isp }}
+""",
+    sms="{{ isp }}: {{ partner }} asks whether you want {{ product }}, {{ price }}. "
+    "Yes or no: {{ request_url }}",
+)
+
+BOUGHT_BY_STANDING_CONSENT = Kind(
+    code="bought_by_standing_consent",
+    title="Bought by a standing consent",
+    sent_when="when a partner sold something that a subscriber's standing consent covers",
+    variables=(
+        Variable("partner", "who sold it", "Cinebox"),
+        Variable("product", "what it is", "A film"),
+        Variable("amount", "what it costs, with tax", "USD 5.49"),
+        Variable(
+            "purchase_url",
+            "the purchase's page",
+            "https://my.isp.example/account/purchases/1/",
+            is_link=True,
+        ),
+        Variable(
+            "consents_url",
+            "where it is withdrawn",
+            "https://my.isp.example/account/consents/",
+            is_link=True,
+        ),
+    ),
+    subject="{{ product }} from {{ partner }}: {{ amount }}",
+    text="""\
+Hello {{ name }},
+
+{{ partner }} has sold you {{ product }} for {{ amount }}, with tax, as you let them do:
+{{ purchase_url }}
+
+You no longer want that? Withdraw it here:
+{{ consents_url }}
+
+{{ isp }}
+""",
+)
+
 register(
     BILL_ISSUED,
     CHARGE_REFUNDED,
     DISPUTE_ANSWERED,
+    PURCHASE_ASKED_FOR,
+    BOUGHT_BY_STANDING_CONSENT,
     USAGE_THRESHOLD,
     LINE_SLOWED,
     LINE_RESTORED,

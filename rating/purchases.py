@@ -24,7 +24,7 @@ from ispops.periods import Period
 from provisioning import partner_orders, services
 from provisioning.models import Service
 from rating import accrual, carriage, charges, packs
-from rating.models import Charge, Purchase
+from rating.models import Charge, Purchase, PurchaseConsent
 from rating.tariff import Tariff
 
 State = Purchase.State
@@ -70,12 +70,13 @@ def place_purchase(
     placed_by: User | None,
     idempotency_key: str,
     at: datetime,
+    consent: PurchaseConsent | None = None,
 ) -> Purchase:
     """Buy a partner's product for a line, at the prices in force at `at`.
 
     The same subscriber and key give the first purchase again and change nothing. The charge, the
     service, and the order to the partner (which hears of it by webhook) are written together or
-    not at all. Publishes `purchase.placed`.
+    not at all. Publishes `purchase.placed`. What a partner asked for needs the `consent` to it.
 
     Raises:
         InvalidInput: the key is missing, or the line is not an active one of this subscriber.
@@ -92,8 +93,7 @@ def place_purchase(
     first = _placed_before(subscriber, idempotency_key, line, offering)
     if first is not None:
         return first
-    held = db.lock(Service, line.pk)
-    account = db.lock(Subscriber, subscriber.pk)
+    held, account = db.lock(Service, line.pk), db.lock(Subscriber, subscriber.pk)
     first = _placed_before(account, idempotency_key, line, offering)
     if first is not None:
         return first
@@ -107,6 +107,7 @@ def place_purchase(
         service=service,
         channel=channel,
         placed_by=placed_by,
+        consent=consent,
         idempotency_key=idempotency_key,
         placed_at=at,
     )
@@ -120,6 +121,27 @@ def place_purchase(
     Charge.objects.bulk_create(drafts)
     _note(purchase, drafts)
     return purchase
+
+
+def quote(
+    *, subscriber: Subscriber, line: Service, offering: ProductOffering, at: datetime
+) -> list[Charge]:
+    """Return what buying would be charged for at once, not saved. Saves nothing.
+
+    Raises what `place_purchase` does, but for the spending limit.
+    """
+    _authorise(subscriber, line, offering, at)
+    tariff = Tariff([offering.pk])
+    purchase = Purchase(
+        subscriber=subscriber,
+        line=line,
+        offering=offering,
+        service=Service(subscriber=subscriber, offering=offering, line=line),
+        placed_at=at,
+    )
+    drafts = list(_drafts(purchase, tariff))
+    _require_price(purchase, drafts, tariff)
+    return drafts
 
 
 def _placed_before(

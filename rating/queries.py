@@ -1,6 +1,5 @@
 """What may be asked about use and money; who may see what is decided here."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, TypeVar
@@ -29,10 +28,10 @@ from django.db.models.functions import Cast, Coalesce, Concat, TruncDate
 
 from ipam.models import ExtraAddress
 from ispops.money import AmountField, format_money
-from ispops.parties.models import Partner, Subscriber, User
+from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
 from provisioning.models import PartnerSubscriber, Service
-from rating.models import Charge, Dispute, Purchase, SettlementStatement, Usage
+from rating.models import Charge, Purchase, SettlementStatement, Usage
 from rating.sessions import SOURCE
 
 M = TypeVar("M", bound=Model)
@@ -176,44 +175,6 @@ def usage_errors() -> QuerySet[Usage]:
     return waiting.select_related("subscriber", "offering").order_by("pk")
 
 
-def with_dispute(charges: QuerySet[Charge]) -> QuerySet[Charge]:
-    """Add to charges how the newest dispute of each by its subscriber stands: `dispute_state`."""
-    own = Dispute.objects.filter(charge=OuterRef("pk"), partner__isnull=True)
-    newest = own.order_by("-opened_at", "-pk").values("state")[:1]
-    return charges.annotate(dispute_state=Subquery(newest))
-
-
-def disputed(charges: Iterable[Charge]) -> dict[UUID, Dispute]:
-    """Return the newest dispute by its subscriber of each of some charges that has one."""
-    own = Dispute.objects.filter(charge__in=list(charges), partner__isnull=True)
-    return {row.charge_id: row for row in own.order_by("opened_at", "pk")}
-
-
-# --- What a login may see, of all its accounts --------------------------------------------------
-
-
-def purchases_of_user(user: User) -> QuerySet[Purchase]:
-    """Return what the accounts of a login bought, newest first."""
-    bought = Purchase.objects.filter(subscriber__users=user)
-    return bought.select_related("subscriber", "line", "offering__provider").order_by(
-        "-placed_at", "-pk"
-    )
-
-
-def charges_of_user(user: User) -> QuerySet[Charge]:
-    """Return what the accounts of a login were charged, newest first."""
-    charged = Charge.objects.filter(subscriber__users=user)
-    return charged.select_related(
-        "subscriber", "offering", "price", "bsp", "network_provider", "bill_line__bill"
-    ).order_by("-charged_at", "-pk")
-
-
-def disputes_of_user(user: User) -> QuerySet[Dispute]:
-    """Return what the accounts of a login disputed, newest first."""
-    own = Dispute.objects.filter(subscriber__users=user, partner__isnull=True)
-    return own.select_related("charge", "correction").order_by("-opened_at", "-pk")
-
-
 # --- What a partner may see ---------------------------------------------------------------------
 
 
@@ -243,7 +204,7 @@ def partner_charges(partner: Partner) -> QuerySet[Charge]:
     """
     return (
         shares_of(partner)
-        .annotate(subscriber_ref=_reference(partner))
+        .annotate(subscriber_ref=reference_of(partner))
         .select_related("offering")
         .only("offering__code", "kind", "quantity", "unit", "currency", "period_start",
               "period_end", "charged_at", "cause", "reverses_id", "corrects_id")
@@ -255,7 +216,7 @@ def partner_purchases(partner: Partner) -> QuerySet[Purchase]:
     """Return the purchases of a partner's own offerings, newest first, by its own references."""
     return (
         Purchase.objects.filter(offering__provider=partner)
-        .annotate(subscriber_ref=_reference(partner))
+        .annotate(subscriber_ref=reference_of(partner))
         .select_related("offering", "service_order")
         .order_by("-placed_at", "-pk")
     )
@@ -275,13 +236,8 @@ def _charge_of_usage() -> QuerySet[Charge]:
     return Charge.objects.filter(cause=cause)
 
 
-def partner_disputes(partner: Partner) -> QuerySet[Dispute]:
-    """Return what a partner disputed of its own shares, newest first."""
-    own = Dispute.objects.filter(partner=partner)
-    return own.select_related("charge", "correction").order_by("-opened_at", "-pk")
-
-
-def _reference(partner: Partner) -> Coalesce:
+def reference_of(partner: Partner) -> Coalesce:
+    """Return a partner's own name for the subscriber of a row; empty where it never got one."""
     known = PartnerSubscriber.objects.filter(partner=partner, subscriber=OuterRef("subscriber"))
     return Coalesce(Subquery(known.values("reference")[:1]), Value(""))
 

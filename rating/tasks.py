@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from ispops import jobs
 from provisioning import partner_orders
-from rating import retrying, usage, usage_files, watching
+from rating import consents, retrying, usage, usage_files, watching
 
 # A task gives way after so many batches, so that no kind of work keeps a worker for itself.
 BATCHES = 20
@@ -70,5 +70,9 @@ def retry_rating_errors() -> None:
 
 @shared_task
 def expire_purchases() -> None:
-    """Give up on partners that let the time pass; their purchases are taken back by the event."""
+    """Give up on partners that let the time pass; their purchases are taken back by the event.
+
+    What a subscriber was asked and did not answer in time is closed, too.
+    """
     partner_orders.time_out_due(at=timezone.now())
+    consents.expire_due(at=timezone.now())

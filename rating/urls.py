@@ -1,6 +1,6 @@
 from django.urls import path
 
-from rating import account_api, api, claims_api, usage_files_api
+from rating import account_api, api, claims_api, consents_api, usage_files_api
 
 urlpatterns = [
     path("usage", api.UsageReports.as_view(), name="usage"),
@@ -22,6 +22,17 @@ urlpatterns = [
         "purchases/<str:public_id>/cancellation",
         claims_api.PurchaseCancellation.as_view(),
         name="purchase-cancellation",
+    ),
+    path("purchase_requests", claims_api.PurchaseRequests.as_view(), name="purchase-requests"),
+    path(
+        "purchase_requests/<str:public_id>",
+        claims_api.OnePurchaseRequest.as_view(),
+        name="purchase-request",
+    ),
+    path(
+        "purchase_requests/<str:public_id>/withdrawal",
+        claims_api.PurchaseRequestWithdrawal.as_view(),
+        name="purchase-request-withdrawal",
     ),
     path("settlement_shares", api.SettlementShares.as_view(), name="settlement-shares"),
     path(
@@ -55,4 +66,30 @@ urlpatterns = [
         name="charge-disputes",
     ),
     path("account_disputes", account_api.AccountDisputes.as_view(), name="account-disputes"),
+    path(
+        "account_purchase_requests",
+        consents_api.AccountPurchaseRequests.as_view(),
+        name="account-purchase-requests",
+    ),
+    path(
+        "account_purchase_requests/<str:public_id>",
+        consents_api.OneAccountPurchaseRequest.as_view(),
+        name="account-purchase-request",
+    ),
+    path(
+        "account_purchase_requests/<str:public_id>/agreement",
+        consents_api.Agreement.as_view(),
+        name="purchase-request-agreement",
+    ),
+    path(
+        "account_purchase_requests/<str:public_id>/refusal",
+        consents_api.Refusing.as_view(),
+        name="purchase-request-refusal",
+    ),
+    path("standing_consents", consents_api.StandingConsents.as_view(), name="standing-consents"),
+    path(
+        "standing_consents/<str:public_id>/withdrawal",
+        consents_api.StandingWithdrawal.as_view(),
+        name="standing-consent-withdrawal",
+    ),
 ]

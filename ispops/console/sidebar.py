@@ -110,13 +110,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "rating.view_usage",
                 "usage",
             ),
-            Entry(
-                "Disputes",
-                "gavel",
-                "admin:console_disputes",
-                "rating.view_dispute",
-                "disputes",
-            ),
+            Entry("Disputes", "gavel", "admin:console_disputes", "rating.view_dispute", "disputes"),
             Entry(
                 "Webhooks",
                 "webhook",
@@ -194,6 +188,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "shopping_bag",
                 "admin:rating_purchase_changelist",
                 "rating.view_purchase",
+            ),
+            Entry(
+                "Partners' requests",
+                "contact_support",
+                "admin:rating_purchaserequest_changelist",
+                "rating.view_purchaserequest",
             ),
             Entry("Usage", "data_usage", "admin:rating_usage_changelist", "rating.view_usage"),
             Entry(

@@ -25,6 +25,7 @@ from provisioning.models import (
 from qualification.models import AccessPort
 from rating import billing
 from rating import queries as rating_queries
+from rating.claim_queries import with_dispute
 from rating.models import CustomerBill, PassedThreshold, Purchase
 from rating.standings import standings
 
@@ -191,9 +192,9 @@ def _money(subscriber: Subscriber, services: list[Service], at: datetime) -> dic
                 "key": f"console-{secrets.token_urlsafe(16)}",
             }
             # Use within the allowance is a charge of nothing, and there is one every few minutes.
-            for row in rating_queries.with_dispute(
-                rating_queries.charges_of(subscriber).exclude(amount_net=0)
-            )[:MOST]
+            for row in with_dispute(rating_queries.charges_of(subscriber).exclude(amount_net=0))[
+                :MOST
+            ]
         ],
         "purchases": list(
             Purchase.objects.filter(subscriber=subscriber)

@@ -315,3 +315,22 @@ class DisputeForm(PortalForm):
         error_messages={"required": "Say what is wrong, so that we can look into it."},
         widget=forms.Textarea(attrs={"rows": 5}),
     )
+
+
+class ConsentForm(PortalForm):
+    """Yes or no to what a partner asks for, with what tells the price that was shown."""
+
+    answer = forms.ChoiceField(choices=[("yes", "Yes"), ("no", "No")], widget=forms.HiddenInput)
+    shown = forms.CharField(max_length=64, required=False, widget=forms.HiddenInput)
+
+
+class StandingForm(PortalForm):
+    """Up to what amount a month a partner may sell unasked."""
+
+    monthly_limit = forms.DecimalField(
+        label="Up to, a month",
+        error_messages={
+            "required": "Give an amount above zero, such as 20.00.",
+            "invalid": "Give an amount above zero, such as 20.00.",
+        },
+    )

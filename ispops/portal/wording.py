@@ -65,6 +65,13 @@ _LOOKS: Final[dict[str, dict[str, Look]]] = {
         "upheld": Look("You were right", "done", "good"),
         "rejected": Look("The charge is right", "off", ""),
     },
+    "PurchaseRequest": {
+        "waiting": Look("Waiting for your answer", "warn", "warn"),
+        "agreed": Look("You said yes", "done", "good"),
+        "declined": Look("You said no", "off", ""),
+        "expired": Look("Not answered in time", "off", ""),
+        "withdrawn": Look("Withdrawn", "off", ""),
+    },
     "Notice": {
         "pending": Look("On its way", "busy", "busy"),
         "sent": Look("Sent", "done", "good"),

@@ -106,15 +106,17 @@ ROOMS = {
             "usage_words"
         ),
         verbs=_names(
-            "batch billing cancelling charges closing disputes intake ledger network_files "
-            "packs purchases refunds retrying sessions settlement telling topping_up usage "
-            "usage_files watching"
+            "batch billing cancelling charges closing consents disputes intake ledger "
+            "network_files packs purchases refunds retrying sessions settlement standing telling "
+            "topping_up usage usage_files watching"
         ),
         reads=_names(
-            "accrual books carriage claims goods guiding line_choices meter_reading meters "
-            "outlook recent_use reported reports rules standings tariff"
+            "accrual books carriage claim_queries claims goods guiding line_choices meter_reading "
+            "meters offers outlook recent_use reported reports rules standings tariff"
         ),
-        web=_names("account_api claims_api usage_files_api usage_parsers usage_stream"),
+        web=_names(
+            "account_api claims_api consents_api usage_files_api usage_parsers usage_stream"
+        ),
     ),
 }
 SHARED_PURE = {

@@ -42,7 +42,7 @@ def test_the_numbers_are_what_waits(world: World, boss: User) -> None:
         "systems": 0, "stuck": 0,
         "requests": 1, "lists": 0, "networks": 0,
         "late_partners": 0, "not_taken_back": 0, "ordering": 0,
-        "accounting": 0, "usage": 0, "webhooks": 0, "notices": 0, "events": 0,
+        "accounting": 0, "usage": 0, "disputes": 0, "webhooks": 0, "notices": 0, "events": 0,
     }  # fmt: skip
 
 

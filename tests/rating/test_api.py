@@ -17,9 +17,10 @@ from django.urls import reverse
 from ispops import db
 from ispops.parties import programs
 from ispops.parties.models import Partner, Subscriber
+from provisioning import partner_orders
 from provisioning.models import Service
-from rating import settlement
-from rating.models import Charge, Usage, UsagePack
+from rating import consents, settlement
+from rating.models import Charge, Purchase, Usage, UsagePack
 from tests.rating.calls import token
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
 from tests.rating.plenty import data_pack
@@ -321,6 +322,40 @@ class TestClaims:
             assert ask(shop.films, name, {"reason": "x"}, scopes=scopes, **how).status_code == 403
 
 
+class TestPurchaseRequests:
+    def body(self, shop: Shop, ada: Subscriber, **other: str) -> dict[str, str]:
+        reference = partner_orders.reference_of(partner=shop.films, subscriber=ada)
+        return {"subscriber_ref": reference, "offering": "film", **other}
+
+    def test_asking_and_taking_it_back(
+        self, shop: Shop, line: Service, ada: Subscriber, ask: Ask
+    ) -> None:
+        body = self.body(shop, ada, words="The one you looked for")
+        how = {"headers": {"Idempotency-Key": "r-1"}}
+        asked = ask(shop.films, "purchase-requests", body, **how)
+        assert (asked.status_code, asked.json()["state"]) == (201, "waiting")
+        assert ask(shop.films, "purchase-requests", body, **how).json() == asked.json()
+        [listed] = ask(shop.films, "purchase-requests", query="?state=waiting").json()["items"]
+        assert (listed, asked["Location"]) == (asked.json(), asked.json()["href"])
+        assert "Ada" not in json.dumps(listed)
+        one = {"args": [listed["id"]]}
+        assert ask(shop.backup, "purchase-request", **one).status_code == 404
+        back = ask(shop.films, "purchase-request-withdrawal", {}, **one,
+                   headers={"Idempotency-Key": "r-2"})  # fmt: skip
+        assert back.json()["state"] == "withdrawn"
+        assert ask(shop.films, "purchase-request", **one).json() == back.json()
+
+    def test_what_is_not_its_own_names_the_field(
+        self, shop: Shop, line: Service, ada: Subscriber, ask: Ask
+    ) -> None:
+        for number, (other, field) in enumerate(
+            (({"offering": "storage"}, "offering"), ({"subscriber_ref": "x"}, "subscriber_ref"))
+        ):
+            how = {"headers": {"Idempotency-Key": f"r-{number}"}}
+            wrong = ask(shop.films, "purchase-requests", self.body(shop, ada, **other), **how)
+            assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, field)
+
+
 class TestAccounts:
     """A subscriber's program buys, cancels and disputes of its own accounts."""
 
@@ -375,3 +410,33 @@ class TestAccounts:
         other = bob.users.get()
         assert call("account-charges", user=other).json()["items"] == []
         assert call("charge-disputes", {"words": "x"}, user=other, **how).status_code == 404
+
+    def test_what_a_partner_asks_for_is_answered(
+        self, shop: Shop, line: Service, ada: Subscriber, bob: Subscriber, call: Ask
+    ) -> None:
+        asked = consents.request_purchase(
+            partner=shop.films,
+            subscriber_ref=partner_orders.reference_of(partner=shop.films, subscriber=ada),
+            offering_code="film", idempotency_key="r", at=NOON,
+        )  # fmt: skip
+        one = {"args": [asked.public_id]}
+        assert len(call("account-purchase-requests").json()["items"]) == 1
+        seen = call("account-purchase-request", **one).json()
+        assert seen["offer"]["in_words"] == "USD 5.49 once, with tax"
+        said = {"shown": seen["offer"]["shown"]}
+        other = {"user": bob.users.get(), "key": "b"}
+        assert call("purchase-request-agreement", said, **one, **other).status_code == 404
+        agreed = call("purchase-request-agreement", said, **one).json()
+        assert (agreed["state"], agreed["purchase"]) == ("agreed", Purchase.objects.get().public_id)
+        late = call("purchase-request-refusal", {}, **one, key="late")
+        assert late.status_code == 409
+
+    def test_a_standing_consent(self, shop: Shop, line: Service, call: Ask) -> None:
+        wrong = call("standing-consents", {"partner": "nobody", "monthly_limit": "1"})
+        assert wrong.json()["errors"][0]["field"] == "partner"
+        body = {"partner": shop.films.code, "monthly_limit": "20.00"}
+        given = call("standing-consents", body, key="s").json()
+        assert (given["left"], given["ended_at"]) == ("20.000000", None)
+        ended = call("standing-consent-withdrawal", {}, args=[given["id"]], key="w").json()
+        assert ended["ended_at"] is not None
+        assert call("standing-consents").json()["items"] == [ended]

@@ -12,6 +12,7 @@ from django.utils.dateformat import format as format_date
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from ispops.money import round_to_minor_unit
 from ispops.portal import journey as journeys
 from ispops.portal import wording
 from ispops.portal.icons import ICONS
@@ -31,6 +32,12 @@ def money(amount: Decimal | None, currency: str) -> str:
     if amount is None:
         return ""
     return format_html('<span class="money">{}</span>', wording.format_money(amount, currency))
+
+
+@register.filter
+def coins(amount: Decimal, currency: str) -> str:
+    """Write an amount as it will be paid: rounded to the currency's smallest coin."""
+    return money(round_to_minor_unit(amount, currency), currency)
 
 
 @register.filter

@@ -11,9 +11,10 @@ from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
 from ispops.portal.forms import DisputeForm
 from rating.billing import running_bill, unbilled
+from rating.claim_queries import disputed
 from rating.disputes import open_dispute
 from rating.models import Purchase
-from rating.queries import charges_of, disputed, why
+from rating.queries import charges_of, why
 
 _MOST_CHARGES = 200
 

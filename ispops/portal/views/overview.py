@@ -14,6 +14,7 @@ from ispops.portal.views.devices import open_questions
 from provisioning.models import Service
 from provisioning.queries import lines_of
 from rating.billing import running_bill
+from rating.claim_queries import open_requests
 
 
 @require_safe
@@ -32,6 +33,7 @@ def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         "bill": running_bill(subscriber=subscriber, at=now),
         "orders": queries.orders_of(subscriber)[:5],
         "begun": journey.open_one(request),
+        "asked_to_buy": open_requests(subscriber, now)[:5],
     }
     return render(request, "portal/overview.html", context)
 

@@ -16,10 +16,10 @@ from ispops.portal.access import for_subscriber, own
 from ispops.portal.forms import KeyForm
 from provisioning.models import Service
 from rating.cancelling import cancel_purchase
+from rating.claim_queries import disputed
 from rating.goods import goods as goods_of
 from rating.models import Purchase
 from rating.purchases import place_purchase
-from rating.queries import disputed
 
 
 @require_safe
