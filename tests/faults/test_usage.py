@@ -170,6 +170,7 @@ def test_a_file_whose_reader_is_killed_has_every_row_once(
         "from django.conf import settings; from django.utils import timezone\n"
         f"settings.MEDIA_ROOT = {str(tmp_path)!r}\n"
         "from rating import usage_files\n"
+        "usage_files.ROWS_A_BATCH = 1_000\n"
         "usage_files.read_next(at=timezone.now())"
     )
     with nobody_writes(Usage._meta.db_table):

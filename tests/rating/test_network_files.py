@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import LazySettings
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, transaction
 from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
@@ -219,3 +221,25 @@ def test_rows_that_are_no_records(row: str, field: str) -> None:
     with pytest.raises(UnusableEvent) as refused:
         columns.record(row.split(","))
     assert refused.value.field == field
+
+
+def test_the_command_reads_a_file_and_says_what_came_of_it(
+    modem: SubscriberEquipment, tmp_path: Path
+) -> None:
+    file = tmp_path / "may.xml"
+    file.write_text(ipdr((15, 1, 100, 1), (16, 9, 1, 1)))
+    told = io.StringIO()
+    with time_machine.travel(NOW):
+        for _ in range(2):
+            call_command("import_usage", str(file), stdout=told)
+    words = " ".join(told.getvalue().split())
+    assert "accepted 1 duplicates 0 conflicts 0 in error 0 rejected 1" in words
+    assert "The same file came before" in words
+    assert "duplicates 1" in words
+    for options, refused in (
+        (["nowhere.xml"], "No such file"),
+        ([str(file), "--partner", "nobody"], "no partner nobody"),
+        ([str(file), "--format", "csv"], "Choose the partner"),
+    ):
+        with pytest.raises(CommandError, match=refused):
+            call_command("import_usage", *options)

@@ -138,10 +138,17 @@ def conflicts(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _differences(kept: dict[str, Any], told: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+def _differences(kept: dict[str, Any], told: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return each field that differs: its name, what counts, and what was said later."""
     return [
-        (name, kept.get(name), told.get(name))
+        (name, _shown(kept.get(name)), _shown(told.get(name)))
         for name in sorted({*kept, *told})
         if kept.get(name) != told.get(name)
     ]
+
+
+def _shown(value: Any) -> str:
+    """Write a value for people: of attributes, each by its name."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items()) or "—"
+    return "—" if value is None else str(value)
