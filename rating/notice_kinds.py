@@ -143,7 +143,7 @@ LINE_SLOWED = Kind(
 Hello {{ name }},
 
 your line has used as much as the fair use of {{ product }} allows in this billing period. It goes
-on working, with {{ speed }}, and nothing more is charged for that.
+on working, with {{ speed }}.
 
 It is as fast as before on {{ until }}. {{ helps }}
 {{ usage_url }}

@@ -27,8 +27,8 @@ class Standing:
     """What a service used of one price's units in a period, and what of it is included.
 
     `service` is the line where an aggregated plan has the price: its parts use it together.
-    `used` is what draws upon what is included; `own` comes with every period, `carried_over` was
-    left of earlier ones, and `packs` were bought. Units are whole ones of `price.unit`.
+    `used` is what counts, charged or not; `own` comes with every period, `carried_over` was left of
+    earlier ones, and `packs` were bought. Units are whole ones of `price.unit`.
     """
 
     service: Service
@@ -55,23 +55,31 @@ class Standing:
         return self.own + self.carried_over + self.packs
 
     @property
+    def drawn(self) -> int:
+        """How much of what is included is used; all that was used, once that is all of it.
+
+        What was charged before a pack was bought is no part of it.
+        """
+        return self.use.free if self.left else self.used
+
+    @property
     def percent(self) -> int | None:
         """Whole and rounded down, above 100 when more was used; None where nothing is included."""
-        return self.used * 100 // self.included if self.included else None
+        return self.drawn * 100 // self.included if self.included else None
 
     @property
     def left(self) -> int:
-        return max(self.included - self.used, 0)
+        return max(self.included - self.use.free, 0)
 
     @property
     def beyond(self) -> int:
         """Units that are charged beyond what is included."""
-        return max(self.used - self.included, 0) if self.included else 0
+        return self.used - self.use.free if self.included else 0
 
     @property
     def threshold(self) -> int | None:
         """The highest threshold that is reached."""
-        return max(reached(self.used, self.included), default=None)
+        return max(reached(self.drawn, self.included), default=None)
 
     @property
     def beside(self) -> int:

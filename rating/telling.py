@@ -37,7 +37,7 @@ def threshold_passed(
         at=at,
         product=_name(service, price),
         percent=str(percent),
-        used=quantity_words(standing.used, price.unit),
+        used=quantity_words(standing.drawn, price.unit),
         included=quantity_words(standing.included, price.unit),
         then=_then(standing, rule),
         until=_day(standing.period.end),

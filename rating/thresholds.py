@@ -26,7 +26,11 @@ def passed(used: int, included: int, bought: Sequence[Bought] = ()) -> tuple[int
     reached by the use before it, and is nothing to write about: somebody who has just bought more
     must not read that most of it is used. What use passes afterwards counts again.
     """
-    known = reached(bought[-1].counted, included) if bought else ()
+    known: tuple[int, ...] = ()
+    if bought:
+        last = bought[-1]
+        # What was used beyond all there was then, was charged, and is no part of what there is now.
+        known = reached(min(last.counted, included - last.units), included)
     return tuple(t for t in reached(used, included) if t not in known)
 
 

@@ -37,9 +37,12 @@ def forecast(
         return None
     units = tuple(_scaled(n, whole, gone) for n in use.units)
     used = rule.counting(units)
+    # What was charged already stays charged, also where a pack was bought after it.
+    charged = rule.counting(use.units) - use.free
+    free = min(used - charged, included)
     then = Use(
         units=units,
-        free=min(used, included),
+        free=free,
         events=_scaled(use.events, whole, gone),
         # What it costs at least is due at the end.
         part=1,
@@ -48,7 +51,7 @@ def forecast(
         gone=gone,
         a_day=_scaled(rule.counting(use.units), timedelta(days=1), gone),
         used=used,
-        beyond=max(used - included, 0) if included else 0,
+        beyond=used - free if included else 0,
         net=rule.standing(then).totals.net,
     )
 

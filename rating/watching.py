@@ -132,7 +132,7 @@ def _find(line_ids: Iterable[UUID], at: datetime) -> dict[UUID, Found]:
 def _findings(line: Service, used: list[Standing], rule: FairUseRule | None) -> Found:
     found = Found(has_rule=rule is not None)
     for standing in used:
-        of_it = passed(standing.used, standing.included, standing.bought)
+        of_it = passed(standing.drawn, standing.included, standing.bought)
         found.passed += [(standing, percent) for percent in of_it]
         if rule is None or standing.service.pk != line.pk or standing.unit != fair_use.UNIT:
             continue
@@ -162,7 +162,7 @@ def _record(now: Iterable[tuple[Standing, int]], at: datetime) -> list[tuple[Sta
             period_start=standing.period.start,
             percent=percent,
             packs=len(standing.bought),
-            defaults={"used": standing.used, "included": standing.included, "passed_at": at},
+            defaults={"used": standing.drawn, "included": standing.included, "passed_at": at},
         )
         key = standing.service.pk, standing.price.pk
         if is_new:

@@ -61,7 +61,9 @@ _kept: _Everything | None = None
 
 
 def catalogue_at(at: datetime, currency: str) -> tuple[SoldOffering, ...]:
-    """Everything that is sold at a moment, in a steady order; mostly one small query.
+    """Everything that a place can have at a moment, in a steady order; mostly one small query.
+
+    That is all that is sold but more data, which is for a line that is there already.
 
     The same object is returned for as long as nothing changes, so that what is worked out of it
     can be kept beside it.
@@ -132,7 +134,8 @@ def _sold_at(everything: _Everything, at: datetime, currency: str) -> Iterator[S
         if price.currency == currency and _in_force(price.valid_from, price.valid_to, at):
             prices[price.offering_id].append(price)
     for offering in everything.offerings:
-        if _in_force(offering.sold_from, offering.sold_to, at):
+        is_for_lines = offering.addon_type == ProductOffering.Addon.DATA_PACK
+        if _in_force(offering.sold_from, offering.sold_to, at) and not is_for_lines:
             parts = everything.components.get(offering.pk, ())
             yield _sold(offering, prices[offering.pk], parts)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from ispops.catalog import labelling, publishing
+from ispops.catalog import fair_use, labelling, publishing
 from ispops.catalog.models import (
     AddressEntitlement,
     OfferingPrice,
@@ -88,6 +88,12 @@ def load(*, at: datetime) -> None:
     partners = {partner.code: partner for partner in Partner.objects.all()}
     extra_address = _addons(at)
     plans = {plan.code: _access(plan, partners, extra_address, at) for plan in PLANS}
+    _more_data(plans["fiber-300"], "9", at)
+    _more_data(plans["cable-1000"], "12", at)
+    fair_use.set_fair_use(
+        offering=plans["cable-1000"], threshold_bytes=3 * TB, download_kbps=50_000,
+        upload_kbps=10_000, at=at,
+    )  # fmt: skip
     security = _security(partners["shieldwall"], at)
     _films(partners["cinebox"], at)
     backup = _backup(partners["cloudvault"], at)
@@ -131,6 +137,23 @@ def _addons(at: datetime) -> ProductOffering:
     )
     _price(boost, Charge.RECURRING, "10", "Every month", at)
     return extra
+
+
+def _more_data(plan: ProductOffering, amount: str, at: datetime) -> None:
+    """Sell 200 GB more for a plan, for what is left of the billing period."""
+    pack = publishing.create_offering(
+        code=f"{plan.code}-200-gb",
+        name="200 GB more",
+        kind=Kind.ADDON,
+        addon_type=ProductOffering.Addon.DATA_PACK,
+        description="For when a month needs more than usual. It is there at once.",
+        tax_category=TELECOM,
+        at=at,
+    )
+    _price(
+        pack, Charge.ONE_OFF, amount, "200 GB more", at, pack_for=plan, pack_unit="byte",
+        pack_units=200 * GB,
+    )  # fmt: skip
 
 
 def _access(

@@ -21,7 +21,7 @@ from tests import factories
 from tests.concurrency.test_orders import MANY, at_once
 from tests.provisioning import later
 from tests.rating.ground import NOON, Shop, make_shop
-from tests.rating.plenty import GB, SLOW, TB, data_pack, look, moderate, top_up, use
+from tests.rating.plenty import GB, SLOW, TB, data_pack, line_server, look, moderate, top_up, use
 from tests.small_isp import make_small_isp
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,6 +97,7 @@ def test_a_pack_that_is_bought_while_others_look_is_not_overlooked(
 
 
 def test_use_that_is_rated_while_others_look_is_settled_by_the_next_look(line: Service) -> None:
+    line_server()
     at_once(lambda number: use(line, 400 * GB) if number < 3 else look(), many=5)
     look()
     assert PassedThreshold.objects.filter(percent=100).count() == 1

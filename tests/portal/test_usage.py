@@ -84,7 +84,7 @@ def test_what_use_has_cost_is_what_the_bill_says(
     assert amounts[line.offering] > 0
     for amount in amounts.values():
         assert f"USD {amount:.2f}" in found
-    for said in ("107 minutes", "100 minutes, 107 % used", "25 GB more"):
+    for said in ("107 minutes", "100 minutes, all used", "25 GB more"):
         assert said in found, said
     bill = page(owner.get("/account/bill/")).text
     assert all(f"USD {amount:.2f}" in bill for amount in amounts.values())

@@ -72,6 +72,15 @@ def test_what_is_included_is_told_apart(shop: Shop, line: Service) -> None:
     assert [tuple(pack) for pack in found.bought] == [(TB, 100 * GB)]
 
 
+def test_a_pack_is_whole_after_use_that_was_charged(shop: Shop, line: Service) -> None:
+    use(line, TB + 40 * GB)
+    top_up(line, data_pack(shop.isp.fast))
+    use(line, 30 * GB)
+    found = of(line)
+    assert (found.used, found.drawn, found.left) == (TB + 70 * GB, TB + 30 * GB, 70 * GB)
+    assert (found.beyond, found.percent, found.threshold) == (40 * GB, 93, 80)
+
+
 def test_a_line_with_its_products_in_as_many_queries_as_alone(
     shop: Shop, line: Service, django_assert_num_queries: Any
 ) -> None:

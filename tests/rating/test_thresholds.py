@@ -37,6 +37,11 @@ class TestPassed:
         """100 of 100 were used, and 50 were bought: two thirds of what there is then."""
         assert passed(used, 150, [Bought(counted=100, units=50)]) == passes
 
+    def test_what_was_charged_before_a_pack_is_no_part_of_it(self) -> None:
+        """130 of 100 were used, 30 of them charged: of 150 there are 50 left."""
+        assert passed(100, 150, [Bought(counted=130, units=50)]) == ()
+        assert passed(120, 150, [Bought(counted=130, units=50)]) == (80,)
+
 
 class TestFairLimit:
     @pytest.mark.parametrize(
@@ -81,6 +86,15 @@ class TestForecast:
         assert (found.a_day, found.used, found.beyond) == (5, 150, 50)
         # Five blocks of ten that are begun.
         assert found.net == 5 * 2_000_000
+
+    def test_what_was_charged_before_a_pack_stays_charged(self) -> None:
+        """120 are used of which 20 were charged, and a pack of 50 was bought then."""
+        use = self.rule.use(120)._replace(free=100)
+        found = forecast(
+            rule=self.rule, use=use, included=150, period=APRIL, at=APRIL.start + 20 * DAY
+        )
+        assert found is not None
+        assert (found.used, found.beyond, found.net) == (180, 30, 3 * 2_000_000)
 
     def test_within_what_is_included_it_costs_nothing(self) -> None:
         found = forecast(
