@@ -112,8 +112,7 @@ def take_in(*, rows: Sequence[Any], at: datetime) -> list[RowResult]:
     nothing to what is counted; `conflict` overlaps what was counted with other numbers; `error` is
     counted, for a name that no line has yet.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_HOLDING])
+    _hold()
     results: list[RowResult | None] = [
         row if isinstance(row, RowResult) else _unbelievable(row, at) for row in rows
     ]
@@ -128,6 +127,11 @@ def take_in(*, rows: Sequence[Any], at: datetime) -> list[RowResult]:
     for place in left:
         results[place] = refused.get(place) or _result(came.get(place), place in stored)
     return [result for result in results if result is not None]
+
+
+def _hold() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_HOLDING])
 
 
 def _unbelievable(row: Totals | Span, at: datetime) -> RowResult | None:
