@@ -193,6 +193,16 @@ def make_room_by_pack(event: Any) -> None:
         watching.settle(line_id=bought.line_id, at=event.occurred_at)
 
 
+@events.on("purchase.placed", name="rating.write_spending_limit")
+def write_spending_limit(event: Any) -> None:
+    """Who has nearly spent what they may spend on partners' products hears of it."""
+    key = Purchase.key_of(event.subject)
+    rows = Purchase.objects.select_related("subscriber").filter(pk=key) if key else None
+    bought = rows.first() if rows is not None else None
+    if bought is not None:
+        telling.spending(subscriber=bought.subscriber, at=event.occurred_at)
+
+
 @events.on("service.changed", name="rating.follow_changed_plan")
 def follow_changed_plan(event: Any) -> None:
     """A line that has another plan now is slow by that one's rule, or not at all."""

@@ -127,6 +127,37 @@ Questions? Call us at {{ phone }}; we are glad to help.
     "{{ then }} It starts again on {{ until }}. {{ usage_url }}",
 )
 
+SPENDING_LIMIT = Kind(
+    code="spending_limit",
+    title="Spending limit is nearly or fully reached",
+    sent_when="when partners' products have come to 80 or 100 % of what an account may spend on "
+    "them in a billing period, each once",
+    variables=(
+        Variable("percent", "which part is spent, in percent", "80"),
+        Variable("spent", "what it has come to, with tax", "USD 40.00"),
+        Variable("limit", "what may be spent, with tax", "USD 50.00"),
+        _UNTIL,
+        _USAGE_URL,
+    ),
+    subject="{{ percent }} % of your spending limit is reached",
+    text="""\
+Hello {{ name }},
+
+products of our partners come to {{ spent }} in this billing period, with tax. Your limit is
+{{ limit }}: purchases that would pass it are refused until {{ until }}. What you use of products
+that you have goes on.
+
+What you used, and what it has cost:
+{{ usage_url }}
+
+You want another limit? Call us at {{ phone }}.
+
+{{ isp }}
+""",
+    sms="{{ isp }}: partners' products come to {{ spent }} of your limit of {{ limit }} "
+    "({{ percent }} %) until {{ until }}. {{ usage_url }}",
+)
+
 LINE_SLOWED = Kind(
     code="line_slowed",
     title="Line slowed by fair use",
@@ -257,6 +288,7 @@ register(
     PURCHASE_ASKED_FOR,
     BOUGHT_BY_STANDING_CONSENT,
     USAGE_THRESHOLD,
+    SPENDING_LIMIT,
     LINE_SLOWED,
     LINE_RESTORED,
 )

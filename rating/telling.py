@@ -3,16 +3,22 @@
 from datetime import datetime
 
 from django.conf import settings
+from django.db import transaction
 from django.urls import reverse
 
 from ispops.catalog import fair_use
 from ispops.catalog.models import FairUseRule, OfferingPrice
 from ispops.catalog.queries import quantity_words, usage_words
+from ispops.money import format_money, round_to_minor_unit
 from ispops.notices import notify
+from ispops.parties.models import Subscriber
 from ispops.periods import day_in_words
 from provisioning.models import Service, Slowdown
 from rating import notice_kinds, topping_up
+from rating.accrual import period_at
+from rating.purchases import third_party_spend
 from rating.standings import Standing
+from rating.thresholds import SPENDING_THRESHOLDS
 
 _BECAUSE = {
     Slowdown.EndedFor.PERIOD: "because a new billing period began",
@@ -54,6 +60,30 @@ def _then(standing: Standing, rule: FairUseRule | None) -> str:
     # What a price says after its allowance; where it says more than that, all of it.
     _, _, beyond = usage_words(price).rpartition(" included, then ")
     return f"{'More of it costs' if standing.left == 0 else 'After that, it costs'} {beyond}."
+
+
+@transaction.atomic
+def spending(*, subscriber: Subscriber, at: datetime) -> None:
+    """Say that partners' products have come to a threshold of what may be spent on them, once."""
+    limit = subscriber.spending_limit
+    if not limit:
+        return
+    spent = third_party_spend(subscriber, at)
+    reached = [percent for percent in SPENDING_THRESHOLDS if spent * 100 >= limit * percent]
+    if not reached:
+        return
+    period, currency = period_at(subscriber, at), subscriber.currency
+    notify.send(
+        kind=notice_kinds.SPENDING_LIMIT.code,
+        subscriber=subscriber,
+        cause=f"{subscriber.public_id}:{period.start:%Y-%m-%d}:{reached[-1]}:{limit:f}",
+        at=at,
+        percent=str(reached[-1]),
+        spent=format_money(round_to_minor_unit(spent, currency), currency),
+        limit=format_money(round_to_minor_unit(limit, currency), currency),
+        until=_day(period.end),
+        usage_url=_page("portal:usage"),
+    )
 
 
 def line_slowed(*, slowdown: Slowdown, at: datetime) -> None:
@@ -105,4 +135,8 @@ def _day(at: datetime) -> str:
 
 def _usage_url(service: Service) -> str:
     line = Service.PREFIX + "_" + (service.line_id or service.pk).hex
-    return f"{settings.BASE_URL.rstrip('/')}{reverse('portal:usage')}?line={line}"
+    return f"{_page('portal:usage')}?line={line}"
+
+
+def _page(name: str) -> str:
+    return settings.BASE_URL.rstrip("/") + reverse(name)

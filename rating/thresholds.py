@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 # What happens at these percentages of an allowance is worth a word to the subscriber.
 THRESHOLDS = (50, 80, 100)
+# And these, of what may be spent on partners' products.
+SPENDING_THRESHOLDS = (80, 100)
 
 
 class Bought(NamedTuple):

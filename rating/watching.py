@@ -24,6 +24,7 @@ from django.db.models import Q
 from ispops import db
 from ispops.catalog import fair_use
 from ispops.catalog.models import FairUseRule
+from ispops.parties.models import Subscriber
 from provisioning import slowing
 from provisioning.in_force import Speed
 from provisioning.models import Service, Slowdown
@@ -57,13 +58,15 @@ def look(*, at: datetime) -> int:
     last, _ = UsageLook.objects.get_or_create(pk=1, defaults={"looked_until": at - _FIRST_LOOK})
     until = rated_until(at)
     slow = Slowdown.objects.filter(ended_at__isnull=True).values_list("service", flat=True)
-    lines = lines_used_since(last.looked_until - OVERLAP) | set(slow)
+    used = lines_used_since(last.looked_until - OVERLAP)
     settled = 0
-    in_order = sorted(lines)
+    in_order = sorted(used | set(slow))
     for first in range(0, len(in_order), LINES_AT_ONCE):
         for line_id in _in_need(in_order[first : first + LINES_AT_ONCE], at):
             settle(line_id=line_id, at=at)
             settled += 1
+    for subscriber in _limited(used):
+        telling.spending(subscriber=subscriber, at=at)
     UsageLook.objects.filter(pk=1, looked_until__lt=until).update(looked_until=until)
     return settled
 
@@ -84,6 +87,12 @@ def settle(*, line_id: UUID, at: datetime) -> None:
         ended_for = Slowdown.EndedFor
         because = ended_for.ROOM if found.has_rule else ended_for.PLAN
         slowing.restore(line=line, because=because, at=at)
+
+
+def _limited(line_ids: Iterable[UUID]) -> list[Subscriber]:
+    """Return the accounts of some lines that may only spend so much on partners' products."""
+    limited = Subscriber.objects.filter(spending_limit__gt=0)
+    return list(limited.filter(services__in=list(line_ids)).distinct().order_by("pk"))
 
 
 def _in_need(line_ids: Iterable[UUID], at: datetime) -> list[UUID]:

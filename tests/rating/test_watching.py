@@ -18,7 +18,7 @@ from rating import tasks, watching
 from rating.models import PassedThreshold, UsageLook
 from tests import factories
 from tests.provisioning import later
-from tests.rating.ground import JUNE, MAY, NOON, Shop, event, rate, report, subscribed
+from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
 from tests.rating.plenty import GB, SLOW, TB, data_pack, look, moderate, top_up, use
 
 pytestmark = pytest.mark.django_db
@@ -139,6 +139,44 @@ class TestThresholds:
         use(line, GB)
         with django_assert_max_num_queries(16):
             assert look() == 0
+
+
+class TestSpendingLimit:
+    def limit(self, ada: Subscriber, amount: str) -> None:
+        ada.spending_limit = Decimal(amount)
+        ada.save()
+
+    def test_purchases_and_use_count_and_each_threshold_is_told_once(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        self.limit(ada, "12")
+        line.subscriber = ada
+        subscribed(line, shop.minutes)
+        buy(line, shop.film)
+        assert letters("spending_limit") == []
+        report(shop.films, event(line, shop.minutes, 310))
+        rate()
+        for _ in range(2):
+            look(NOON + 3 * HOUR)
+        assert letters("spending_limit") == ["80 % of your spending limit is reached"]
+        text = Notice.objects.get(kind="spending_limit").body
+        assert "come to USD 10.11 in this billing period" in text
+        report(shop.films, event(line, shop.minutes, 200), at=NOON + 4 * HOUR)
+        rate(NOON + 4 * HOUR)
+        look(NOON + 4 * HOUR)
+        assert letters("spending_limit")[1:] == ["100 % of your spending limit is reached"]
+
+    def test_a_purchase_alone_is_told_of_with_its_event(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        self.limit(ada, "6")
+        line.subscriber = ada
+        buy(line, shop.film)
+        assert letters("spending_limit") == ["80 % of your spending limit is reached"]
+
+    def test_without_a_limit_nothing_is_said(self, shop: Shop, line: Service) -> None:
+        buy(line, shop.film)
+        assert letters("spending_limit") == []
 
 
 class TestFairUse:
