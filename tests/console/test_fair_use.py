@@ -38,7 +38,7 @@ def test_it_shows_what_was_passed_and_that_it_is_slow(desk: Client, world: World
     watching.look(at=NOW)
     told = page(desk, world)
     assert "Passed 50 %" in told
-    assert "600.0 GB rated, 600.0 GB of 1.0 TB included (60 %)" in told
+    assert "600.0 GB rated of 1.0 TB included (60 %)" in told
     assert "slowed</span> to 8 Mbit/s down, 2 Mbit/s up" in told
     assert "Fair use: from 500.0 GB on" in told
 
