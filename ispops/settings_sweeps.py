@@ -1,5 +1,7 @@
 """The settings of Celery's clock: what is looked for, and how often."""
 
+from celery.schedules import crontab
+
 # Every sweep looks for rows that are overdue, so that a lost message only costs its interval.
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "ispops.tasks.heartbeat", "schedule": 10.0},
@@ -28,6 +30,10 @@ CELERY_BEAT_SCHEDULE = {
     "retry-rating-errors": {"task": "rating.tasks.retry_rating_errors", "schedule": 60.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
     "watch-usage": {"task": "rating.tasks.watch_usage", "schedule": 30.0},
+    "post-rated-usage": {
+        "task": "rating.tasks.post_rated_usage",
+        "schedule": crontab(hour="3", minute="20"),
+    },
     "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
     "expire-addresses": {"task": "ipam.tasks.expire_addresses", "schedule": 30.0},
     "look-at-waitlist": {"task": "qualification.tasks.look_at_waitlist", "schedule": 30.0},

@@ -28,11 +28,12 @@ from rating.models import (
     Purchase,
     PurchaseConsent,
     PurchaseRequest,
+    RatedUsage,
     SettlementStatement,
     StandingConsent,
     Usage,
+    UsageClosing,
     UsageConflict,
-    UsageCounter,
     UsageFile,
     UsagePack,
 )
@@ -47,6 +48,21 @@ class PurchaseAdmin(ReadOnlyAdmin):
     ordering = ("-placed_at",)
 
 
+class StateFilter(admin.SimpleListFilter):
+    """How far a use is, which no column says."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(Usage.State.choices)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Usage]) -> QuerySet[Usage]:
+        # `state` is added by `with_state`, which the checker of types does not see here.
+        only: dict[str, Any] = {"state": self.value()} if self.value() else {}
+        return queryset.filter(**only)
+
+
 @admin.register(Usage)
 class UsageAdmin(ReadOnlyAdmin):
     """All usage; with the state *Cannot be rated* it is the queue of rating errors."""
@@ -59,21 +75,29 @@ class UsageAdmin(ReadOnlyAdmin):
         "quantity",
         "unit",
         "started_at",
-        "state",
+        "how_far",
         "error",
     )
-    list_filter = ("state", "error_code", "source")
+    list_filter = (StateFilter, "error_code", "source")
     list_select_related = ("subscriber",)
     search_fields = ("event_id", "subscriber_ref", "subscriber__name")
     ordering = ("-pk",)
     actions = ("recycle",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Usage]:
+        rows: QuerySet[Usage] = super().get_queryset(request)
+        return rows.with_state()  # type: ignore[attr-defined, no-any-return]
+
+    @admin.display(description="State")
+    def how_far(self, use: Usage) -> str:
+        return Usage.State(use.state).label  # type: ignore[attr-defined]
 
     def has_recycle_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("rating.change_usage")  # type: ignore[union-attr]
 
     @admin.action(description="Try to rate again", permissions=["recycle"])
     def recycle(self, request: HttpRequest, queryset: QuerySet[Usage]) -> None:
-        keys = list(queryset.filter(state=Usage.State.ERROR).values_list("pk", flat=True))
+        keys = list(queryset.exclude(error_code="").values_list("pk", flat=True))
         freed = usage.recycle(
             usage_ids=keys,
             actor=request.user,  # type: ignore[arg-type]
@@ -138,15 +162,35 @@ class UsageFileAdmin(ReadOnlyAdmin):
     exclude = ("file", "rejects")
 
 
-@admin.register(UsageCounter)
-class UsageCounterAdmin(ReadOnlyAdmin):
+@admin.register(RatedUsage)
+class RatedUsageAdmin(ReadOnlyAdmin):
+    """What single uses came to; the bill has the charges that gather them."""
+
     list_display = (
-        "service", "price", "period_start", "quantity", "band_1", "band_2", "band_3",
-        "events_amount",
-    )  # fmt: skip
+        "usage_id",
+        "service",
+        "price",
+        "quantity",
+        "units_after",
+        "amount",
+        "rated_at",
+    )
     list_select_related = ("service__offering", "price__offering")
     search_fields = ("service__subscriber__name",)
-    ordering = ("-period_start", "-pk")
+    ordering = ("-pk",)
+    show_full_result_count = False
+
+    @admin.display(description="Net", ordering="amount_net")
+    def amount(self, rated: RatedUsage) -> str:
+        return format_money(rated.amount_net, rated.price.currency)
+
+
+@admin.register(UsageClosing)
+class UsageClosingAdmin(ReadOnlyAdmin):
+    list_display = ("service", "price", "period_start", "part", "whole", "closed_at")
+    list_select_related = ("service__offering", "price__offering")
+    search_fields = ("service__subscriber__name",)
+    ordering = ("-closed_at",)
 
 
 @admin.register(Dispute)

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from ispops.db import opaque_id
 from ispops.errors import InvalidInput, NotFound
 from ispops.parties.rest import calling_partner, idempotent
-from rating import intake, queries, usage, usage_stream
+from rating import intake, queries, reported, usage, usage_stream
 from rating.models import Charge, Purchase, SettlementStatement, Usage
 from rating.usage_lines import Counts
 from rating.usage_parsers import ReportParser
@@ -80,13 +80,22 @@ class UsageOut(serializers.ModelSerializer[Usage]):
 
     id = serializers.SerializerMethodField()
     offering = serializers.CharField(source="product_ref")
-    is_charged = serializers.BooleanField(help_text="There is a charge for it.")
+    state = serializers.ChoiceField(choices=Usage.State.choices)
+    is_charged = serializers.BooleanField(help_text="It was rated and has an amount.")
+    share = serializers.DecimalField(
+        max_digits=20,
+        decimal_places=6,
+        allow_null=True,
+        help_text="Your own part of what it came to; null while it is not rated.",
+    )
+    currency = serializers.CharField(allow_null=True)
 
     class Meta:
         model = Usage
         fields = [
             "id", "event_id", "subscriber_ref", "offering", "started_at", "ended_at", "quantity",
             "unit", "attributes", "received_at", "state", "error_code", "error", "is_charged",
+            "share", "currency",
         ]  # fmt: skip
 
     def get_id(self, use: Usage) -> str:
@@ -155,8 +164,11 @@ class UsageReports(generics.ListAPIView[Usage]):
     def get_queryset(self) -> QuerySet[Usage]:
         if getattr(self, "swagger_fake_view", False):
             return Usage.objects.none()
-        own = queries.partner_usage(calling_partner(self.request))
-        return _filtered(own, self.request, state=Usage.State.values, event_id=None)
+        partner = calling_partner(self.request)
+        own = queries.partner_usage(partner)
+        if (event_id := self.request.query_params.get("event_id")) is not None:
+            own = own.filter(pk__in=reported.of_events(partner.code, [event_id]).values("pk"))
+        return _filtered(own, self.request, state=Usage.State.values)
 
     @extend_schema(
         summary="List reported usage",

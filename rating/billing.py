@@ -25,7 +25,7 @@ from ispops.errors import InvalidInput, Refusal
 from ispops.money import round_to_minor_unit
 from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
-from rating import accrual, closing, ledger
+from rating import accrual, closing, ledger, posting
 from rating.models import BillLine, Charge, CustomerBill, LedgerTransaction
 
 PAID_WITHIN = timedelta(days=14)
@@ -107,7 +107,8 @@ def running_bill(*, subscriber: Subscriber, at: datetime) -> BillPreview:
     period = accrual.period_at(subscriber, at)
     due = accrual.due(subscriber=subscriber, period=period, at=at)
     posted = unbilled(subscriber, period)
-    return BillPreview(period, subscriber.currency, _lines(subscriber, [*posted, *due]))
+    used = [row for row in posting.due(subscriber=subscriber) if row.period_start < period.end]
+    return BillPreview(period, subscriber.currency, _lines(subscriber, [*posted, *due, *used]))
 
 
 def bill_of(
@@ -143,6 +144,7 @@ def issue_bill(*, subscriber: Subscriber, period: Period, at: datetime) -> Custo
         )
     closing.close_use(subscriber=account, period=period, at=at)
     Charge.objects.bulk_create(accrual.due(subscriber=account, period=period, at=at))
+    posting.save(posting.due(subscriber=account))
     charged = list(unbilled(account, period))
     if not charged:
         raise NothingToBill("There are no charges in this period.")

@@ -19,10 +19,10 @@ from ispops.catalog.models import OfferingPrice
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from provisioning.models import Service, ServicePeriod
-from rating import charges, pricing, rules
-from rating.meter_reading import Meters, added_nothing
+from rating import charges, lanes, pricing, rules
+from rating.meter_reading import Meters
 from rating.meters import Key
-from rating.models import Charge, UsageCounter
+from rating.models import Charge, UsageClosing
 from rating.tariff import Tariff
 
 
@@ -55,23 +55,28 @@ def minimums(
     at: datetime,
 ) -> list[Charge]:
     """Return what would still be due for use if the period ended as things are. Saves nothing."""
-    found = _due(subscriber, period, spans, tariff, at, hold=False)
+    found = _due(subscriber, period, spans, tariff, at)
     return [due.charge for due in found if due.charge is not None]
 
 
 @transaction.atomic
 def close_use(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]:
     """Close the use of a period: charges what is still due for it, once."""
+    lanes.hold_lane(subscriber.pk)
     spans = active_spans(subscriber, period)
     tariff = Tariff({s.offering_id for s in spans} | {s.bundle_id for s in spans if s.bundle_id})
-    found = list(_due(subscriber, period, spans, tariff, at, hold=True))
-    for due in found:
-        UsageCounter.objects.filter(
-            service=UUID(due.key[0]),
+    found = list(_due(subscriber, period, spans, tariff, at))
+    UsageClosing.objects.bulk_create(
+        UsageClosing(
+            service_id=UUID(due.key[0]),
             price=due.price,
             period_start=period.start,
-            closed_whole__isnull=True,
-        ).update(closed_part=due.part, closed_whole=due.whole)
+            part=due.part,
+            whole=due.whole,
+            closed_at=at,
+        )
+        for due in found
+    )
     return Charge.objects.bulk_create(due.charge for due in found if due.charge is not None)
 
 
@@ -81,8 +86,6 @@ def _due(
     spans: list[ServicePeriod],
     tariff: Tariff,
     at: datetime,
-    *,
-    hold: bool,
 ) -> Iterator[_Due]:
     prices = {
         price.pk: price
@@ -95,9 +98,9 @@ def _due(
     meters = Meters(
         tariff.rule,
         prices,
-        {(*key, period.start): added_nothing(tariff.rule(prices[key[1]])) for key in active},
+        {(*key, period.start) for key in active},
         dict.fromkeys(active, subscriber.billing_anchor_day),
-        hold=hold,
+        at=at,
     )
     services = {str(span.service_id): span.service for span in spans}
     for key, times in active.items():

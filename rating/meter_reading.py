@@ -1,10 +1,6 @@
-"""The meters of many uses at once: their counters are raised together, and held.
+"""The meters of many uses at once: where their counters stand, and what is included in them."""
 
-Whoever reads a meter holds its counters until the transaction ends. Where periods hang together,
-by units that are carried over or by packs, the meter's first counter is held by everyone, so that
-two workers do not rate two of its periods at the same time.
-"""
-
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -19,50 +15,46 @@ from rating.meters import (
     GrantedPack,
     Key,
     Meter,
-    More,
-    counters_of,
+    Newest,
+    newest_steps,
     number_of,
     packs_of,
     period_starts,
-    raise_counters,
 )
-from rating.pricing import UsagePrice, Use
+from rating.pricing import UsagePrice
 
 RuleOf = Callable[..., UsagePrice]
 
 
 class Meters:
-    """Meters whose counters this transaction has raised by what was `added`, and holds."""
+    """The meters of some counters, as they stand.
+
+    Whoever is to take steps holds the lanes of the subscribers before the meters are read.
+    """
 
     def __init__(
         self,
         rule_of: RuleOf,
         prices: dict[int, OfferingPrice],
-        added: dict[Counter, More],
+        counters: Iterable[Counter],
         anchors: dict[Key, int],
         *,
-        hold: bool = True,
+        at: datetime,
     ) -> None:
-        """Raise the counters. `anchors` say the billing day of each meter's account.
+        """Read the counters, and those of all periods until `at` that hang together with them.
 
-        Without `hold` nothing is raised nor held: the meters are only read.
+        `anchors` say the billing day of each meter's account.
         """
         self._rule_of, self._prices, self._anchors = rule_of, prices, anchors
-        self._hold = hold
-        services = {service for service, _ in anchors}
         self._first_active = self._read_first_active()
-        known = packs_of(services) if services else {}
-        self._firsts = {key: self._first(key, known.get(key, ())) for key in anchors}
-        self._columns = {(service, price): len(m.units) for (service, price, _), m in added.items()}
-        self._added = added | {
-            (*key, first): More((0,) * self._columns[key])
-            for key, first in self._firsts.items()
-            if first is not None and (*key, first) not in added
-        }
-        self._before = raise_counters(self._added) if hold else self._read()
-        # What was bought until now is known now that the counters are held.
-        self._packs = packs_of(services) if services and hold else known
-        self._chains = self._read_chains()
+        services = {service for service, _ in anchors}
+        self._packs = packs_of(services) if services else {}
+        wanted = set(counters)
+        self._chains = self._find_chains(wanted, at)
+        for key, starts in self._chains.items():
+            wanted |= {(*key, start) for start in starts}
+        columns = {key: len(rule_of(prices[key[1]]).bands) + 1 for key in anchors}
+        self._newest = newest_steps(columns, wanted)
         self._meters: dict[tuple[Key, datetime | None], Meter] = {}
 
     def of(self, key: Key, start: datetime) -> Meter:
@@ -71,19 +63,12 @@ class Meters:
         name = (key, None if chain else start)
         found = self._meters.get(name)
         if found is None:
-            counters = chain or {start: self._before[*key, start]}
+            counters: dict[datetime, Newest] = {
+                start: self._newest[*key, start] for start in chain or (start,)
+            }
             packs = self._packs.get(key, ())
             found = self._meters[name] = Meter(counters, packs, partial(self._rule_at, key))
         return found
-
-    def _read(self) -> dict[Counter, Use]:
-        found = counters_of(self._columns, hold=False)
-        return {
-            (service, price, start): found.get(
-                (service, price, start), Use((0,) * self._columns[service, price])
-            )
-            for service, price, start in self._added
-        }
 
     def _rule_at(self, key: Key, start: datetime) -> UsagePrice:
         """Return the rule of a meter in a period: without its discount when that has run out."""
@@ -115,27 +100,18 @@ class Meters:
         spans = ServicePeriod.objects.filter(service__in=services, state=Service.State.ACTIVE)
         return {str(pk): at for pk, at in spans.values_list("service").annotate(Min("started_at"))}
 
-    def _read_chains(self) -> dict[Key, dict[datetime, Use]]:
-        """Return the periods of each meter whose periods hang together, as they were before."""
-        keys = {
-            key: columns
-            for key, columns in self._columns.items()
-            if self._firsts[key] is not None or key in self._packs
-        }
-        found: dict[Key, dict[datetime, Use]] = {key: {} for key in keys}
-        counters = counters_of(keys, hold=self._hold) | self._before
-        for (service, price, start), use in sorted(counters.items(), key=lambda item: item[0]):
-            if (service, price) in found:
-                found[service, price][start] = use
-        return {key: self._without_gaps(key, counters) for key, counters in found.items()}
+    def _find_chains(self, counters: set[Counter], at: datetime) -> dict[Key, list[datetime]]:
+        """Return all periods of each meter whose periods hang together, in order.
 
-    def _without_gaps(self, key: Key, counters: dict[datetime, Use]) -> dict[datetime, Use]:
-        """Add the periods in which nothing was used: what was not used then is carried too."""
-        nothing = Use((0,) * self._columns[key])
-        starts = period_starts(min(counters), max(counters), self._anchors[key])
-        return {start: counters.get(start, nothing) for start in starts}
-
-
-def added_nothing(rule: UsagePrice) -> More:
-    """Return what leaves a counter of a price as it is, and only reads or holds it."""
-    return More((0,) * (len(rule.bands) + 1))
+        Those in which nothing was used are among them: what was not used then is carried too.
+        """
+        asked: defaultdict[Key, list[datetime]] = defaultdict(list)
+        for service, price, start in counters:
+            asked[service, price].append(start)
+        chains = {}
+        for key, starts in asked.items():
+            first = self._first(key, self._packs.get(key, ()))
+            if first is not None:
+                last = max([at, *starts])
+                chains[key] = period_starts(min([first, *starts]), last, self._anchors[key])
+        return chains

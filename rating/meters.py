@@ -2,13 +2,13 @@
 
 A meter is a service at one price of use, with a counter for each billing period. Mostly a period
 stands for itself. Where units are carried over, or packs were bought, what is free in a period
-depends on those before it: then all of the meter's counters are held at once, and a use that is
+depends on those before it: then the meter has all of its counters at once, and a use that is
 reported late may also make a later period dearer.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from operator import add
 from typing import NamedTuple
@@ -16,39 +16,30 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import connection
 
-from ispops import bulk
 from ispops.periods import billing_period
 from rating.allowances import Pack, free_units
 from rating.pricing import Later, Priced, Terms, UsagePrice, Use, price_use
+from rating.usage_ids import AHEAD, first_id
 
 # Ids travel as text: making UUIDs of them takes longer than rating.
 Key = tuple[str, int]
 Counter = tuple[str, int, datetime]
-_NO_UNITS = (0, 0, 0, 0)
 _MORE_THAN_ANYBODY_USES = 2**62
 
-_RAISE = """
-INSERT INTO rating_usagecounter
-    (service_id, price_id, period_start, quantity, band_1, band_2, band_3, events_amount)
-VALUES %s
-ON CONFLICT (service_id, price_id, period_start) DO UPDATE SET
-    quantity = rating_usagecounter.quantity + EXCLUDED.quantity,
-    band_1 = rating_usagecounter.band_1 + EXCLUDED.band_1,
-    band_2 = rating_usagecounter.band_2 + EXCLUDED.band_2,
-    band_3 = rating_usagecounter.band_3 + EXCLUDED.band_3,
-    events_amount = rating_usagecounter.events_amount + EXCLUDED.events_amount
-RETURNING service_id::text, price_id, period_start,
-    quantity, band_1, band_2, band_3, events_amount, closed_part, closed_whole
+_NEWEST = """
+SELECT asked.service::text, asked.price, asked.start, COALESCE(newest.step, 0),
+       COALESCE(newest.units_after, 0), COALESCE(newest.band_1, 0), COALESCE(newest.band_2, 0),
+       COALESCE(newest.band_3, 0), COALESCE(newest.events_after, 0), closing.part, closing.whole
+  FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[]) asked (service, price, start)
+  LEFT JOIN LATERAL (
+    SELECT * FROM rating_ratedusage step
+     WHERE step.service_id = asked.service AND step.price_id = asked.price
+       AND step.period_start = asked.start AND step.usage_id >= %s
+     ORDER BY step.step DESC LIMIT 1) newest ON true
+  LEFT JOIN rating_usageclosing closing ON
+    (closing.service_id, closing.price_id, closing.period_start)
+    = (asked.service, asked.price, asked.start)
 """
-_ALL_OF = """
-SELECT c.service_id::text, c.price_id, c.period_start,
-       quantity, band_1, band_2, band_3, events_amount, closed_part, closed_whole
-  FROM rating_usagecounter c
-  JOIN unnest(%s::uuid[], %s::bigint[]) AS k(service_id, price_id)
-    ON (k.service_id, k.price_id) = (c.service_id, c.price_id)
- ORDER BY c.service_id, c.price_id, c.period_start
-"""
-_HELD = " FOR NO KEY UPDATE OF c"
 _PACKS = """
 SELECT p.service_id::text, p.price_id, p.period_start, p.after, p.units, p.periods
   FROM rating_usagepack p WHERE p.service_id = ANY(%s::uuid[]) ORDER BY p.id
@@ -62,9 +53,12 @@ class More(NamedTuple):
     units: tuple[int, ...]
     events: int = 0
 
-    def plus(self, other: "More") -> "More":
-        units = tuple(map(add, self.units, other.units))
-        return More(units, self.events + other.events)
+
+class Newest(NamedTuple):
+    """Where a counter stands: what was used, without what is free of it, and the last step."""
+
+    use: Use
+    step: int
 
 
 class GrantedPack(NamedTuple):
@@ -81,18 +75,19 @@ class Meter:
 
     def __init__(
         self,
-        uses: dict[datetime, Use],
+        counters: dict[datetime, Newest],
         packs: tuple[GrantedPack, ...],
         rule_at: Callable[[datetime], UsagePrice],
     ) -> None:
-        """`uses` are by the periods' starts, in order; what is free of them is found here."""
-        self.starts = list(uses)
+        """`counters` are by the periods' starts, in order; what is free of them is found here."""
+        self.starts = list(counters)
         self._places = {start: place for place, start in enumerate(self.starts)}
         self._packs = packs
         self._rules = [rule_at(start) for start in self.starts]
         # All versions of a rule are alike in what is included.
         self._rule = self._rules[0]
-        freed = self._freed(list(uses.values()))
+        self._steps = {start: counter.step for start, counter in counters.items()}
+        freed = self._freed([counter.use for counter in counters.values()])
         self._standings = [rule.standing(use) for rule, use in zip(self._rules, freed, strict=True)]
 
     def add(self, start: datetime, more: More, quantity: int, terms: Terms) -> Priced:
@@ -101,6 +96,7 @@ class Meter:
         before = self._standings
         uses = [standing.use for standing in before]
         uses[place] = _raised(uses[place], more)
+        self._steps[start] += 1
         self._standings = after = [
             was if use is was.use else rule.standing(use)
             for rule, was, use in zip(self._rules, before, self._freed(uses), strict=True)
@@ -126,6 +122,10 @@ class Meter:
     def use(self, start: datetime) -> Use:
         """Return what was used in a period so far."""
         return self._standings[self._places[start]].use
+
+    def step(self, start: datetime) -> int:
+        """Return the number of the last step that was taken in a period."""
+        return self._steps[start]
 
     def counting(self, start: datetime) -> int:
         """Return how many units of a period draw upon what is included."""
@@ -172,48 +172,38 @@ def packs_of(services: Iterable[str]) -> dict[Key, tuple[GrantedPack, ...]]:
     return {key: tuple(packs) for key, packs in found.items()}
 
 
-def raise_counters(added: dict[Counter, More]) -> dict[Counter, Use]:
-    """Add to counters and hold them until the transaction ends; returns what they were before.
+def newest_steps(columns: dict[Key, int], counters: Iterable[Counter]) -> dict[Counter, Newest]:
+    """Return where counters stand: at their newest steps, or at nothing.
 
-    One statement raises and locks, in the order of the keys, so that two workers never hold what
-    the other waits for. What is free is not said: it depends on more than the counter.
+    `columns` say in how many parts each meter counts: outside all bands, and in each. Whoever
+    is to take more steps holds the lane of the subscriber; see `rating.lanes`.
     """
-    rows = [
-        (*key, *more.units, *_NO_UNITS[len(more.units) :], more.events)
-        for key, more in sorted(added.items())
-    ]
-    if not rows:
+    asked = sorted(set(counters))
+    if not asked:
         return {}
-    template = "(%s::uuid, %s, %s, %s, %s, %s, %s, %s)"
-    found = {}
-    for service, price, start, *values in bulk.insert_returning(_RAISE, rows, template=template):
-        more = added[service, price, start]
-        use = _use(values, len(more.units))
-        units = tuple(now - new for now, new in zip(use.units, more.units, strict=True))
-        found[service, price, start] = use._replace(units=units, events=use.events - more.events)
-    return found
-
-
-def counters_of(keys: dict[Key, int], *, hold: bool) -> dict[Counter, Use]:
-    """Return all counters of some meters, held or not; `keys` say how many columns each uses."""
-    if not keys:
-        return {}
+    since = first_id(min(start for _, _, start in asked) - AHEAD)
     with connection.cursor() as cursor:
-        cursor.execute(_ALL_OF + _HELD * hold, [[key[0] for key in keys], [key[1] for key in keys]])
+        cursor.execute(_NEWEST, [*map(list, zip(*asked, strict=True)), since])
         return {
-            (service, price, start): _use(values, keys[service, price])
+            (service, price, start): _newest(columns[service, price], *values)
             for service, price, start, *values in cursor.fetchall()
         }
 
 
-def _use(values: Sequence[int | None], columns: int) -> Use:
-    *units, events, part, whole = values
-    return Use(
-        units=tuple(units[:columns]),  # type: ignore[arg-type]
-        events=events or 0,
-        part=part or 0,
-        whole=whole or 1,
-    )
+def _newest(
+    columns: int,
+    step: int,
+    units: int,
+    band_1: int,
+    band_2: int,
+    band_3: int,
+    events: int,
+    part: int | None,
+    whole: int | None,
+) -> Newest:
+    outside = units - band_1 - band_2 - band_3
+    counted = (outside, band_1, band_2, band_3)[:columns]
+    return Newest(Use(counted, events=events, part=part or 0, whole=whole or 1), step)
 
 
 def period_starts(first: datetime, last: datetime, anchor_day: int) -> list[datetime]:
@@ -227,15 +217,6 @@ def period_starts(first: datetime, last: datetime, anchor_day: int) -> list[date
         if last < period.end:
             return starts
         at = period.end
-
-
-def after_periods(start: datetime, periods: int, anchor_day: int) -> datetime:
-    """Return the start of the period that is so many periods after the one that starts then."""
-    at = start
-    for _ in range(periods):
-        period = billing_period(at, anchor_day=anchor_day, zone=settings.BILLING_TIME_ZONE)
-        at = period.end
-    return at
 
 
 def number_of(start: datetime, since: datetime, anchor_day: int) -> int:

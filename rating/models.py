@@ -20,6 +20,16 @@ from rating.books import (
 )
 from rating.claims import Dispute, PurchaseConsent, PurchaseRequest, StandingConsent
 from rating.reports import MeteredInterval, UsageConflict, UsageFile
+from rating.used import (
+    RatedUsage,
+    RatingLane,
+    Usage,
+    UsageClosing,
+    UsageKey,
+    UsagePosting,
+    UsedPrice,
+    WaitingUsage,
+)
 
 __all__ = [
     "BillLine",
@@ -36,14 +46,20 @@ __all__ = [
     "Purchase",
     "PurchaseConsent",
     "PurchaseRequest",
+    "RatedUsage",
+    "RatingLane",
     "SettlementStatement",
     "StandingConsent",
     "Usage",
+    "UsageClosing",
     "UsageConflict",
-    "UsageCounter",
     "UsageFile",
+    "UsageKey",
     "UsageLook",
     "UsagePack",
+    "UsagePosting",
+    "UsedPrice",
+    "WaitingUsage",
 ]
 
 
@@ -107,68 +123,6 @@ class Purchase(PublicIdModel):
         return f"{self.offering} for {self.subscriber}"
 
 
-class Usage(models.Model):
-    """A use of a service, counted once: a partner's event, or a slice of a network session.
-
-    `source` is the partner's code, or "network". Quantities are whole units of `unit`.
-    TM Forum: Usage (TMF635).
-    """
-
-    class State(models.TextChoices):
-        RECEIVED = "received", "Waiting to be rated"
-        RATED = "rated", "Rated"
-        ERROR = "error", "Cannot be rated"
-
-    source = models.CharField(max_length=50)
-    event_id = models.CharField(max_length=120)
-    # What the source said of it, so that the same id with other content is seen as a conflict.
-    fingerprint = models.CharField(max_length=64)
-    # Whom and what the source named: a partner's reference or an AAA user name, and a product.
-    subscriber_ref = models.CharField(max_length=250)
-    product_ref = models.CharField(max_length=50, blank=True, default="")
-    subscriber = ForeignKey(Subscriber, PROTECT, null=True, related_name="usage", db_index=False)
-    service = ForeignKey(Service, PROTECT, null=True, related_name="usage", db_index=False)
-    offering = ForeignKey(ProductOffering, PROTECT, null=True, related_name="+", db_index=False)
-    started_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, blank=True)
-    quantity = models.PositiveBigIntegerField()
-    unit = models.CharField(max_length=20)
-    # Download and upload bytes of a network slice, and whether a cut at a period's end estimated
-    # them; a partner's own attributes of an event.
-    attributes = models.JSONField(default=dict)
-    received_at = models.DateTimeField()
-    state = models.CharField(max_length=8, choices=State, default=State.RECEIVED)
-    error_code = models.CharField(max_length=40, blank=True, default="")
-    error = models.CharField(max_length=300, blank=True, default="")
-
-    class Meta:
-        verbose_name_plural = "usage"
-        constraints = [
-            UniqueConstraint(fields=["source", "event_id"], name="usage_counted_once"),
-            CheckConstraint(
-                condition=Q(state="error") | Q(subscriber__isnull=False, offering__isnull=False),
-                name="usage_is_guided_or_in_error",
-            ),
-            CheckConstraint(
-                condition=Q(state="error") & ~Q(error_code="")
-                | ~Q(state="error") & Q(error_code=""),
-                name="usage_error_has_a_code",
-            ),
-            CheckConstraint(
-                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at")),
-                name="usage_ends_after_it_starts",
-            ),
-        ]
-        indexes = [
-            Index(fields=["id"], condition=Q(state="received"), name="usage_to_rate"),
-            Index(fields=["id"], condition=Q(state="error"), name="usage_in_error"),
-            Index(fields=["subscriber", "-started_at"], name="usage_by_subscriber"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.source} {self.event_id}"
-
-
 class MeteredSession(models.Model):
     """How far the counters of one access session have been turned into usage (figure 9B).
 
@@ -214,51 +168,6 @@ class MeteredSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} {self.unique_session_id}"
-
-
-class UsageCounter(models.Model):
-    """How much of a service was used and charged so far in one billing period, at one price.
-
-    A price that replaces another within the period starts a counter of its own. A charge for use
-    is F(counter after) - F(counter before), with F the price of a running total, so that the sum
-    does not depend on the order or the batches in which usage is rated. Where an aggregated plan
-    has the price, its parts are counted together, for the line.
-    """
-
-    service = ForeignKey(Service, PROTECT, related_name="+", db_index=False)
-    price = ForeignKey(OfferingPrice, PROTECT, related_name="+", db_index=False)
-    period_start = models.DateTimeField()
-    # Units outside the price's bands, and in each of them; columns, because they are raised by the
-    # thousand a second.
-    quantity = models.PositiveBigIntegerField(default=0)
-    band_1 = models.PositiveBigIntegerField(default=0)
-    band_2 = models.PositiveBigIntegerField(default=0)
-    band_3 = models.PositiveBigIntegerField(default=0)
-    # The sum of what events cost that each have a price of their own.
-    events_amount = AmountField(default=0)
-    # How much of the period the least that it costs was due for, once its bill has made up for it.
-    closed_part = models.PositiveBigIntegerField(null=True)
-    closed_whole = models.PositiveBigIntegerField(null=True)
-
-    class Meta:
-        constraints = [
-            UniqueConstraint(
-                fields=["service", "price", "period_start"], name="one_counter_a_period"
-            ),
-            CheckConstraint(
-                condition=Q(closed_part__isnull=True, closed_whole__isnull=True)
-                | Q(
-                    closed_part__isnull=False,
-                    closed_whole__isnull=False,
-                    closed_whole__gt=0,
-                    closed_part__lte=F("closed_whole"),
-                ),
-                name="closed_counter_says_for_how_much",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.quantity} at {self.price_id}"
 
 
 class UsagePack(models.Model):
@@ -357,7 +266,7 @@ class Charge(PublicIdModel):
     extra_address = ForeignKey(ExtraAddress, PROTECT, null=True, related_name="+", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind)
     # What it is for, unique so that nothing is charged twice: "purchase:pur_...:one_off",
-    # "usage:123", "recurring:svc_...:2026-01-01...", "activation:svc_...", "reversal:chg_...".
+    # "use:svc_...", "recurring:svc_...:2026-01-01...", "activation:svc_...", "reversal:chg_...".
     cause = models.CharField(max_length=120)
     reverses = ForeignKey("self", PROTECT, null=True, related_name="reversals", db_index=False)
     # Of what this gives a part back, or puts a partner's share right.
@@ -367,6 +276,9 @@ class Charge(PublicIdModel):
     period_end = models.DateTimeField(null=True)
     quantity = models.PositiveBigIntegerField(default=1)
     unit = models.CharField(max_length=20, blank=True, default="")
+    # A charge for use gathers the steps of a counter after one of them, up to another.
+    step_before = models.PositiveBigIntegerField(null=True)
+    step_after = models.PositiveBigIntegerField(null=True)
     currency = models.CharField(max_length=3)
     amount_net = AmountField()
     isp_share = AmountField()
@@ -419,6 +331,16 @@ class Charge(PublicIdModel):
                 ),
             ),
             CheckConstraint(
+                name="a_charge_that_gathers_says_what",
+                condition=Q(step_before__isnull=True, step_after__isnull=True)
+                | Q(
+                    service__isnull=False,
+                    price__isnull=False,
+                    step_before__isnull=False,
+                    step_after__gt=F("step_before"),
+                ),
+            ),
+            CheckConstraint(
                 name="recurring_charge_has_a_span",
                 condition=~Q(kind="recurring")
                 | Q(
@@ -442,6 +364,11 @@ class Charge(PublicIdModel):
                 fields=["corrects"],
                 condition=Q(corrects__isnull=False),
                 name="charge_by_corrected",
+            ),
+            Index(
+                fields=["service", "price", "period_start", "step_after"],
+                condition=Q(step_after__isnull=False),
+                name="charge_by_counter",
             ),
             Index(
                 fields=["bsp", "charged_at"], condition=Q(bsp__isnull=False), name="charge_by_bsp"

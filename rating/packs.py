@@ -4,11 +4,9 @@ from datetime import datetime
 
 from ispops.catalog.models import OfferingPrice
 from ispops.errors import Refusal
-from ispops.periods import Period
 from provisioning.models import Service
-from rating import accrual
-from rating.meter_reading import Meters, added_nothing
-from rating.meters import More, after_periods
+from rating import accrual, lanes
+from rating.meter_reading import Meters
 from rating.models import Purchase, UsagePack
 from rating.tariff import Tariff
 
@@ -32,8 +30,8 @@ def require_use(*, purchase: Purchase, tariff: Tariff, at: datetime) -> None:
 def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
     """Grant the units that a purchase bought, if it bought any. Safe to repeat.
 
-    They cover what is used from now on: the counter of the period is held, so that use that is
-    being rated just now is before them or after them.
+    They cover what is used from now on: the subscriber's lane is held, so that use that is being
+    rated just now is before them or after them.
     """
     granted = UsagePack.objects.filter(purchase=purchase).first()
     if granted is not None:
@@ -42,9 +40,16 @@ def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
     if found is None:
         return None
     pack_price, use_price, service = found
+    lanes.hold_lane(purchase.subscriber_id)
     period = accrual.period_at(purchase.subscriber, at)
-    meter_of = _hold(purchase, use_price, service, period, pack_price.pack_periods)
-    meter = meter_of.of((str(service.pk), use_price.pk), period.start)
+    key = str(service.pk), use_price.pk
+    meter = Meters(
+        Tariff([use_price.offering_id]).rule,
+        {use_price.pk: use_price},
+        [(*key, period.start)],
+        {key: purchase.subscriber.billing_anchor_day},
+        at=at,
+    ).of(key, period.start)
     without_packs = meter.included(period.start, with_packs=False)
     counted = meter.counting(period.start)
     return UsagePack.objects.create(
@@ -80,16 +85,3 @@ def _find(purchase: Purchase, tariff: Tariff, at: datetime) -> Found | None:
             field="offering",
         )
     return pack, price, service
-
-
-def _hold(
-    purchase: Purchase, price: OfferingPrice, service: Service, period: Period, periods: int
-) -> Meters:
-    """Hold the counters of all periods in which the pack is good, by whoever rates in them."""
-    anchor = purchase.subscriber.billing_anchor_day
-    key = str(service.pk), price.pk
-    tariff = Tariff([price.offering_id])
-    nothing = added_nothing(tariff.rule(price))
-    starts = [after_periods(period.start, number, anchor) for number in range(periods)]
-    added: dict[tuple[str, int, datetime], More] = {(*key, start): nothing for start in starts}
-    return Meters(tariff.rule, {price.pk: price}, added, {key: anchor})

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, TypeVar
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import (
     BigIntegerField,
     Case,
-    CharField,
     Exists,
     ExpressionWrapper,
     F,
@@ -24,14 +22,13 @@ from django.db.models import (
     When,
 )
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, Coalesce, Concat, TruncDate
+from django.db.models.functions import Cast, Coalesce, TruncDate
 
-from ipam.models import ExtraAddress
 from ispops.money import AmountField, format_money
 from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
 from provisioning.models import PartnerSubscriber, Service
-from rating.models import Charge, Purchase, SettlementStatement, Usage
+from rating.models import Charge, Purchase, RatedUsage, SettlementStatement, Usage
 from rating.sessions import SOURCE
 
 M = TypeVar("M", bound=Model)
@@ -106,7 +103,7 @@ _RULES = {
 }
 _CAUSES = {
     "purchase": "The purchase",
-    "usage": "The use",
+    "use": "The use",
     "recurring": "What was active",
     "activation": "What became active",
     "construction": "Building the line",
@@ -146,33 +143,6 @@ def _shares(charge: Charge) -> list[str]:
     parts = [(settings.ISP_NAME, charge.isp_share), (charge.bsp, charge.bsp_share)]
     parts.append((charge.network_provider, charge.network_provider_share))
     return [f"{who}: {format_money(amount, charge.currency)}" for who, amount in parts if who]
-
-
-def cause_of(charge: Charge) -> Purchase | Usage | Service | ExtraAddress | Charge | None:
-    """Return the thing itself that a charge was made for, with what a page says of it."""
-    kind, _, rest = charge.cause.partition(":")
-    key = rest.partition(":")[0]
-    if kind == "usage":
-        return _one(Usage.objects.select_related("offering"), key)
-    if kind == "purchase":
-        bought = Purchase.objects.select_related("offering", "service_order", "line")
-        return _one(bought, Purchase.key_of(key))
-    if charge.reverses_id or charge.corrects_id:
-        taken = charge.reverses_id or charge.corrects_id
-        return _one(Charge.objects.select_related("offering"), taken)
-    if key.startswith(ExtraAddress.PREFIX):
-        return _one(ExtraAddress.objects.select_related("addon"), ExtraAddress.key_of(key))
-    return _one(Service.objects.select_related("offering"), Service.key_of(key))
-
-
-def _one(rows: QuerySet[M], key: UUID | str | None) -> M | None:
-    return None if key is None else rows.filter(pk=key).first()
-
-
-def usage_errors() -> QuerySet[Usage]:
-    """Return the usage that waits for a person, oldest first."""
-    waiting = Usage.objects.filter(state=Usage.State.ERROR)
-    return waiting.select_related("subscriber", "offering").order_by("pk")
 
 
 # --- What a partner may see ---------------------------------------------------------------------
@@ -223,17 +193,21 @@ def partner_purchases(partner: Partner) -> QuerySet[Purchase]:
 
 
 def partner_usage(partner: Partner) -> QuerySet[Usage]:
-    """Return the usage that a partner reported, newest first, with whether it was charged."""
+    """Return the usage that a partner reported, newest first: how far each is, and its own part.
+
+    `state`, `is_charged` and `share`, which is None where nothing was charged.
+    """
+    rated = RatedUsage.objects.filter(usage=OuterRef("pk"))
     return (
         Usage.objects.filter(source=partner.code)
-        .annotate(is_charged=Exists(_charge_of_usage()))
+        .with_state()
+        .annotate(
+            is_charged=Exists(rated),
+            share=Subquery(rated.filter(bsp=partner).values("bsp_share")[:1]),
+            currency=Subquery(rated.values("price__currency")[:1]),
+        )
         .order_by("-pk")
     )
-
-
-def _charge_of_usage() -> QuerySet[Charge]:
-    cause = Concat(Value("usage:"), Cast(OuterRef("pk"), CharField()))
-    return Charge.objects.filter(cause=cause)
 
 
 def reference_of(partner: Partner) -> Coalesce:

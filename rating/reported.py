@@ -10,7 +10,8 @@ from django.db.models import Count, Q, QuerySet
 
 from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.parties.models import Partner
-from rating.models import Usage, UsageConflict
+from rating.models import Usage, UsageConflict, UsageKey
+from rating.usage_ids import event_digest
 
 
 class _Use(Protocol):
@@ -43,8 +44,15 @@ def content(use: _Use, offering: str) -> dict[str, Any]:
 
 def contents(source: str, event_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """Return what a source said first of its events, by their ids."""
-    known = Usage.objects.filter(source=source, event_id__in=event_ids)
+    known = of_events(source, event_ids)
     return {use.event_id: content(use, use.product_ref) for use in known}
+
+
+def of_events(source: str, event_ids: Collection[str]) -> QuerySet[Usage]:
+    """Return the uses that a source reported by these ids."""
+    digests = [event_digest(source, event_id) for event_id in event_ids]
+    keys = UsageKey.objects.filter(digest__in=digests).values_list("usage_id", flat=True)
+    return Usage.objects.filter(pk__in=list(keys))
 
 
 def priced_units(partner: Partner, codes: Collection[str]) -> dict[str, set[str]]:

@@ -5,7 +5,6 @@ one session at once, and slices, marks and the inbox are written in one transact
 at any point leaves nothing half counted.
 """
 
-import hashlib
 import json
 import logging
 from collections import defaultdict
@@ -13,17 +12,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from ispops import bulk
 from ispops.periods import billing_period
 from provisioning.models import AccessServer, AccountingRecord, Service
-from rating import metering
+from rating import metering, storing
 from rating.guiding import Guided, NetworkGuide
 from rating.metering import Mark, Reading, Slice
-from rating.models import MeteredSession, Usage
+from rating.models import MeteredSession
+from rating.storing import Reported
+from rating.usage_ids import MOST_AT_ONCE
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +55,6 @@ _MARKED = {
     "sequence": "integer",
     "was_reset": "boolean",
 }
-_USAGE_COLUMNS = (
-    "source",
-    "event_id",
-    "fingerprint",
-    "subscriber_ref",
-    "product_ref",
-    "subscriber_id",
-    "service_id",
-    "offering_id",
-    "started_at",
-    "ended_at",
-    "quantity",
-    "unit",
-    "attributes",
-    "received_at",
-    "state",
-    "error_code",
-    "error",
-)
-
 Key = tuple[str, str]
 
 
@@ -237,14 +219,16 @@ class _Batch:
             bulk.update_rows("rating_meteredsession", "id", _MARKED, changed)
 
     def _emit(self, sessions: Iterable[_Session]) -> None:
-        rows = [_damaged_row(record, self.at) for record in self.damaged]
+        uses = [_damaged(record) for record in self.damaged]
         for session in sessions:
             for number, piece in session.emitted:
-                rows += self._usage(session.rows[number], piece)
-        bulk.copy_rows("rating_usage", _USAGE_COLUMNS, rows)
+                uses += self._usage(session.rows[number], piece)
+        for start in range(0, len(uses), MOST_AT_ONCE):
+            some = uses[start : start + MOST_AT_ONCE]
+            _require_new(storing.store(uses=some, received_at=self.at))
 
-    def _usage(self, row: MeteredSession, piece: Slice) -> Iterable[tuple[Any, ...]]:
-        """Give the usage rows of a slice: one, or several where a billing period ended in it."""
+    def _usage(self, row: MeteredSession, piece: Slice) -> Iterable[Reported]:
+        """Give the uses of a slice: one, or several where a billing period ended in it."""
         service = self.guide.service(row.username)
         edges = _period_ends(service, piece) if service else []
         for part in metering.cut(piece, edges):
@@ -255,7 +239,7 @@ class _Batch:
             facts: dict[str, Any] = {"download_bytes": got, "upload_bytes": sent}
             if part.is_estimated:
                 facts["estimated"] = True
-            yield _usage_row(
+            yield _use(
                 event_id=f"{row.pk}/{part.sequence}/{part.part}",
                 username=row.username,
                 guided=guided,
@@ -263,7 +247,6 @@ class _Batch:
                 ended_at=part.ended_at,
                 quantity=sent + got,
                 facts=facts,
-                at=self.at,
             )
 
 
@@ -314,7 +297,7 @@ def _period_ends(service: Service, piece: Slice) -> list[datetime]:
     return ends
 
 
-def _usage_row(
+def _use(
     *,
     event_id: str,
     username: str,
@@ -323,34 +306,26 @@ def _usage_row(
     ended_at: datetime,
     quantity: int,
     facts: dict[str, Any],
-    at: datetime,
-) -> tuple[Any, ...]:
-    said = json.dumps(facts)
-    return (
-        SOURCE,
-        event_id,
-        hashlib.sha256(said.encode()).hexdigest(),
-        bulk.escape(username),
-        "",
-        guided.subscriber_id,
-        guided.service_id,
-        guided.offering_id,
-        started_at,
-        ended_at,
-        quantity,
-        UNIT,
-        said,
-        at,
-        Usage.State.ERROR if guided.error_code else Usage.State.RECEIVED,
-        guided.error_code,
-        guided.error,
+) -> Reported:
+    return Reported(
+        source=SOURCE,
+        event_id=event_id,
+        content=json.dumps(facts),
+        subscriber_ref=username,
+        product_ref="",
+        guided=guided,
+        started_at=started_at,
+        ended_at=ended_at,
+        quantity=quantity,
+        unit=UNIT,
+        attributes=facts,
     )
 
 
-def _damaged_row(record: AccountingRecord, at: datetime) -> tuple[Any, ...]:
+def _damaged(record: AccountingRecord) -> Reported:
     """Keep a message whose counters cannot be true where a person sees it; it counts nothing."""
     log.warning("accounting record %s has counters that cannot be true", record.pk)
-    return _usage_row(
+    return _use(
         event_id=f"record/{record.pk}",
         username=record.username,
         guided=Guided(
@@ -361,8 +336,17 @@ def _damaged_row(record: AccountingRecord, at: datetime) -> tuple[Any, ...]:
         ended_at=record.event_at,
         quantity=0,
         facts={"accounting_record": record.pk},
-        at=at,
     )
+
+
+def _require_new(answers: dict[UUID, str]) -> None:
+    """See to it that no octets are counted that were counted before, whatever the marks say.
+
+    Raises:
+        IntegrityError: a slice is known already.
+    """
+    if any(answer != "new" for answer in answers.values()):
+        raise IntegrityError("a slice of a session was counted before")
 
 
 def _close(condition: str, *parameters: Any) -> int:

@@ -11,7 +11,7 @@ from ispops import db, events
 from ispops.errors import Refusal
 from ispops.parties.models import Partner
 from ispops.periods import Period
-from rating import queries
+from rating import posting, queries
 from rating.models import SettlementStatement
 
 # What was begun within a period is committed by then, so that a statement misses nothing.
@@ -43,6 +43,7 @@ def settle_period(*, partner: Partner, period: Period, at: datetime) -> Settleme
         raise PeriodNotOver(
             f"Settle this period after {period.end + SETTLED_AFTER:%Y-%m-%d %H:%M}."
         )
+    posting.post_rated_usage(until=period.end)
     shares = queries.shares_of(partner).filter(
         charged_at__gte=period.start, charged_at__lt=period.end, currency=settings.CURRENCY
     )

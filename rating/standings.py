@@ -14,7 +14,7 @@ from ispops.catalog.models import OfferingPrice
 from ispops.periods import Period
 from provisioning.models import Service
 from rating.accrual import period_at
-from rating.meter_reading import Meters, added_nothing
+from rating.meter_reading import Meters
 from rating.meters import Key
 from rating.models import UsagePack
 from rating.pricing import UsagePrice, Use
@@ -111,7 +111,7 @@ def standings(services: Iterable[Service], at: datetime) -> list[Standing]:
     if not found:
         return []
     periods = {s.subscriber_id: period_at(s.subscriber, at) for s, _ in found}
-    meters = _meters(found, periods)
+    meters = _meters(found, periods, at)
     packs = _packs({service.pk for service, _ in found})
     return [
         _standing(
@@ -138,20 +138,22 @@ def _prices(services: list[Service], at: datetime) -> Iterator[tuple[Service, Of
         yield from ((service, price) for unit, price in own.items() if unit not in shared)
 
 
-def _meters(found: list[tuple[Service, OfferingPrice]], periods: dict[UUID, Period]) -> Meters:
+def _meters(
+    found: list[tuple[Service, OfferingPrice]], periods: dict[UUID, Period], at: datetime
+) -> Meters:
     rules = {price.pk: usage_rule(price) for _, price in found}
 
     def rule_of(price: OfferingPrice, *, is_discounted: bool = True) -> UsagePrice:
         rule = rules[price.pk]
         return rule if is_discounted else rule.undiscounted()
 
-    added, anchors = {}, {}
+    counters, anchors = [], {}
     for service, price in found:
         key: Key = str(service.pk), price.pk
-        added[(*key, periods[service.subscriber_id].start)] = added_nothing(rules[price.pk])
+        counters.append((*key, periods[service.subscriber_id].start))
         anchors[key] = service.subscriber.billing_anchor_day
     prices = {price.pk: price for _, price in found}
-    return Meters(rule_of, prices, added, anchors, hold=False)
+    return Meters(rule_of, prices, counters, anchors, at=at)
 
 
 def _packs(services: set[UUID]) -> defaultdict[tuple[Key, datetime], list[Bought]]:

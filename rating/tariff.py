@@ -139,6 +139,15 @@ class Tariff:
             if charge == OfferingPrice.Charge.USAGE:
                 yield from prices
 
+    def moments(self) -> set[datetime]:
+        """Return the moments at which what a use costs, or who shares in it, may change."""
+        dated: list[_Dated] = list(self.usage_prices())
+        for terms in self._terms.values():
+            dated += terms
+        for taxes in self._taxes.values():
+            dated += taxes
+        return _edges(dated)
+
     def rule(self, price: OfferingPrice, *, is_discounted: bool = True) -> UsagePrice:
         """Return the running total's price that a usage price of the catalogue means.
 

@@ -8,12 +8,12 @@ from django.utils import timezone
 
 from ispops import jobs
 from provisioning import partner_orders
-from rating import consents, retrying, usage, usage_files, watching
+from rating import consents, partitions, posting, retrying, usage, usage_files, watching
 
 # A task gives way after so many batches, so that no kind of work keeps a worker for itself.
 BATCHES = 20
 MESSAGES_A_BATCH = 2_000
-USES_A_BATCH = 10_000
+USES_A_BATCH = 100_000
 
 
 @shared_task
@@ -37,7 +37,7 @@ def rate_stored_usage() -> None:
     for _ in range(BATCHES):
         done = usage.rate_usage(at=timezone.now(), limit=USES_A_BATCH)
         rated += done
-        if done < USES_A_BATCH:
+        if not done:
             break
     if rated:
         jobs.send(watch_usage)
@@ -76,3 +76,11 @@ def expire_purchases() -> None:
     """
     partner_orders.time_out_due(at=timezone.now())
     consents.expire_due(at=timezone.now())
+
+
+@shared_task
+def post_rated_usage() -> None:
+    """Charge what was rated since the last time, and tend the months of usage."""
+    now = timezone.now()
+    posting.post_rated_usage(until=now - posting.COMMITTED_WITHIN)
+    partitions.tend_months(at=now)

@@ -11,19 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import DataError, connection, transaction
-from psycopg2.extras import Json
+from django.db import DataError, transaction
 
-from ispops import bulk, db, jobs
+from ispops import db, jobs
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
-from rating import sessions
-from rating.batch import Batch, Fault, Rated
+from rating import engine, partitions, sessions, storing
 from rating.guiding import Guided, PartnerGuide, guide_again
-from rating.models import Usage
+from rating.lanes import lane_of
 from rating.sessions import close_stale, meter_accounting
 from rating.usage_events import UnusableEvent, UsageEvent, event_id_of, read_event
+from rating.used import Usage, WaitingUsage
 
 __all__ = [
     "RowResult",
@@ -34,15 +33,7 @@ __all__ = [
     "recycle",
 ]
 log = logging.getLogger(__name__)
-State = Usage.State
 MOST_EVENTS = 10_000
-
-_INSERT = """
-INSERT INTO rating_usage (source, event_id, fingerprint, subscriber_ref, product_ref,
-    subscriber_id, service_id, offering_id, started_at, ended_at, quantity, unit, attributes,
-    received_at, state, error_code, error)
-VALUES %s ON CONFLICT (source, event_id) DO NOTHING RETURNING event_id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +82,13 @@ def record_usage(
         event.event_id: guide.guide(event.subscriber_ref, event.offering, event.started_at)
         for event in first.values()
     }
-    stored = _store(partner, first, guided, received_at)
-    known = dict(
-        Usage.objects.filter(source=partner.code, event_id__in=first).values_list(
-            "event_id", "fingerprint"
-        )
-    )
+    answers = _store(partner, first, guided, received_at)
     results = []
     for event in read:
         if isinstance(event, RowResult):
             results.append(event)
         else:
-            is_new = event.event_id in stored
-            stored.discard(event.event_id)
-            results.append(_result(event, known, guided[event.event_id], is_new=is_new))
+            results.append(_result(event, first[event.event_id], guided, answers))
     if any(result.status == "accepted" for result in results):
         _rate_soon()
     return results
@@ -122,51 +106,48 @@ def _store(
     events: dict[str, UsageEvent],
     guided: dict[str, Guided],
     received_at: datetime,
-) -> set[str]:
-    """Insert the events that are not known; returns their ids.
-
-    They go in by the order of their ids, so that two reports of the same events wait for each
-    other instead of locking each other out.
-    """
-    rows = []
-    for event_id, event in sorted(events.items()):
-        to = guided[event_id]
-        rows.append(
-            (
-                partner.code,
-                event_id,
-                event.fingerprint,
-                event.subscriber_ref,
-                event.offering,
-                to.subscriber_id,
-                to.service_id,
-                to.offering_id,
-                event.started_at,
-                event.ended_at,
-                event.quantity,
-                event.unit,
-                Json(event.attributes),
-                received_at,
-                State.ERROR if to.error_code else State.RECEIVED,
-                to.error_code,
-                to.error,
-            )
+) -> dict[str, str]:
+    """Store the events that are not known; returns what became of each, by its id."""
+    uses = {
+        event_id: storing.Reported(
+            source=partner.code,
+            event_id=event_id,
+            content=event.said,
+            subscriber_ref=event.subscriber_ref,
+            product_ref=event.offering,
+            guided=guided[event_id],
+            started_at=event.started_at,
+            ended_at=event.ended_at,
+            quantity=event.quantity,
+            unit=event.unit,
+            attributes=event.attributes,
         )
-    return {row[0] for row in bulk.insert_returning(_INSERT, rows)} if rows else set()
+        for event_id, event in events.items()
+    }
+    answers = storing.store(uses=list(uses.values()), received_at=received_at)
+    return {event_id: answers[use.digest] for event_id, use in uses.items()}
 
 
-def _result(event: UsageEvent, known: dict[str, str], guided: Guided, *, is_new: bool) -> RowResult:
-    if known[event.event_id] != event.fingerprint:
+def _result(
+    event: UsageEvent,
+    first: UsageEvent,
+    guided: dict[str, Guided],
+    answers: dict[str, str],
+) -> RowResult:
+    """Answer one event; of those that came with one id in one report, the first is stored."""
+    answer = answers[event.event_id]
+    if answer == "other" or event.said != first.said:
         return RowResult(
             event.event_id,
             "conflict",
             "event_id_reused",
             "This event id came before with other content, which stays. Use a new id.",
         )
-    if not is_new:
+    if answer == "known" or event is not first:
         return RowResult(event.event_id, "duplicate")
-    if guided.error_code:
-        return RowResult(event.event_id, "error", guided.error_code, guided.error)
+    to = guided[event.event_id]
+    if to.error_code:
+        return RowResult(event.event_id, "error", to.error_code, to.error)
     return RowResult(event.event_id, "accepted")
 
 
@@ -176,58 +157,20 @@ def _rate_soon() -> None:
     jobs.send_on_commit(rate_stored_usage)
 
 
-def rate_usage(*, at: datetime, limit: int = 10_000) -> int:
+def rate_usage(*, at: datetime, limit: int = 100_000) -> int:
     """Rate up to `limit` stored uses; returns how many were settled, as rated or in error.
 
-    Each gets one charge, caused by `usage:<id>`, or none where its product has no price by use.
-    Safe to run in any number of workers: each takes uses that no other holds, and counters are
-    locked in one order. A use that breaks its batch is found by rating them one by one, and goes
-    to the error queue.
+    Each becomes one rated use, or none where its product has no price by use. Safe to run in any
+    number of workers: each takes lanes of subscribers that no other holds. A use that breaks its
+    batch is found by taking ever fewer, and goes to the error queue.
     """
-    try:
-        with transaction.atomic():
-            return _rate(at, limit)
-    except (ArithmeticError, ValueError, DataError):
-        if limit == 1:
-            raise
-        log.exception("a batch of usage could not be rated; rating its rows one by one")
-    return _rate_one_by_one(at, limit)
-
-
-def _rate(at: datetime, limit: int) -> int:
-    batch = Batch.take(limit)
-    return _settle(batch.rate(at)) if batch.rows else 0
-
-
-def _rate_one_by_one(at: datetime, limit: int) -> int:
-    done = 0
-    for _ in range(limit):
-        with transaction.atomic():
-            batch = Batch.take(1)
-            if not batch.rows:
-                break
-            try:
-                with transaction.atomic():
-                    _settle(batch.rate(at))
-            except (ArithmeticError, ValueError, DataError) as error:
-                _settle(Rated(errors=[(batch.rows[0].id, Fault("not_ratable", str(error)[:300]))]))
-            done += 1
-    return done
-
-
-def _settle(rated: Rated) -> int:
-    """Write the charges of a batch and the state of its usage."""
-    rated.write_charges()
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE rating_usage SET state = 'rated' WHERE id = ANY(%s)", [rated.done])
-    if rated.errors:
-        bulk.update_rows(
-            "rating_usage",
-            "id",
-            {"id": "bigint", "state": "text", "error_code": "text", "error": "text"},
-            [(key, State.ERROR, *fault) for key, fault in rated.errors],
-        )
-    return len(rated.done) + len(rated.errors)
+    while True:
+        try:
+            with transaction.atomic():
+                return engine.rate_batch(at=at, limit=limit)
+        except (ArithmeticError, ValueError, DataError):
+            log.exception("a batch of %s uses could not be rated; taking fewer", limit)
+            limit //= 2
 
 
 @transaction.atomic
@@ -235,24 +178,23 @@ def recycle(*, usage_ids: Iterable[int], actor: User | None, at: datetime) -> in
     """Guide usage in error again and send what has a subscriber now to be rated.
 
     Returns how many left the error queue; the others stay, with the reason of today. Usage that is
-    not in error is passed over.
+    not in error, or of a month that is closed, is passed over.
     """
     waiting = list(
         Usage.objects.select_for_update(of=("self",), no_key=True)
-        .filter(pk__in=list(usage_ids), state=State.ERROR)
-        .exclude(error_code="implausible_counter")
+        .filter(pk__in=list(usage_ids), pk__gte=partitions.first_open_id())
+        .exclude(error_code__in=["", "implausible_counter"])
         .order_by("pk")
     )
-    freed = 0
+    freed = []
     for usage, guided in guide_again(waiting, sessions.SOURCE):
         usage.subscriber_id, usage.service_id = guided.subscriber_id, guided.service_id
         usage.offering_id = guided.offering_id
         usage.error_code, usage.error = guided.error_code, guided.error
-        usage.state = State.ERROR if guided.error_code else State.RECEIVED
-        usage.save(
-            update_fields=["subscriber", "service", "offering", "error_code", "error", "state"]
-        )
-        freed += usage.state == State.RECEIVED
+        usage.save(update_fields=["subscriber", "service", "offering", "error_code", "error"])
+        if guided.subscriber_id is not None and not guided.error_code:
+            lane = lane_of(guided.subscriber_id)
+            freed.append(WaitingUsage(first=usage.pk, last=usage.pk, lane=lane))
         audit.record(
             actor=actor,
             actor_name="" if actor else "system",
@@ -262,5 +204,6 @@ def recycle(*, usage_ids: Iterable[int], actor: User | None, at: datetime) -> in
             outcome=usage.error_code or "received",
         )
     if freed:
+        storing.queue(freed)
         _rate_soon()
-    return freed
+    return len(freed)

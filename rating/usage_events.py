@@ -1,6 +1,5 @@
 """Reading a partner's usage event: every field checked, with a reason a person can act on. Pure."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,8 +46,8 @@ class UsageEvent:
     attributes: dict[str, Any]
 
     @property
-    def fingerprint(self) -> str:
-        """A digest of all that the partner said, the same however it was written."""
+    def said(self) -> str:
+        """All that the partner said, the same however it was written."""
         said = [
             self.event_id,
             self.subscriber_ref,
@@ -59,7 +58,7 @@ class UsageEvent:
             self.unit,
             self.attributes,
         ]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return json.dumps(said, sort_keys=True)
 
 
 def read_event(row: Any, received_at: datetime) -> UsageEvent:

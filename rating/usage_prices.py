@@ -171,6 +171,18 @@ class UsagePrice:
         """Return what is counted of units: the blocks that they begin, or the units themselves."""
         return -(-units // self.block_size) if self.counts_started_blocks else units
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether what a use costs follows from the tiers and one running total alone."""
+        others = (self.bands, self.event_price, self.counts_events, self.rollover)
+        return self.model == "graduated" and not (
+            any(others) or self.is_adjusted or self._has_flats
+        )
+
+    def counted_tiers(self) -> list[tuple[int, int]]:
+        """Return each tier's limit, in what is counted, and its amount; the last has no limit."""
+        return list(zip((*self._limits, LARGEST), self._amounts, strict=True))
+
     def counting(self, units: tuple[int, ...]) -> int:
         """Return how many units draw upon the allowance: all but those in bands that do not."""
         if not self.bands:

@@ -30,7 +30,7 @@ from provisioning.in_force import Speed
 from provisioning.models import Service, Slowdown
 from rating import telling
 from rating.models import PassedThreshold, UsageLook
-from rating.recent_use import lines_used_since, rated_until
+from rating.recent_use import lines_used_since
 from rating.standings import Standing, standings
 from rating.thresholds import fair_limit, passed
 
@@ -56,7 +56,6 @@ def look(*, at: datetime) -> int:
     """Look at all lines that used something since the last look; returns for how many something
     followed. Lines that are slow are looked at each time: what slowed them may be gone."""
     last, _ = UsageLook.objects.get_or_create(pk=1, defaults={"looked_until": at - _FIRST_LOOK})
-    until = rated_until(at)
     slow = Slowdown.objects.filter(ended_at__isnull=True).values_list("service", flat=True)
     used = lines_used_since(last.looked_until - OVERLAP)
     settled = 0
@@ -67,7 +66,7 @@ def look(*, at: datetime) -> int:
             settled += 1
     for subscriber in _limited(used):
         telling.spending(subscriber=subscriber, at=at)
-    UsageLook.objects.filter(pk=1, looked_until__lt=until).update(looked_until=until)
+    UsageLook.objects.filter(pk=1, looked_until__lt=at).update(looked_until=at)
     return settled
 
 

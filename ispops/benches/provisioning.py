@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from multiprocessing.connection import Connection
 from typing import Any
 
 import psycopg2
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
 from ispops.bench import Case, Size, bench
+from ispops.benches.workers import Workers
 from ispops.db import uuid7
 from ispops.parties.models import Subscriber
 from provisioning import execution, steps
@@ -30,7 +30,6 @@ WORKERS = 2
 LAYERS = ((0, 1, 2), (3, 4, 5, 6, 7), (8,), (9,))
 KINDS = tuple(f"bench_{number}" for number in range(10))
 DRAINED_AT_A_TIME = 20
-_fork = multiprocessing.get_context("fork")
 
 
 @bench
@@ -115,45 +114,6 @@ def _make_orders(count: int, at: datetime) -> list[ProductOrder]:
     return orders
 
 
-class _Workers:
-    """Two processes that have connected, and begin when they are told."""
-
-    def __init__(self, work: Callable[[int], None]) -> None:
-        connections.close_all()
-        self._pipes: list[Connection] = []
-        self._processes = []
-        for number in range(WORKERS):
-            here, there = _fork.Pipe()
-            process = _fork.Process(target=_worker, args=(there, work, number), daemon=True)
-            process.start()
-            there.close()  # so that the end of the process is the end of the pipe
-            here.recv()
-            self._pipes.append(here)
-            self._processes.append(process)
-
-    def begin(self) -> None:
-        for pipe in self._pipes:
-            pipe.send("go")
-
-    def wait(self) -> None:
-        for pipe, process in zip(self._pipes, self._processes, strict=True):
-            pipe.recv()
-            process.join()
-
-    def run(self) -> None:
-        self.begin()
-        self.wait()
-
-
-def _worker(pipe: Connection, work: Callable[[int], None], number: int) -> None:
-    connection.ensure_connection()
-    pipe.send("ready")
-    pipe.recv()
-    work(number)
-    connections.close_all()
-    pipe.send("done")
-
-
 def _drain(_: int) -> None:
     """Do what a sweep does, until there is nothing left."""
     while execution.run_due(at=timezone.now(), limit=DRAINED_AT_A_TIME):
@@ -185,7 +145,7 @@ class _Run:
         _use(self.table)
         self.made = _make_orders(self.orders, timezone.now())
         self.before = _written()
-        self.workers = _Workers(_drain)
+        self.workers = Workers(_drain)
 
     def ours(self) -> int:
         self.workers.run()
@@ -214,7 +174,7 @@ class _Run:
             cursor.execute("CREATE INDEX ON bench_rows (task, number)")
         each = max(rows // transactions, 1)
         share = transactions // WORKERS
-        self.bare = _Workers(lambda _: _write_bare(share, each))
+        self.bare = Workers(lambda _: _write_bare(share, each))
 
     def reference(self) -> int:
         self.bare.run()
@@ -254,12 +214,12 @@ class _Drain:
         old = timezone.now() - timedelta(hours=1)
         # Each order has three due steps; their followers come on top while it drains.
         _make_orders(self.backlog // len(LAYERS[0]), old)
-        self.workers = _Workers(_drain_until_told)
+        self.workers = Workers(_drain_until_told)
 
     def before_reference(self) -> None:
         OrderTask.objects.exclude(state__in=["completed"]).delete()
         _use(steps.INSIDE)
-        self.workers = _Workers(_drain_until_told)
+        self.workers = Workers(_drain_until_told)
 
     def ours(self) -> int:
         return self._place_and_wait()
@@ -280,7 +240,7 @@ class _Drain:
         return self.orders
 
 
-_STOP = _fork.Event()
+_STOP = multiprocessing.get_context("fork").Event()
 
 
 def _drain_until_told(_: int) -> None:

@@ -1,4 +1,4 @@
-"""How fast stored usage becomes durable charges, beside COPY of as many rows into a bare table."""
+"""How fast stored usage becomes rated use, beside COPY of as many events into a bare table."""
 
 import random
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from django.db import connection
 
 from ispops import bulk
 from ispops.bench import Case, Size, bench
+from ispops.benches.workers import Workers
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
 from ispops.db import uuid7
@@ -19,11 +20,14 @@ from ispops.parties import partners
 from ispops.parties.models import Partner
 from qualification import coverage
 from qualification.models import Premises
-from rating import usage
+from rating import storing, usage
+from rating.guiding import Guided
+from rating.models import WaitingUsage
+from rating.storing import Reported
 
 OPENED = datetime(2025, 1, 1, tzinfo=UTC)
 MAY = datetime(2026, 5, 2, tzinfo=UTC)
-BATCH = 10_000
+BATCH = 100_000
 # Products with an allowance, three graduated tiers, tax, and shares for two partners.
 PRODUCTS = 20
 TIERS: list[dict[str, Any]] = [
@@ -37,17 +41,23 @@ Owner = tuple[UUID, UUID, int]
 
 @bench
 def rating(size: Size) -> Iterator[Case]:
-    """Rating with one worker: events spread over accounts as a few heavy and many light users."""
-    count = size.of(full=200_000, quick=40_000)
-    owners = _owners(size.of(full=20_000, quick=4_000), _products())
-    yield Case(
-        name="stored events to charges",
-        unit="per s",
-        ours=lambda: _rate(count),
-        reference=_copy,
-        before_ours=lambda: _store(owners, count),
-        before_reference=lambda: _bare(count),
-    )
+    """Rating events of two months, spread over accounts as a few heavy and many light users."""
+    count = size.of(full=1_000_000, quick=100_000)
+    owners = _owners(size.of(full=100_000, quick=10_000), _products())
+    for workers in (1, 2):
+        run = _Run(owners, count, workers)
+        yield Case(
+            name=f"stored events to rated use, {words_of(workers)}",
+            unit="per s",
+            ours=run.ours,
+            reference=run.reference,
+            before_ours=run.before_ours,
+            before_reference=run.before_reference,
+        )
+
+
+def words_of(workers: int) -> str:
+    return "one worker" if workers == 1 else f"{workers} workers"
 
 
 def _products() -> list[ProductOffering]:
@@ -100,56 +110,69 @@ def _owners(count: int, products: list[ProductOffering]) -> list[Owner]:
     return owners
 
 
+class _Run:
+    """Rating stored events, beside COPY of as many events into a table with a unique key."""
+
+    def __init__(self, owners: list[Owner], count: int, workers: int) -> None:
+        self._owners, self._count, self._number = owners, count, workers
+        self._workers: Workers | None = None
+        self._text: list[str] = []
+
+    def before_ours(self) -> None:
+        _store(self._owners, self._count)
+        self._workers = Workers(_drain, self._number)
+
+    def ours(self) -> int:
+        if self._workers is not None:
+            self._workers.run()
+        if WaitingUsage.objects.exists():
+            raise RuntimeError("some events were not rated")
+        return self._count
+
+    def before_reference(self) -> None:
+        """Write the newest events as text, and make a table for them."""
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS bare_usage")
+            cursor.execute("CREATE TABLE bare_usage (LIKE rating_usage)")
+            cursor.execute("CREATE UNIQUE INDEX ON bare_usage (id)")
+            text = StringIO()
+            newest = f"SELECT * FROM rating_usage ORDER BY id DESC LIMIT {self._count}"
+            cursor.copy_expert(f"COPY (SELECT * FROM ({newest}) u ORDER BY id) TO STDOUT", text)
+        lines = text.getvalue().splitlines(keepends=True)
+        self._text = ["".join(lines[at : at + BATCH]) for at in range(0, len(lines), BATCH)]
+
+    def reference(self) -> int:
+        with connection.cursor() as cursor:
+            for text in self._text:
+                cursor.copy_expert("COPY bare_usage FROM STDIN", StringIO(text))
+        return self._count
+
+
+def _drain(_: int) -> None:
+    while usage.rate_usage(at=MAY + timedelta(days=60), limit=BATCH):
+        pass
+
+
 def _store(owners: list[Owner], count: int) -> None:
-    """Store events that wait to be rated, of two months, after those of earlier runs."""
+    """Store events that wait to be rated, of two months, as reports of 10,000."""
     chance = random.Random(1)
     run = uuid7().hex
 
-    def events() -> Iterator[tuple[object, ...]]:
-        for number in range(count):
-            heavy = min(int(chance.lognormvariate(0, 2) * len(owners) / 50), len(owners) - 1)
-            who, service, offering = owners[heavy]
-            started_at = MAY + timedelta(seconds=chance.randrange(50 * 86_400))
-            yield ("cinebox", f"{run}-{number}", run, f"psb_{heavy}", "product", who, service,
-                   offering, started_at, chance.randint(1, 90), "minute", "{}", started_at,
-                   "received", "", "")  # fmt: skip
+    def event(number: int) -> Reported:
+        heavy = min(int(chance.lognormvariate(0, 2) * len(owners) / 50), len(owners) - 1)
+        subscriber, service, offering = owners[heavy]
+        return Reported(
+            source="cinebox", event_id=f"{run}-{number}", content=run,
+            subscriber_ref=f"psb_{heavy}", product_ref="product",
+            guided=Guided(subscriber, service, offering),
+            started_at=MAY + timedelta(seconds=chance.randrange(50 * 86_400)), ended_at=None,
+            quantity=chance.randint(1, 90), unit="minute", attributes={},
+        )  # fmt: skip
 
-    bulk.copy_rows(
-        "rating_usage",
-        ("source", "event_id", "fingerprint", "subscriber_ref", "product_ref", "subscriber_id",
-         "service_id", "offering_id", "started_at", "quantity", "unit", "attributes",
-         "received_at", "state", "error_code", "error"),
-        events(),
-    )  # fmt: skip
-
-
-def _rate(count: int) -> int:
-    done = 0
-    while taken := usage.rate_usage(at=MAY + timedelta(days=60), limit=BATCH):
-        done += taken
-    if done != count:
-        raise RuntimeError(f"{done:,} of {count:,} events were rated")
-    return done
-
-
-_lines: list[str] = []
-
-
-def _bare(count: int) -> None:
-    """Make a table without indexes and constraints, and as many charges as text to fill it."""
+    for start in range(0, count, 10_000):
+        storing.store(
+            uses=[event(number) for number in range(start, min(start + 10_000, count))],
+            received_at=MAY + timedelta(days=51),
+        )
     with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS bare_charge")
-        cursor.execute("CREATE TABLE bare_charge (LIKE rating_charge)")
-        text = StringIO()
-        cursor.copy_expert(f"COPY (SELECT * FROM rating_charge LIMIT {count}) TO STDOUT", text)
-    _lines[:] = text.getvalue().splitlines()
-
-
-def _copy() -> int:
-    """Copy the charges of the run before, a batch a transaction, as rating writes its own."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM bare_charge LIMIT 0")
-        columns = [column.name for column in cursor.description or ()]
-    for start in range(0, len(_lines), BATCH):
-        bulk.copy_lines("bare_charge", columns, _lines[start : start + BATCH])
-    return len(_lines)
+        cursor.execute("VACUUM ANALYZE rating_usage")

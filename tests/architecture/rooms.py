@@ -101,18 +101,18 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names(
-            "allowances amounts bands examples metering network_records notice_kinds pricing "
-            "sharing thresholds usage_events usage_forecast usage_lines usage_prices "
-            "usage_words"
+            "allowances amounts bands examples kernel metering network_records notice_kinds "
+            "pricing sharing thresholds usage_events usage_forecast usage_ids usage_lines "
+            "usage_prices usage_words"
         ),
         verbs=_names(
-            "batch billing cancelling charges closing consents disputes intake ledger "
-            "network_files packs purchases refunds retrying sessions settlement standing telling "
-            "topping_up usage usage_files watching"
+            "billing by_meter cancelling charges closing consents disputes engine intake lanes "
+            "ledger network_files packs partitions posting purchases refunds retrying sessions "
+            "settlement standing storing taking telling topping_up usage usage_files watching"
         ),
         reads=_names(
             "accrual books carriage claim_queries claims goods guiding line_choices meter_reading "
-            "meters offers outlook recent_use reported reports rules standings tariff"
+            "meters offers outlook recent_use reported reports rules standings tariff used"
         ),
         web=_names(
             "account_api claims_api consents_api usage_files_api usage_parsers usage_stream"
@@ -147,6 +147,7 @@ ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "ht
 ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""
 SHARED_VERBS = {
+    "ispops.binary",
     "ispops.bulk",
     "ispops.events",
     "ispops.filework",

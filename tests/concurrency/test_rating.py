@@ -22,10 +22,8 @@ from ispops import db
 from ispops.catalog import publishing
 from ispops.parties.models import Subscriber, WebhookDelivery
 from provisioning.models import AccountingRecord, Service, ServiceOrder
-from rating import batch, billing, purchases, usage
-from rating.meter_reading import Meters
-from rating.meters import Key
-from rating.models import Charge, CustomerBill, MeteredSession, Purchase, Usage, UsageCounter
+from rating import billing, by_meter, engine, posting, purchases, storing, taking, usage
+from rating.models import Charge, CustomerBill, MeteredSession, Purchase, RatedUsage, Usage
 from rating.purchases import SpendingLimitReached
 from tests import factories
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, make_shop, report, subscribed
@@ -155,8 +153,8 @@ class TestOneEvent:
     def test_without_the_guard_the_others_get_an_error(
         self, shop: Shop, line: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        careless = usage._INSERT.replace("ON CONFLICT (source, event_id) DO NOTHING", "")
-        monkeypatch.setattr(usage, "_INSERT", careless)
+        careless = storing._KEYS.replace("ON CONFLICT (digest) DO NOTHING", "")
+        monkeypatch.setattr(storing, "_KEYS", careless)
         told_once = event(line, shop.minutes)
         answers = at_once(lambda _: report(shop.films, told_once))
         assert kinds(answers) == {"list": 1, "IntegrityError": MANY - 1}
@@ -183,20 +181,40 @@ class TestTwoWorkers:
     def test_eight_workers_rate_each_event_once(self, shop: Shop) -> None:
         answers = at_once(self.rate)
         assert sum(answers) == self.EVENTS
-        rows = list(Charge.objects.all())
-        assert len({row.cause for row in rows}) == len(rows) == self.EVENTS
+        rows = list(RatedUsage.objects.order_by("units_after"))
+        assert len(rows) == self.EVENTS
         used = sum(range(1, self.EVENTS + 1))
-        assert UsageCounter.objects.get().quantity == used
+        assert rows[-1].units_after == used
         # 100 are included, 500 cost 0.02 each and the rest 0.01.
         net = Decimal("10") + Decimal(used - 600) / 100
         assert sum(row.amount_net for row in rows) == net
         assert sum(row.bsp_share for row in rows) == net * 70 / 100
 
-    def test_without_the_lock_they_take_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        careless = batch._TAKE.replace("FOR NO KEY UPDATE OF u SKIP LOCKED", "")
-        monkeypatch.setattr(batch, "_TAKE", careless)
+    def test_when_only_what_waits_is_locked_two_take_one_step(
+        self, shop: Shop, line: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Then the key of steps refuses the second, and its use stays in the queue."""
+        for _ in range(20):
+            report(shop.films, event(line, shop.minutes))
+        unheld(monkeypatch)
+        slow(monkeypatch, engine, "_counters")
         answers = at_once(self.rate, many=2)
         assert any(isinstance(answer, IntegrityError) for answer in answers)
+
+    def test_charges_gather_each_use_once_however_many_post(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        def work(number: int) -> Any:
+            done = self.rate(number)
+            posting.post_rated_usage(until=NOON + timedelta(days=1))
+            posting.save(posting.due(subscriber=ada))
+            return done
+
+        answers = at_once(work)
+        assert not [answer for answer in answers if isinstance(answer, Exception)]
+        posting.post_rated_usage(until=NOON + timedelta(days=1))
+        charges = Charge.objects.filter(kind="usage")
+        assert sum(charge.quantity for charge in charges) == sum(range(1, self.EVENTS + 1))
 
     def test_buying_and_rating_do_not_stand_in_each_others_way(
         self, shop: Shop, line: Service
@@ -208,7 +226,8 @@ class TestTwoWorkers:
 
         answers = at_once(work)
         assert not [answer for answer in answers if isinstance(answer, Exception)]
-        assert Charge.objects.count() == self.EVENTS + 10 * MANY // 2
+        assert RatedUsage.objects.count() == self.EVENTS
+        assert Charge.objects.count() == 10 * MANY // 2
 
 
 class TestPeriodsThatHangTogether:
@@ -225,35 +244,29 @@ class TestPeriodsThatHangTogether:
             told = event(line, shop.minutes, quantity, unit="turn", started_at=started.isoformat())
             [result] = report(shop.films, told, at=JUNE.end)
             assert result.status == "accepted"
-        slow(monkeypatch, batch.Rated, "write_charges")
+        slow(monkeypatch, by_meter, "_added")
 
     def rated(self) -> Decimal:
-        assert at_once(lambda _: usage.rate_usage(at=JUNE.end, limit=1), many=2) == [1, 1]
-        return sum((charge.amount_net for charge in Charge.objects.all()), Decimal(0))
+        for _ in range(2):
+            at_once(lambda _: usage.rate_usage(at=JUNE.end, limit=1), many=2)
+        assert RatedUsage.objects.count() == 2
+        return sum((row.amount_net for row in RatedUsage.objects.all()), Decimal(0))
 
     def test_two_workers_rate_them_as_one_would(self) -> None:
         assert self.rated() == Decimal(1)
 
-    def test_without_the_first_counter_they_do_not_see_each_other(
+    def test_without_the_lane_they_do_not_see_each_other(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def in_force_only(self: Meters, key: Key, packs: Any) -> None:
-            return None
-
-        monkeypatch.setattr(Meters, "_first", in_force_only)
-        monkeypatch.setattr(Meters, "_read_chains", unheld(Meters._read_chains))
-        assert self.rated() == Decimal(3)
+        unheld(monkeypatch)
+        assert self.rated() == Decimal(0)
 
 
-def unheld(read: Callable[[Meters], Any]) -> Callable[[Meters], Any]:
-    """Read all periods of a meter, and hold none of them."""
-
-    def without(meters: Meters) -> Any:
-        meters._firsts = dict.fromkeys(meters._firsts, NOON)
-        meters._hold = False
-        return read(meters)
-
-    return without
+def unheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lock what waits, and not the lane of the subscriber."""
+    monkeypatch.setattr(taking, "_LANES", "SELECT id FROM rating_ratinglane")
+    held = "LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"
+    monkeypatch.setattr(taking, "_TAKE", taking._TAKE.replace("LIMIT 20000", held))
 
 
 class TestOneSession:
@@ -301,7 +314,7 @@ class TestBills:
     ) -> None:
         slow(monkeypatch, billing.accrual, "due")
         answers = at_once(lambda _: billing.issue_bill(subscriber=ada, period=MAY, at=JUNE.start))
-        assert kinds(answers) == {"CustomerBill": 1, "IntegrityError": MANY - 1}
+        assert kinds(answers) == {"CustomerBill": 1, "NothingToBill": MANY - 1}
 
     def customers(self, shop: Shop) -> list[Subscriber]:
         people = [factories.subscriber(at=NOON, name=f"Person {n}") for n in range(MANY)]

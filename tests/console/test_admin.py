@@ -76,7 +76,8 @@ def test_every_table_of_the_product_has_a_list() -> None:
     inside_others = {
         "bundlecomponent", "billline", "ledgerentry", "productorderitem", "ordertask",
         "taskattempt", "inquiryattempt", "freeextent", "idempotentanswer", "billnumber",
-        "usagecounter", "qualifiedoffer", "serviceperiod", "partnersubscriber", "cataloguerevision",
+        "usagekey", "usageposting", "waitingusage", "ratinglane", "usedprice",
+        "qualifiedoffer", "serviceperiod", "partnersubscriber", "cataloguerevision",
         "deliveryattempt", "profilerevision", "usagelook",
     }  # fmt: skip
     with_own_pages = {"bulkqualification", "coverageimport", "outsidesystem"}

@@ -15,7 +15,7 @@ from django.urls import reverse
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
 from provisioning.models import PartnerSubscriber
-from rating import purchases, usage_files
+from rating import purchases, reported, usage_files
 from rating.models import Purchase, Usage, UsageConflict, UsageFile
 from tests.console.conftest import NOW, World
 
@@ -133,7 +133,7 @@ def test_errors_are_listed_filtered_and_tried_again(world: World, operator: Clie
         return operator.post(reverse("admin:console_recycle"), given, follow=True).content.decode()
 
     assert "Choose errors first" in again()
-    assert "1 still cannot be" in again(use=Usage.objects.first().pk)
+    assert "1 still cannot be" in again(use=reported.in_error().latest("pk").pk)
     known = PartnerSubscriber.objects.get(partner=world.film.provider, subscriber=world.ada)
     PartnerSubscriber.objects.filter(pk=known.pk).update(reference="psb_nobody")
     bought = Purchase.objects.get(offering=world.film)

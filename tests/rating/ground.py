@@ -22,8 +22,8 @@ from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import purchases, usage
-from rating.models import Charge, Purchase
+from rating import posting, purchases, usage
+from rating.models import Charge, Purchase, RatedUsage
 from rating.usage import RowResult
 from tests.small_isp import LAUNCH, SmallIsp, make_partner, priced
 
@@ -148,11 +148,30 @@ def rate(at: datetime = NOON + timedelta(hours=3), limit: int = 1000) -> int:
     return usage.rate_usage(at=at, limit=limit)
 
 
+def rate_all() -> int:
+    """Rate until nothing waits, as a worker does."""
+    done = 0
+    while count := rate():
+        done += count
+    return done
+
+
 def charges(subscriber: Subscriber, **only: Any) -> list[Charge]:
     return list(Charge.objects.filter(subscriber=subscriber, **only).order_by("charged_at", "pk"))
 
 
-def total(rows: list[Charge], part: str = "amount_net") -> Decimal:
+def rated(subscriber: Subscriber) -> list[RatedUsage]:
+    """What single uses came to, in the order in which they came."""
+    return list(RatedUsage.objects.filter(subscriber=subscriber).order_by("pk"))
+
+
+def posted(subscriber: Subscriber) -> list[Charge]:
+    """The charges for all use that is rated."""
+    posting.post_rated_usage(until=datetime.max.replace(tzinfo=UTC))
+    return charges(subscriber, kind="usage")
+
+
+def total(rows: list[Any], part: str = "amount_net") -> Decimal:
     return sum((getattr(row, part) for row in rows), Decimal(0))
 
 

@@ -22,7 +22,18 @@ from provisioning.models import Service
 from rating import consents, settlement
 from rating.models import Charge, Purchase, Usage, UsagePack
 from tests.rating.calls import token
-from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
+from tests.rating.ground import (
+    JUNE,
+    MAY,
+    NOON,
+    Shop,
+    buy,
+    event,
+    posted,
+    rate,
+    report,
+    subscribed,
+)
 from tests.rating.plenty import data_pack
 
 pytestmark = pytest.mark.django_db
@@ -173,6 +184,7 @@ class TestMoney:
         buy(line, shop.film)
         report(shop.films, event(line, shop.minutes, 150))
         rate()
+        posted(line.subscriber)
         items = ask(shop.films, "settlement-shares").json()["items"]
         assert [(i["offering"], i["share"], i["currency"]) for i in items] == [
             ("minutes", "0.700000", "USD"),

@@ -10,9 +10,10 @@ import pytest
 from django.db import connection
 
 from ispops.db import uuid7
+from ispops.errors import InvalidInput
 from ispops.parties.models import Subscriber
 from provisioning.models import Service
-from rating import billing, charges, settlement
+from rating import billing, charges, partitions, posting, settlement
 from rating.models import (
     BillLine,
     Charge,
@@ -22,9 +23,10 @@ from rating.models import (
     LedgerTransaction,
     MeteredSession,
     Purchase,
+    RatedUsage,
     SettlementStatement,
     Usage,
-    UsageCounter,
+    UsageKey,
 )
 from tests.rating.ground import (
     JUNE,
@@ -41,6 +43,8 @@ from tests.rating.ground import (
 )
 
 pytestmark = pytest.mark.django_db
+# May can be closed then.
+LATER = JUNE.end + timedelta(days=60)
 
 
 @pytest.fixture
@@ -85,6 +89,7 @@ class TestNothingPostedIsChanged:
             ("rating_ledgertransaction", "description = 'x'"),
             ("rating_ledgerentry", "amount = amount + 1"),
             ("rating_settlementstatement", "amount = 0"),
+            ("rating_ratedusage", "amount_net = amount_net + 1"),
         ],
     )
     def test_by_update_or_delete(
@@ -188,19 +193,21 @@ class TestUsage:
         return Usage.objects.get()
 
     def test_an_event_counts_once(self, use: Usage) -> None:
-        use.pk = None
-        with refused("usage_counted_once"):
-            use.save(force_insert=True)
+        key = UsageKey.objects.get()
+        assert key.usage_id == use.pk
+        key.usage_id += 1
+        with refused("rating_usagekey_pkey"):
+            key.save(force_insert=True)
 
     @pytest.mark.parametrize(
         "change",
-        ["quantity = 1", "started_at = now()", "unit = 'hour'", "fingerprint = ''",
+        ["quantity = 1", "started_at = now()", "unit = 'hour'", "id = id + 1",
          "attributes = '{}'", "source = 'x'", "event_id = 'x'", "subscriber_ref = 'x'",
          "product_ref = 'x'", "received_at = now()", "ended_at = now()"],
     )  # fmt: skip
     def test_what_was_reported_stays(self, use: Usage, change: str) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE rating_usage SET state = state")
+            cursor.execute("UPDATE rating_usage SET error = error")
         if change.startswith("attributes"):
             change = """attributes = '{"x": 1}'"""
         with refused("never changed"):
@@ -216,24 +223,20 @@ class TestUsage:
 
     def test_what_is_rated_is_not_rated_again(self, use: Usage) -> None:
         rate()
-        for state in ("received", "error"):
-            with refused("rated already"):
-                execute("UPDATE rating_usage SET state = %s, error_code = 'x'", state)
+        with refused("rated already"):
+            execute("UPDATE rating_usage SET error_code = 'x'")
+        step = RatedUsage.objects.get()
+        with refused("pkey"):
+            step.save(force_insert=True)
 
-    def test_what_is_not_guided_is_in_error_with_a_code(
-        self, use: Usage, shop: Shop, line: Service
-    ) -> None:
+    def test_what_is_not_guided_is_in_error(self, use: Usage, shop: Shop, line: Service) -> None:
         other = event(line, shop.minutes, unit="hour", event_id="x") | {"subscriber_ref": "nobody"}
         report(shop.films, other)
         with refused("usage_is_guided"):
-            execute("UPDATE rating_usage SET state = 'received', error_code = ''")
-        with refused("usage_error_has_a_code"):
-            execute("UPDATE rating_usage SET state = 'error'")
-        with refused("usage_error_has_a_code"):
-            execute("UPDATE rating_usage SET error_code = 'x' WHERE state = 'received'")
+            execute("UPDATE rating_usage SET error_code = ''")
 
     def test_it_ends_after_it_starts_and_is_not_negative(self, use: Usage) -> None:
-        use.pk, use.event_id = None, "x"
+        use.pk, use.event_id = use.pk + 1, "x"
         use.ended_at = use.started_at - timedelta(microseconds=1)
         with refused("usage_ends_after_it_starts"):
             use.save(force_insert=True)
@@ -241,12 +244,80 @@ class TestUsage:
         with refused("quantity"):
             use.save(force_insert=True)
 
-    def test_a_counter_is_one(self, use: Usage) -> None:
+    def test_a_step_begins_once_where_another_ended(self, use: Usage) -> None:
         rate()
-        counter = UsageCounter.objects.get()
-        counter.pk = None
-        with refused("one_counter_a_period"):
-            counter.save(force_insert=True)
+        step = RatedUsage.objects.get()
+        step.pk += 1
+        with refused("_step"):
+            step.save(force_insert=True)
+
+    @pytest.mark.parametrize(
+        ("wrong", "rule"),
+        [
+            ({"isp_share": Decimal("0.31")}, "shares_add_up"),
+            ({"bsp": None}, "a_share_of_use_names"),
+            ({"step": 0}, "steps_begin"),
+        ],
+    )
+    def test_what_a_use_came_to_adds_up(self, use: Usage, wrong: dict[str, Any], rule: str) -> None:
+        rate()
+        step = RatedUsage.objects.get()
+        step.pk, step.step = step.pk + 1, 2
+        for name, value in wrong.items():
+            setattr(step, name, value)
+        with refused(rule):
+            step.save(force_insert=True)
+
+    def test_a_charge_is_the_sum_of_the_use_that_it_gathers(
+        self, use: Usage, ada: Subscriber
+    ) -> None:
+        rate()
+        [draft] = posting.due(subscriber=ada)
+        for name, value in (("quantity", 151), ("step_before", 1), ("amount_tax", Decimal(1))):
+            [wrong] = posting.due(subscriber=ada)
+            setattr(wrong, name, value)
+            wrong.step_after = 2
+            with refused("is not the sum"):
+                wrong.save()
+        draft.step_before = None
+        with refused("gathers_says_what"):
+            draft.save()
+
+    def test_a_month_that_is_closed_takes_nothing_more(
+        self, use: Usage, shop: Shop, line: Service
+    ) -> None:
+        with pytest.raises(partitions.MonthNotOver, match="waits to be rated"):
+            partitions.close_month(month=NOON, at=LATER)
+        rate()
+        with pytest.raises(partitions.MonthNotOver, match="waits to be charged"):
+            partitions.close_month(month=NOON, at=LATER)
+        posting.post_rated_usage(until=LATER)
+        with pytest.raises(partitions.MonthNotOver, match="2026-08-02"):
+            partitions.close_month(month=NOON, at=JUNE.end)
+        partitions.close_month(month=NOON, at=LATER)
+        partitions.close_month(month=NOON, at=LATER)
+        with refused("is closed"):
+            report(shop.films, event(line, shop.minutes))
+        with refused("is closed"):
+            execute("UPDATE rating_usage SET error = 'x'")
+        assert report(shop.films, event(line, shop.minutes), at=JUNE.end)[0].status == "accepted"
+
+    def test_what_was_counted_counts_once_when_its_month_is_gone(
+        self, use: Usage, shop: Shop, line: Service
+    ) -> None:
+        years_later = LATER + timedelta(days=600)
+        with pytest.raises(InvalidInput):
+            partitions.detach_month(month=NOON, at=years_later)
+        rate()
+        posting.post_rated_usage(until=LATER)
+        partitions.close_month(month=NOON, at=LATER)
+        with pytest.raises(partitions.MonthNotOver, match="2027-07-06"):
+            partitions.detach_month(month=NOON, at=LATER)
+        gone = partitions.detach_month(month=NOON, at=years_later)
+        assert gone == ["rating_usage_2026_05", "rating_ratedusage_2026_05"]
+        assert Usage.objects.count() == 0
+        again = event(line, shop.minutes, 150) | {"event_id": use.event_id}
+        assert report(shop.films, again, at=JUNE.end)[0].status == "duplicate"
 
     def test_an_incarnation_is_one_also_where_the_device_is_not_known(self, line: Service) -> None:
         session = MeteredSession(

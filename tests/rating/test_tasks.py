@@ -7,14 +7,25 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.conf import settings
+from django.utils import timezone
 
 from ispops.celery import app
 from ispops.parties.models import Subscriber
 from provisioning.models import Service
-from rating import tasks
+from rating import posting, tasks
 from rating.models import MeteredSession, Usage
 from tests import factories
-from tests.rating.ground import NOON, Shop, buy, charges, event, report, subscribed, total
+from tests.rating.ground import (
+    NOON,
+    Shop,
+    buy,
+    charges,
+    event,
+    rated,
+    report,
+    subscribed,
+    total,
+)
 from tests.rating.test_sessions import told
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +35,7 @@ def test_beat_calls_what_there_is() -> None:
     app.loader.import_default_modules()
     names = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     ours = {name for name in names if name.startswith("rating.")}
-    assert len(ours) == 6
+    assert len(ours) == 7
     assert ours <= set(app.tasks)
 
 
@@ -38,10 +49,10 @@ def test_accounting_is_metered_rated_and_silent_sessions_closed(
     with time_machine.travel(NOON + timedelta(hours=5)):
         for _ in range(2):
             tasks.meter_accounting()
-    assert set(Usage.objects.values_list("state", flat=True)) == {"rated"}
+    assert set(Usage.objects.with_state().values_list("state", flat=True)) == {"rated"}
     assert sum(Usage.objects.values_list("quantity", flat=True)) == 900
     assert MeteredSession.objects.get().ended_at == NOON + timedelta(seconds=900)
-    assert len(charges(ada, kind="usage")) == 3
+    assert len(rated(ada)) == 3
 
 
 def test_reports_are_rated(shop: Shop, line: Service, ada: Subscriber) -> None:
@@ -49,6 +60,11 @@ def test_reports_are_rated(shop: Shop, line: Service, ada: Subscriber) -> None:
     report(shop.films, event(line, shop.minutes, 150))
     for _ in range(2):
         tasks.rate_stored_usage()
+    assert total(rated(ada)) == 1
+    tasks.post_rated_usage()
+    assert charges(ada, kind="usage") == []  # what is being rated now may still come
+    with time_machine.travel(timezone.now() + 2 * posting.COMMITTED_WITHIN):
+        tasks.post_rated_usage()
     assert total(charges(ada, kind="usage")) == 1
 
 

@@ -1,0 +1,377 @@
+"""Rating by the batch: use that waits becomes rated use, exactly once, in one transaction.
+
+A worker holds lanes of subscribers, takes ranges of use off their queue, and prices nearly all of
+it as columns of numbers: uses in the order of their counters, each counter raised from where its
+newest step ended. What has a price that is more than a running total goes through its meters; see
+`rating.by_meter`. Nothing is updated; the queue's rows are deleted and the steps are appended. A
+crash at any point leaves the queue as it was.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import numpy as np
+from django.conf import settings
+from django.db import DataError, connection, transaction
+
+from ispops import binary, bulk
+from ispops.binary import INT4, INT8, Column
+from ispops.catalog.models import OfferingPrice
+from ispops.periods import billing_period
+from rating import by_meter, kernel, pricing
+from rating.amounts import LARGEST
+from rating.kernel import Amounts, Kernel, Steps
+from rating.taking import Uses, take
+from rating.tariff import Parties, Tariff
+from rating.usage_ids import AHEAD, first_id
+from rating.used import UsedPrice
+
+_BEFORE = """
+SELECT COALESCE(newest.step, 0), COALESCE(newest.units_after, 0)
+  FROM rating_counters asked LEFT JOIN LATERAL (
+    SELECT step.step, step.units_after FROM rating_ratedusage step
+     WHERE step.service_id = asked.service AND step.price_id = asked.price
+       AND step.period_start = asked.period AND step.usage_id >= {since}
+     ORDER BY step.step DESC LIMIT 1) newest ON true
+ ORDER BY asked.place
+"""
+
+
+class Fault(NamedTuple):
+    """Why a use cannot be rated: a stable code, and words for a person."""
+
+    code: str
+    words: str
+
+
+class _Found(NamedTuple):
+    """What uses of one offering, unit and currency between two changes of the catalogue follow."""
+
+    price: OfferingPrice
+    rule: pricing.UsagePrice
+    parties: Parties
+    is_shared: bool
+
+    @property
+    def is_plain(self) -> bool:
+        return kernel.takes(self.rule, self.parties.terms)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction takes, and what it comes to."""
+
+    uses: Uses
+    tariff: Tariff
+    errors: list[tuple[int, Fault]] = field(default_factory=list)
+    rules: list[_Found] = field(default_factory=list)
+
+
+def rate_batch(*, at: datetime, limit: int) -> int:
+    """Rate up to `limit` uses within the caller's transaction; returns how many left the queue.
+
+    A use that cannot be rated goes to the error queue when it is alone in its batch.
+
+    Raises:
+        ArithmeticError, ValueError, DataError: one of several uses cannot be rated.
+    """
+    count, uses = take(limit, at)
+    if not len(uses.id):
+        return count
+    try:
+        with transaction.atomic():
+            _rate_all(uses, at)
+    except (ArithmeticError, ValueError, DataError) as error:
+        if len(uses.id) > 1:
+            raise
+        _put_aside([(int(uses.id[0]), Fault("not_ratable", str(error)[:300]))])
+    return count
+
+
+def _rate_all(uses: Uses, at: datetime) -> None:
+    offerings = {int(key) for column in (uses.offering, uses.bundle) for key in np.unique(column)}
+    batch = _Batch(uses, Tariff(offerings - {0}))
+    _find_rules(batch)
+    _find_periods(uses)
+    is_plain = np.array([found.is_plain for found in batch.rules] or [False])[uses.rule]
+    is_plain &= uses.rule >= 0
+    is_plain &= ~_has_packs(uses, batch.rules)
+    _rate_plain(batch, uses.take(is_plain), at)
+    others = uses.take(~is_plain & (uses.rule >= 0))
+    by_meter.rate(_rows(batch, others), batch.tariff, at)
+    _put_aside(batch.errors)
+    _keep_prices(batch.rules)
+
+
+def _find_rules(batch: _Batch) -> None:
+    """Find the price and the terms of each use; uses without are put aside or are included.
+
+    Uses that agree in offering, unit, currency and in what was in force are asked about once.
+    """
+    uses, tariff = batch.uses, batch.tariff
+    edges = np.array(sorted(binary.instant(edge) for edge in tariff.moments()), dtype=np.int64)
+    span = np.searchsorted(edges, uses.started, side="right")
+    asked, first, which = _distinct(uses.offering, uses.bundle, uses.unit, uses.currency, span)
+    words = _words(tariff)
+    rule_of = np.full(len(asked), -1)
+    for place, at in enumerate(first):
+        found = _answer(tariff, uses, int(at), words)
+        if isinstance(found, Fault):
+            batch.errors += [(int(key), found) for key in uses.id[which == place]]
+        elif found is not None:
+            rule_of[place] = len(batch.rules)
+            batch.rules.append(found)
+    uses.rule = rule_of[which]
+    nobodys = (uses.rule >= 0) & (_halves(uses.service) == 0).all(axis=1)
+    lost = Fault("no_service", "The use names no service to count it for.")
+    batch.errors += [(int(key), lost) for key in uses.id[nobodys]]
+    uses.rule[nobodys] = -1
+    shared = np.array([found.is_shared for found in batch.rules] or [False])[uses.rule]
+    uses.service[shared] = uses.line[shared]
+    uses.price = np.array([found.price.pk for found in batch.rules] or [0])[uses.rule]
+
+
+def _answer(tariff: Tariff, uses: Uses, at: int, words: dict[int, str]) -> _Found | Fault | None:
+    """Return what a use follows, None when it is included, or why it cannot be rated."""
+    offering, started = int(uses.offering[at]), binary.moment(uses.started[at])
+    bundle = int(uses.bundle[at]) or None
+    currency, unit = words.get(int(uses.currency[at]), ""), words.get(int(uses.unit[at]))
+    price = unit and tariff.usage_price(offering, started, currency, unit, bundle_id=bundle)
+    if not price:
+        if tariff.has_usage_price(offering, started, currency):
+            return Fault("no_price", "This product has no price by the unit of this use.")
+        return None
+    try:
+        rule = tariff.rule(price)
+        parties = tariff.parties(offering, started, price.tax_category)
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        told = f"Price {price.pk} of the catalogue cannot be used: {error}"
+        return Fault("bad_price", told[:300])
+    return _Found(price, rule, parties, price.offering_id == bundle)
+
+
+def _words(tariff: Tariff) -> dict[int, str]:
+    """Return the units and currencies of the prices at hand, by what PostgreSQL makes of them."""
+    known = {word for price in tariff.usage_prices() for word in (price.unit, price.currency)}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT hashtextextended(word, 0), word FROM unnest(%s::text[]) word", [list(known)]
+        )
+        return dict(cursor.fetchall())
+
+
+def _find_periods(uses: Uses) -> None:
+    """Find the start of the billing period of each use, by its account's day."""
+    uses.period = np.empty(len(uses.id), dtype=np.int64)
+    for day in np.unique(uses.anchor_day):
+        those = uses.anchor_day == day
+        started = uses.started[those]
+        starts = np.array(_period_starts(int(day), started.min(), started.max()))
+        uses.period[those] = starts[np.searchsorted(starts, started, side="right") - 1]
+
+
+def _period_starts(day: int, earliest: int, latest: int) -> list[int]:
+    starts: list[int] = []
+    moment = binary.moment(earliest)
+    while True:
+        period = billing_period(moment, anchor_day=day, zone=settings.BILLING_TIME_ZONE)
+        starts.append(binary.instant(period.start))
+        if binary.instant(period.end) > latest:
+            return starts
+        moment = period.end
+
+
+def _has_packs(uses: Uses, rules: list[_Found]) -> Column:
+    """Say which uses are of services that bought packs for their price."""
+    prices = list({found.price.pk for found in rules})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT service_id, price_id FROM rating_usagepack WHERE price_id = ANY(%s)",
+            [prices],
+        )
+        bought = cursor.fetchall()
+    found = np.zeros(len(uses.id), dtype=bool)
+    for price in {price for _, price in bought}:
+        keys = b"".join(UUID(str(service)).bytes for service, of in bought if of == price)
+        found |= np.isin(uses.service, np.frombuffer(keys, "V16")) & (uses.price == price)
+    return found
+
+
+def _rows(batch: _Batch, uses: Uses) -> list[by_meter.Row]:
+    """Return uses one by one, with their ends, which only such prices ask for."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, ended_at FROM rating_usage WHERE id = ANY(%s)", [uses.id.tolist()]
+        )
+        ends = dict(cursor.fetchall())
+    rows = []
+    for place, key in enumerate(uses.id.tolist()):
+        found = batch.rules[uses.rule[place]]
+        rows.append(
+            by_meter.Row(
+                id=key,
+                subscriber_id=str(UUID(bytes=uses.subscriber[place].tobytes())),
+                service_id=str(UUID(bytes=uses.service[place].tobytes())),
+                offering_id=int(uses.offering[place]),
+                started_at=binary.moment(uses.started[place]),
+                ended_at=ends[key],
+                quantity=int(uses.quantity[place]),
+                price=found.price,
+                parties=found.parties,
+                period_start=binary.moment(uses.period[place]),
+                anchor_day=int(uses.anchor_day[place]),
+            )
+        )
+    return rows
+
+
+def _rate_plain(batch: _Batch, uses: Uses, at: datetime) -> None:
+    """Raise the counters of prices that are a running total, and write the steps."""
+    if not len(uses.id):
+        return
+    halves = _halves(uses.service)
+    uses = uses.take(np.lexsort((uses.id, uses.period, uses.price, halves[:, 1], halves[:, 0])))
+    halves = _halves(uses.service)
+    begins = np.ones(len(uses.id), dtype=bool)
+    begins[1:] = (
+        (halves[1:] != halves[:-1]).any(axis=1)
+        | (uses.price[1:] != uses.price[:-1])
+        | (uses.period[1:] != uses.period[:-1])
+    )
+    step, before = _counters(uses.take(begins))
+    group = np.cumsum(begins) - 1
+    after = _running(uses, begins, group, before)
+    step = step[group] + np.arange(len(group)) - np.flatnonzero(begins)[group] + 1
+    steps = Steps(uses.rule, after - uses.quantity, after)
+    rules = [
+        (found.rule, found.parties.terms) if found.is_plain else kernel.NOTHING
+        for found in batch.rules
+    ]
+    amounts = Kernel(rules).price(steps)
+    _mend(amounts, steps, batch.rules)
+    _write(uses, step, after, amounts, batch.rules, at)
+
+
+def _counters(heads: Uses) -> list[Column]:
+    """Return where the counters of some uses stand: their newest steps and the units of these."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS rating_counters "
+            "(place int, service uuid, price bigint, period timestamptz) ON COMMIT DELETE ROWS"
+        )
+        cursor.execute("TRUNCATE rating_counters")
+    binary.write(
+        "rating_counters",
+        {
+            "place": (np.arange(len(heads.id)), INT4),
+            "service": (heads.service, binary.UUID),
+            "price": (heads.price, INT8),
+            "period": (heads.period, INT8),
+        },
+    )
+    since = first_id(binary.moment(int(heads.period.min())) - AHEAD)
+    return binary.read(_BEFORE.format(since=since), (INT8, INT8))
+
+
+def _running(uses: Uses, begins: Column, group: Column, before: Column) -> Column:
+    """Return the running total after each use.
+
+    Raises:
+        AmountTooLarge: a total is more than can be stored.
+    """
+    total = np.cumsum(uses.quantity)
+    starts = total[begins] - uses.quantity[begins]
+    after: Column = total - starts[group] + before[group]
+    largest = before.astype(np.float64) + np.bincount(group, weights=uses.quantity)
+    if (largest > LARGEST).any() or uses.quantity.sum(dtype=np.float64) > LARGEST:
+        raise pricing.AmountTooLarge("a counter would pass what can be stored")
+    return after
+
+
+def _mend(amounts: Amounts, steps: Steps, rules: list[_Found]) -> None:
+    """Price by itself what 64 bits may be too few for.
+
+    Raises:
+        AmountTooLarge: it cannot be stored either.
+    """
+    for place in np.flatnonzero(~amounts.is_safe):
+        found = rules[steps.rule[place]]
+        priced = pricing.price_usage(
+            price=found.rule,
+            before=int(steps.before[place]),
+            quantity=int(steps.after[place] - steps.before[place]),
+            terms=found.parties.terms,
+        )
+        for name in ("net", "tax", "bsp", "network_provider", "isp"):
+            getattr(amounts, name)[place] = getattr(priced, name)
+
+
+def _write(
+    uses: Uses,
+    step: Column,
+    after: Column,
+    amounts: Amounts,
+    rules: list[_Found],
+    at: datetime,
+) -> None:
+    bsp, network = (
+        np.array([getattr(found.parties, name) or 0 for found in rules])[uses.rule]
+        for name in ("bsp_id", "network_provider_id")
+    )
+    columns = {
+        "usage_id": (uses.id, INT8),
+        "subscriber_id": (uses.subscriber, binary.UUID),
+        "service_id": (uses.service, binary.UUID),
+        "offering_id": (uses.offering, INT8),
+        "price_id": (uses.price, INT8),
+        "period_start": (uses.period, INT8),
+        "step": (step, INT8),
+        "started_at": (uses.started, INT8),
+        "quantity": (uses.quantity, INT8),
+        "units_after": (after, INT8),
+        "amount_net": (amounts.net, INT8),
+        "isp_share": (amounts.isp, INT8),
+        "bsp_share": (amounts.bsp, INT8),
+        "network_provider_share": (amounts.network_provider, INT8),
+        "amount_tax": (amounts.tax, INT8),
+        "rated_at": (np.full(len(uses.id), binary.instant(at)), INT8),
+    }
+    partners = {"bsp_id": (bsp, INT8), "network_provider_id": (network, INT8)}
+    # A partner that there is not is no number, so those rows go without its column.
+    which = (bsp > 0) + 2 * (network > 0)
+    for pattern in np.unique(which):
+        those = which == pattern
+        names = [name for bit, name in ((1, "bsp_id"), (2, "network_provider_id")) if pattern & bit]
+        chosen = columns | {name: partners[name] for name in names}
+        binary.write(
+            "rating_ratedusage",
+            {name: (values[those], kind) for name, (values, kind) in chosen.items()},
+        )
+
+
+def _put_aside(errors: Iterable[tuple[int, Fault]]) -> None:
+    rows = [(key, *fault) for key, fault in errors]
+    if rows:
+        types = {"id": "bigint", "error_code": "text", "error": "text"}
+        bulk.update_rows("rating_usage", "id", types, rows)
+
+
+def _keep_prices(rules: Iterable[_Found]) -> None:
+    """Say that prices are used; then the database keeps them as they are."""
+    used = [UsedPrice(price=price) for price in {found.price for found in rules}]
+    UsedPrice.objects.bulk_create(used, ignore_conflicts=True)
+
+
+def _halves(keys: Column) -> Column:
+    """Return UUIDs as two numbers each, which can be sorted and compared."""
+    return np.frombuffer(keys.tobytes(), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def _distinct(*columns: Column) -> tuple[Column, Column, Column]:
+    """Return the distinct rows of some columns, where each is first, and which one each row is."""
+    rows = np.stack([column.astype(np.int64) for column in columns], axis=1)
+    distinct, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return distinct, first, which.ravel()
