@@ -114,7 +114,8 @@ def many(request: HttpRequest) -> HttpResponse:
 def _chosen(request: HttpRequest) -> QuerySet[Usage]:
     if request.POST.get("which") == "all":
         return _asked(QueryDict(request.POST.get("asked", "")))
-    keys = [int(key) for key in request.POST.getlist("use") if key.isdecimal() and len(key) < 19]
+    told = [int(key) for key in request.POST.getlist("use") if key.isdecimal() and len(key) < 20]
+    keys = [key for key in told if key < 2**63]
     if not keys:
         raise InvalidInput("Choose errors first, or all that are shown.", field="use")
     return reported.in_error().filter(pk__in=keys)
