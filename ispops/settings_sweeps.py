@@ -34,6 +34,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "rating.tasks.post_rated_usage",
         "schedule": crontab(hour="3", minute="20"),
     },
+    "simulate-prices": {"task": "rating.tasks.simulate_due_prices", "schedule": 5.0},
     "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
     "expire-addresses": {"task": "ipam.tasks.expire_addresses", "schedule": 30.0},
     "look-at-waitlist": {"task": "qualification.tasks.look_at_waitlist", "schedule": 30.0},

@@ -30,6 +30,8 @@ from rating.models import (
     PurchaseRequest,
     RatedUsage,
     SettlementStatement,
+    SimulatedUse,
+    Simulation,
     StandingConsent,
     Usage,
     UsageClosing,
@@ -342,3 +344,25 @@ class PassedThresholdAdmin(ReadOnlyAdmin):
     list_filter = ("percent",)
     list_select_related = ("service__offering",)
     ordering = ("-id",)
+
+
+@admin.register(Simulation)
+class SimulationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "draft", "first_month_date", "last_month_date", "state", "accounts_done", "accounts_total",
+        "created_by", "created_at",
+    )  # fmt: skip
+    list_filter = ("state",)
+    list_select_related = ("draft__offering", "created_by")
+    search_fields = ("draft__name", "draft__offering__name")
+    ordering = ("-created_at",)
+
+
+@admin.register(SimulatedUse)
+class SimulatedUseAdmin(ReadOnlyAdmin):
+    list_display = (
+        "simulation", "subscriber", "service", "period_start", "quantity", "paid_net", "would_net",
+    )  # fmt: skip
+    list_select_related = ("simulation__draft__offering", "subscriber", "service__offering")
+    search_fields = ("subscriber__name",)
+    ordering = ("-pk",)

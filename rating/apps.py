@@ -13,6 +13,7 @@ class RatingConfig(AppConfig):
             "view_usage", "change_usage", "view_usageconflict", "view_usagefile", "add_usagefile",
             "view_meteredsession", "view_meteredinterval",
         ),
+        roles.CATALOGUE_MANAGER: ("view_simulation", "add_simulation"),
         roles.FINANCE: ("view_*", "add_*", "change_*", "refund_charge", "answer_dispute"),
     }  # fmt: skip
 

@@ -20,6 +20,7 @@ from rating.books import (
 )
 from rating.claims import Dispute, PurchaseConsent, PurchaseRequest, StandingConsent
 from rating.reports import MeteredInterval, UsageConflict, UsageFile
+from rating.trials import SimulatedUse, Simulation
 from rating.used import (
     RatedUsage,
     RatingLane,
@@ -49,6 +50,8 @@ __all__ = [
     "RatedUsage",
     "RatingLane",
     "SettlementStatement",
+    "SimulatedUse",
+    "Simulation",
     "StandingConsent",
     "Usage",
     "UsageClosing",

@@ -201,6 +201,11 @@ class Tariff:
             dated += self._terms[offering_id, role]
         return dated
 
+    def edges_of_terms(self, offering_id: int, category: str = "") -> set[datetime]:
+        """Return the moments at which `parties` may answer otherwise."""
+        category = category or self.offerings[offering_id].tax_category
+        return _edges(self._shared_by(offering_id, category))
+
     def edges(self, offering_id: int, bundle_id: int | None) -> set[datetime]:
         """Return the moments at which what a period of an offering costs may change."""
         dated = self._shared_by(offering_id, self.offerings[offering_id].tax_category)

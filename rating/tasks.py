@@ -8,7 +8,16 @@ from django.utils import timezone
 
 from ispops import jobs
 from provisioning import partner_orders
-from rating import consents, partitions, posting, retrying, usage, usage_files, watching
+from rating import (
+    consents,
+    partitions,
+    posting,
+    retrying,
+    simulations,
+    usage,
+    usage_files,
+    watching,
+)
 
 # A task gives way after so many batches, so that no kind of work keeps a worker for itself.
 BATCHES = 20
@@ -84,3 +93,16 @@ def post_rated_usage() -> None:
     now = timezone.now()
     posting.post_rated_usage(until=now - posting.COMMITTED_WITHIN)
     partitions.tend_months(at=now)
+
+
+@shared_task
+def simulate_price(*, simulation_id: str) -> None:
+    """Try a price on past use for one turn, soon after it was asked for or the turn before."""
+    if simulations.simulate_next(simulation_id=simulation_id, at=timezone.now()):
+        jobs.send(simulate_price, simulation_id=simulation_id)
+
+
+@shared_task
+def simulate_due_prices() -> None:
+    """Go on with the oldest simulation whose message or worker was lost."""
+    simulations.simulate_next(at=timezone.now())

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.conf import settings
 
+from ispops.catalog import drafts
 from ispops.catalog.models import OfferingPrice, ProductOffering, SettlementTerm
 from ispops.catalog.queries import quantity_words, usage_words
 from ispops.console import charts
@@ -106,6 +107,11 @@ def price_words(price: OfferingPrice) -> str:
         units = quantity_words(price.pack_units, price.pack_unit)
         said += f" for {units}, good for {quantity_words(price.pack_periods, 'period')}"
     return said + _discount(price)
+
+
+def words_of_facts(offering: ProductOffering, facts: dict[str, Any], at: datetime) -> str:
+    """Say what a draft costs, by the facts that are kept of it."""
+    return price_words(drafts.price_of(offering, facts, at))
 
 
 def _discount(price: OfferingPrice) -> str:

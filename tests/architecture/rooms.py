@@ -101,18 +101,20 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names(
-            "allowances amounts bands examples kernel metering network_records notice_kinds "
-            "pricing sharing thresholds usage_events usage_forecast usage_ids usage_lines "
-            "usage_prices usage_words"
+            "allowances amounts bands differences examples kernel metering network_records "
+            "notice_kinds pricing sharing thresholds usage_events usage_forecast usage_ids "
+            "usage_lines usage_prices usage_words"
         ),
         verbs=_names(
             "billing by_meter cancelling charges closing consents disputes engine intake lanes "
             "ledger network_files packs partitions posting purchases refunds retrying sessions "
-            "settlement standing storing taking telling topping_up usage usage_files watching"
+            "settlement simulations standing storing taking telling topping_up usage usage_files "
+            "watching"
         ),
         reads=_names(
             "accrual books carriage claim_queries claims goods guiding line_choices meter_reading "
-            "meters offers outlook recent_use reported reports rules standings tariff used"
+            "meters offers outlook past_use recent_use reported reports rules simulated standings "
+            "tariff trials used"
         ),
         web=_names(
             "account_api claims_api consents_api usage_files_api usage_parsers usage_stream"

@@ -128,6 +128,9 @@ MAY_OPEN = {
     "console_edit_term": {roles.CATALOGUE_MANAGER},
     "console_price_draft": WHOLE_STAFF,
     "console_publish_draft": {roles.CATALOGUE_MANAGER},
+    "console_simulate_draft": {roles.CATALOGUE_MANAGER, roles.FINANCE},
+    "console_simulation": {*CSRS, roles.CATALOGUE_MANAGER, roles.FINANCE},
+    "console_simulation_file": {*CSRS, roles.CATALOGUE_MANAGER, roles.FINANCE},
     "console_taxes": WHOLE_STAFF,
     "console_filing": {roles.OPERATIONS},
     "console_filing_download": {roles.OPERATIONS},
@@ -188,6 +191,7 @@ POSTS = {
     "console_publish_price",
     "console_save_draft",
     "console_publish_draft",
+    "console_simulate_draft",
 }
 
 
@@ -264,6 +268,9 @@ def address_of(name: str, world: World) -> str:
         **{name: [world.film.code] for name in MAY_OPEN if name in OF_AN_OFFERING},
         "console_price_draft": [f"drf_{'0' * 32}"],
         "console_publish_draft": [f"drf_{'0' * 32}"],
+        "console_simulate_draft": [f"drf_{'0' * 32}"],
+        "console_simulation": [f"sim_{'0' * 32}"],
+        "console_simulation_file": [f"sim_{'0' * 32}"],
         "console_retry_session": [0],
         "console_replay": [f"msg_{'0' * 32}"],
         "console_webhook": [f"msg_{'0' * 32}"],

@@ -37,6 +37,7 @@ _PAGES = {
     "blk": "admin:console_bulk_file",
     "msg": "admin:console_webhook",
     "drf": "admin:console_price_draft",
+    "sim": "admin:console_simulation",
 }
 
 

@@ -1,0 +1,338 @@
+"""What past use would have cost at a price that is not published. Reads, and writes nothing.
+
+The price is taken as if it had been in force since the day on which the price began that was in
+force then, so that units that are carried over are there, and a price tried on its own past comes
+to exactly what was charged. Shares and taxes are those of the time.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
+from operator import add
+from typing import NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import Min, Q
+
+from ispops.catalog.models import OfferingPrice, ProductOffering, SettlementTerm
+from ispops.periods import Period, billing_period
+from provisioning.models import Service, ServicePeriod
+from rating import past_use, pricing, rules
+from rating.amounts import storable
+from rating.bands import divide
+from rating.differences import NOTHING, Parts
+from rating.meters import GrantedPack, Meter, More, Newest, number_of, period_starts
+from rating.models import CustomerBill
+from rating.past_use import Scope, Used
+from rating.pricing import Priced, Terms, UsagePrice, Use
+from rating.tariff import Tariff
+
+_LONGEST_MONTH = 31
+
+
+class Result(NamedTuple):
+    """What a service used in a billing period, what was paid for it, and what it would cost."""
+
+    subscriber_id: str
+    service_id: str
+    period_start: datetime
+    quantity: int
+    paid: Parts
+    would: Parts
+
+
+class _Key(NamedTuple):
+    period_start: datetime
+    segment: int
+    offering_id: int
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Use of a period between two changes of the terms: what it adds, and what was paid for it."""
+
+    more: More
+    quantity: int
+    paid: Parts
+
+
+@dataclass(slots=True)
+class _Service:
+    """A meter of the simulation: whose it is, what counts on it, and when it was active."""
+
+    subscriber_id: str
+    anchor_day: int
+    sums: dict[_Key, _Sum]
+    active: list[ServicePeriod]
+
+
+def months(first: date, last: date) -> tuple[datetime, datetime]:
+    """Return the span in which the billing periods lie that begin in some months."""
+    zone = settings.BILLING_TIME_ZONE
+    tz = ZoneInfo(zone)
+    begin = datetime(first.year, first.month, 1, tzinfo=tz)
+    after = datetime(last.year + last.month // 12, last.month % 12 + 1, 1, tzinfo=tz)
+    # A period that begins on the last of these days ends within the month after it.
+    end = billing_period(after, anchor_day=_LONGEST_MONTH, zone=zone).end
+    return begin, end
+
+
+class Trial:
+    """A price that is tried on the billing periods that begin in some months."""
+
+    def __init__(self, price: OfferingPrice, first: date, last: date) -> None:
+        self.begin, until = months(first, last)
+        self._last = (last.year, last.month)
+        offering = price.offering
+        then = past_use.price_then(offering, price.unit, price.currency, self.begin)
+        self.since = then.valid_from if then else self.begin
+        self.price = price
+        self.price.valid_from = self.since
+        parts = ServicePeriod.objects.filter(bundle=offering).values_list("offering", flat=True)
+        self._offerings = {offering.pk, *parts.distinct()}
+        categories = [price.tax_category] if price.tax_category else []
+        self.tariff = Tariff(self._offerings, categories)
+        self.rule = rules.usage_rule(price)
+        self._undiscounted = self.rule.undiscounted()
+        minimum = SettlementTerm.objects.filter(offering__in=self._offerings, minimum__gt=0)
+        self._has_least = bool(self.rule.least) or minimum.exists()
+        self._is_chain = bool(price.rollover_periods)
+        hangs_together = self._is_chain or past_use.has_packs(offering, price.unit)
+        since = self.since if hangs_together else self.begin
+        edges = set().union(*(self._edges(key) for key in self._offerings))
+        self.scope = Scope(
+            offering=offering,
+            unit=price.unit,
+            currency=price.currency,
+            since=since,
+            until=until,
+            periods={
+                anchor: past_use.periods_between(since, until, anchor)
+                for anchor in range(1, _LONGEST_MONTH + 1)
+            },
+            edges=sorted(edges),
+        )
+
+    def simulate(self, subscribers: Sequence[UUID]) -> list[Result]:
+        """Price what some accounts used; the caller holds a transaction.
+
+        Raises:
+            AmountTooLarge: it would cost more than can be stored.
+        """
+        services = self._services(subscribers)
+        packs = past_use.packs(self.scope, subscribers)
+        charged = past_use.minimums_paid(self.scope, subscribers)
+        billed = self._billed(subscribers) if self._has_least else set()
+        first_active = self._first_active(services)
+        found: list[Result] = []
+        for key, service in services.items():
+            since = first_active.get(key)
+            would = self._price(service, packs.get(key, ()), since, billed)
+            found += self._results(key, service, would, charged)
+        return found
+
+    def _services(self, subscribers: Sequence[UUID]) -> dict[str, _Service]:
+        """Read what was used, by the meter; and when each was active, where that matters."""
+        services: dict[str, _Service] = {}
+        by_event = bool(self.rule.bands or self.rule.event_price)
+        for row in past_use.used(self.scope, subscribers, by_event=by_event):
+            service = services.get(row.meter)
+            if service is None:
+                service = services[row.meter] = _Service(row.subscriber_id, row.anchor_day, {}, [])
+            key = _Key(row.period_start, row.segment, row.offering_id)
+            have = service.sums.get(key)
+            more = self._more(row)
+            if have is None:
+                service.sums[key] = _Sum(more, row.quantity, row.paid)
+            else:
+                have.more = _plus(have.more, more)
+                have.quantity += row.quantity
+                have.paid = have.paid.plus(row.paid)
+        if self._has_least:
+            self._add_active(services, subscribers)
+        return services
+
+    def _more(self, row: Used) -> More:
+        if self.rule.bands and row.started_at is not None:
+            zone = settings.BILLING_TIME_ZONE
+            return More(divide(row.quantity, row.started_at, row.ended_at, self.rule.bands, zone))
+        if self.rule.event_price is not None:
+            return More((row.quantity,), storable(self.rule.event_price.cost(row.quantity)))
+        return More((row.uses if self.rule.counts_events else row.quantity,))
+
+    def _add_active(self, services: dict[str, _Service], subscribers: Sequence[UUID]) -> None:
+        """Add the services that were active, also those that used nothing."""
+        offering = self.scope.offering
+        is_bundle = offering.kind == ProductOffering.Kind.BUNDLE
+        spans = ServicePeriod.objects.filter(
+            Q(bundle=offering, service__line__isnull=True) if is_bundle else Q(offering=offering),
+            service__subscriber__in=subscribers,
+            state=Service.State.ACTIVE,
+            started_at__lt=self.scope.until,
+        ).exclude(ended_at__lte=self.begin)
+        for span in spans.select_related("service__subscriber").order_by("started_at"):
+            if not is_bundle and self._goes_by_plan(span):
+                continue
+            key = str(span.service_id)
+            if key not in services:
+                account = span.service.subscriber
+                services[key] = _Service(str(account.pk), account.billing_anchor_day, {}, [])
+            services[key].active.append(span)
+
+    def _goes_by_plan(self, span: ServicePeriod) -> bool:
+        if span.bundle_id is None:
+            return False
+        prices = OfferingPrice.objects.filter(offering=span.bundle_id, charge="usage")
+        return prices.filter(unit=self.scope.unit, currency=self.scope.currency).exists()
+
+    def _billed(self, subscribers: Sequence[UUID]) -> set[tuple[str, datetime]]:
+        bills = CustomerBill.objects.filter(
+            subscriber__in=subscribers, period_start__gte=self.begin
+        )
+        return {(str(key), start) for key, start in bills.values_list("subscriber", "period_start")}
+
+    def _first_active(self, services: Iterable[str]) -> dict[str, datetime]:
+        if not self._is_chain and self.price.discount_periods is None:
+            return {}
+        spans = ServicePeriod.objects.filter(
+            service__in=[UUID(key) for key in services], state=Service.State.ACTIVE
+        )
+        return {str(pk): at for pk, at in spans.values_list("service").annotate(Min("started_at"))}
+
+    def _price(
+        self,
+        service: _Service,
+        packs: tuple[GrantedPack, ...],
+        first_active: datetime | None,
+        billed: set[tuple[str, datetime]],
+    ) -> dict[datetime, Parts]:
+        """Take the steps of all periods of a meter in order; returns what each comes to."""
+        rule_at = partial(self._rule_at, first_active, service.anchor_day)
+        dues = self._dues(service, billed)
+        starts = sorted({key.period_start for key in service.sums} | set(dues))
+        meters = self._meters(service, starts, packs, first_active, rule_at)
+        would: dict[datetime, Parts] = {}
+        for key in sorted(service.sums):
+            summed = service.sums[key]
+            terms = self._terms(key)
+            meter = meters[key.period_start]
+            step = meter.add(key.period_start, summed.more, summed.quantity, terms)
+            would[key.period_start] = would.get(key.period_start, NOTHING).plus(_parts(step))
+        for start, (part, whole, last) in dues.items():
+            meter = meters[start]
+            step_up = pricing.close_period(
+                price=meter.rule(start),
+                use=meter.use(start),
+                part=part,
+                whole=whole,
+                terms=self._parties(self.scope.offering.pk, last),
+            )
+            if step_up is not None:
+                would[start] = would.get(start, NOTHING).plus(_parts(step_up))
+        return would
+
+    def _meters(
+        self,
+        service: _Service,
+        starts: list[datetime],
+        packs: tuple[GrantedPack, ...],
+        first_active: datetime | None,
+        rule_at: "partial[UsagePrice]",
+    ) -> dict[datetime, Meter]:
+        """Return the meter of each period: one for all of them where they hang together."""
+        nothing = Newest(Use((0,) * (len(self.rule.bands) + 1)), 0)
+        if not starts:
+            return {}
+        if not self._is_chain and not packs:
+            return {start: Meter({start: nothing}, (), rule_at) for start in starts}
+        begins = [starts[0], *(pack.period_start for pack in packs)]
+        if self._is_chain:
+            begins.append(max(self.since, first_active or self.since))
+        chain = period_starts(min(begins), starts[-1], service.anchor_day)
+        meter = Meter(dict.fromkeys(chain, nothing), packs, rule_at)
+        return dict.fromkeys(chain, meter)
+
+    def _rule_at(
+        self, first_active: datetime | None, anchor_day: int, start: datetime
+    ) -> UsagePrice:
+        """Return the rule of a period: without its discount when that has run out."""
+        if self.price.discount_periods is None:
+            return self.rule
+        number = number_of(start, first_active or start, anchor_day)
+        return self.rule if number < self.price.discount_periods else self._undiscounted
+
+    def _dues(
+        self, service: _Service, billed: set[tuple[str, datetime]]
+    ) -> dict[datetime, tuple[int, int, datetime]]:
+        """Return for how much of each period that was billed, of how much, the least that it
+        costs is due; and when the last part of that began."""
+        found = {}
+        for period in self.scope.periods[service.anchor_day]:
+            is_billed = (service.subscriber_id, period.start) in billed
+            if not is_billed or not self._is_counted(period.start):
+                continue
+            times = [
+                time
+                for span in service.active
+                if (time := period.overlap(span.started_at, span.ended_at)) is not None
+            ]
+            if times:
+                part = sum(self._gone(period, t.end) - self._gone(period, t.start) for t in times)
+                found[period.start] = (part, self._gone(period, period.end), times[-1].start)
+        return found
+
+    def _gone(self, period: Period, instant: datetime) -> int:
+        zone = settings.BILLING_TIME_ZONE
+        return pricing.elapsed(period, instant, rules.proration(self.price), zone)[0]
+
+    def _terms(self, key: _Key) -> Terms:
+        edge = self.scope.edges[key.segment - 1] if key.segment else key.period_start
+        return self._parties(key.offering_id, max(edge, key.period_start))
+
+    def _parties(self, offering_id: int, at: datetime) -> Terms:
+        return self.tariff.parties(offering_id, at, self.price.tax_category).terms
+
+    def _edges(self, offering_id: int) -> set[datetime]:
+        return self.tariff.edges_of_terms(offering_id, self.price.tax_category)
+
+    def _is_counted(self, start: datetime) -> bool:
+        day = start.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE)).date()
+        return start >= self.begin and (day.year, day.month) <= self._last
+
+    def _results(
+        self,
+        key: str,
+        service: _Service,
+        would: dict[datetime, Parts],
+        charged: dict[tuple[str, datetime], Parts],
+    ) -> Iterable[Result]:
+        paid: defaultdict[datetime, Parts] = defaultdict(lambda: NOTHING)
+        quantities: defaultdict[datetime, int] = defaultdict(int)
+        for at, summed in service.sums.items():
+            paid[at.period_start] = paid[at.period_start].plus(summed.paid)
+            quantities[at.period_start] += summed.quantity
+        for (service_id, start), parts in charged.items():
+            if service_id == key:
+                paid[start] = paid[start].plus(parts)
+        for start in sorted(would.keys() | paid.keys()):
+            if self._is_counted(start):
+                yield Result(
+                    service.subscriber_id,
+                    key,
+                    start,
+                    quantities[start],
+                    paid[start],
+                    would.get(start, NOTHING),
+                )
+
+
+def _plus(one: More, other: More) -> More:
+    return More(tuple(map(add, one.units, other.units)), one.events + other.events)
+
+
+def _parts(priced: Priced) -> Parts:
+    return Parts(priced.net, priced.isp, priced.bsp, priced.network_provider, priced.tax)

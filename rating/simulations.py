@@ -1,0 +1,266 @@
+"""Verbs for simulations: one is asked for, and workers try the price on account after account.
+
+The row is the queue (`ispops.jobs`). A worker takes a lease and goes on with a few hundred accounts
+at a time; their results, the tally and how far it came are written in one transaction that also
+renews the lease, and only while the lease is this worker's. So whoever takes up the work of a
+worker that died goes on behind what it wrote, and nothing is counted twice.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from ispops import jobs
+from ispops.catalog import drafts
+from ispops.catalog.models import PriceDraft
+from ispops.errors import InvalidInput
+from ispops.money import from_micros
+from ispops.parties import audit
+from ispops.parties.models import Subscriber, User
+from rating import past_use
+from rating.amounts import AmountTooLarge
+from rating.differences import Parts, Tally, total
+from rating.models import SimulatedUse, Simulation
+from rating.simulated import Result, Trial, months
+
+log = logging.getLogger(__name__)
+State = Simulation.State
+OPEN = (State.QUEUED, State.RUNNING)
+MOST_MONTHS = 24
+MOST_ACCOUNTS = 1_000
+MOST_ATTEMPTS = 5
+ACCOUNTS_AT_ONCE = 500
+# A worker gives way to other work after so long.
+TURN_SECONDS = 5.0
+FIRST_PAUSE = timedelta(seconds=5)
+LONGEST_PAUSE = timedelta(minutes=2)
+
+
+class _NotMine(Exception):
+    """The simulation was taken over by another worker."""
+
+
+@transaction.atomic
+def simulate_draft(
+    *,
+    draft: PriceDraft,
+    first_month: date,
+    last_month: date,
+    actor: User,
+    at: datetime,
+    accounts: Sequence[Subscriber] = (),
+) -> Simulation:
+    """Have a draft tried on the billing periods that begin in some months; of all accounts, or
+    of those that are given.
+
+    Raises:
+        InvalidInput: the draft is no price by use, or there are no such months.
+    """
+    from rating.tasks import simulate_price
+
+    first, last = first_month.replace(day=1), last_month.replace(day=1)
+    if draft.facts["charge"] != "usage":
+        raise InvalidInput("Only a price by use can be tried on past use.", field="draft")
+    _check_months(first, last, at)
+    if len(accounts) > MOST_ACCOUNTS:
+        raise InvalidInput(
+            f"Name {MOST_ACCOUNTS:,} accounts at most, or none for all.", field="accounts"
+        )
+    row = Simulation.objects.create(
+        draft=draft,
+        facts=draft.facts,
+        first_month_date=first,
+        last_month_date=last,
+        accounts=sorted({str(account.pk) for account in accounts}),
+        created_by=actor,
+        created_at=at,
+        next_attempt_at=at,
+    )
+    row.accounts_total = _accounts(row).count()
+    row.save(update_fields=["accounts_total"])
+    audit.record(
+        actor=actor,
+        action="price_draft.simulated",
+        subject=draft.public_id,
+        at=at,
+        simulation=row.public_id,
+        months=f"{first:%Y-%m} to {last:%Y-%m}",
+    )
+    jobs.send_on_commit(simulate_price, simulation_id=str(row.pk))
+    return row
+
+
+def _check_months(first: date, last: date, at: datetime) -> None:
+    if last < first:
+        raise InvalidInput("The last month is not before the first.", field="last_month")
+    if (last.year - first.year) * 12 + last.month - first.month >= MOST_MONTHS:
+        raise InvalidInput(f"Choose {MOST_MONTHS} months at most.", field="last_month")
+    if first.year < 2000 or last > at.date():
+        raise InvalidInput("Choose months that have begun.", field="last_month")
+
+
+def simulate_next(*, simulation_id: Any = None, at: datetime) -> bool:
+    """Go on with a simulation that is due, the given one or the oldest, for one turn.
+
+    Returns False when there is none. One that is not done by the end of the turn is due again at
+    once, behind those that wait.
+    """
+    rows = Simulation.objects.filter(state__in=OPEN).select_related("draft__offering")
+    if simulation_id is not None:
+        rows = rows.filter(pk=simulation_id)
+    claimed = jobs.claim(rows, at=at, lease=settings.TASK_LEASE)
+    if not claimed:
+        return False
+    turn = _Turn(claimed[0], at)
+    try:
+        turn.run()
+    except _NotMine:
+        log.warning("simulation %s was taken from its worker", turn.row.public_id)
+    return True
+
+
+class _Turn:
+    """What one worker does of one simulation until it gives way."""
+
+    def __init__(self, row: Simulation, at: datetime) -> None:
+        self.row = row
+        self._at = at
+        self._started = time.monotonic()
+
+    @property
+    def _now(self) -> datetime:
+        return self._at + timedelta(seconds=time.monotonic() - self._started)
+
+    def run(self) -> None:
+        """Simulate accounts until the turn or the simulation is over, and say how it stands.
+
+        Raises:
+            _NotMine: another worker has the simulation.
+        """
+        row = self.row
+        try:
+            if row.attempts > MOST_ATTEMPTS:
+                self._fail("every worker that took it was lost")
+                return
+            is_done = self._work()
+        except _NotMine:
+            raise
+        except AmountTooLarge as too_large:
+            self._fail(f"{too_large}; lower the amounts")
+        except Exception:
+            log.exception("simulation %s stopped", row.public_id)
+            self._try_later()
+        else:
+            if is_done:
+                self._leave(state=State.COMPLETED)
+            else:
+                self._leave(next_attempt_at=self._now, attempts=0)
+
+    def _work(self) -> bool:
+        row = self.row
+        begin, _ = months(row.first_month_date, row.last_month_date)
+        price = drafts.price_of(row.draft.offering, row.facts, begin)
+        trial = Trial(price, row.first_month_date, row.last_month_date)
+        while batch := self._next():
+            self._simulate(trial, batch)
+            if time.monotonic() - self._started > TURN_SECONDS:
+                return False
+        return True
+
+    def _next(self) -> list[UUID]:
+        accounts = _accounts(self.row)
+        if self.row.last_account_id is not None:
+            accounts = accounts.filter(pk__gt=self.row.last_account_id)
+        return list(accounts.values_list("pk", flat=True)[:ACCOUNTS_AT_ONCE])
+
+    @transaction.atomic
+    def _simulate(self, trial: Trial, batch: list[UUID]) -> None:
+        """Write what some accounts come to, and that they are done, or nothing at all."""
+        row = self.row
+        results = trial.simulate(batch)
+        tally = Tally.read(row.summary)
+        _count(tally, batch, results)
+        done = row.accounts_done + len(batch)
+        SimulatedUse.objects.bulk_create((_row(row, result) for result in results), 2_000)
+        self._record(
+            state=State.RUNNING,
+            last_account_id=batch[-1],
+            accounts_done=done,
+            # An account that came to the offering meanwhile is simulated, too.
+            accounts_total=max(row.accounts_total, done),
+            summary=tally.written(),
+        )
+
+    def _record(self, **facts: Any) -> None:
+        """Write to the row and renew the lease, if it is still this worker's.
+
+        Raises:
+            _NotMine: it is not; nothing is written.
+        """
+        facts = {"leased_until": self._now + settings.TASK_LEASE} | facts
+        mine = Simulation.objects.filter(
+            pk=self.row.pk, state__in=OPEN, leased_until=self.row.leased_until
+        )
+        if not mine.update(**facts):
+            raise _NotMine
+        for name, value in facts.items():
+            setattr(self.row, name, value)
+
+    def _leave(self, **facts: Any) -> None:
+        """Give the lease back."""
+        if facts.get("state"):
+            facts |= {"finished_at": self._now, "next_attempt_at": None}
+        self._record(leased_until=None, **facts)
+
+    def _fail(self, why: str) -> None:
+        done, of = self.row.accounts_done, self.row.accounts_total
+        words = f"It stopped after {done:,} of {of:,} accounts: {why}."
+        self._leave(state=State.FAILED, error=words[:300])
+
+    def _try_later(self) -> None:
+        if self.row.attempts >= MOST_ATTEMPTS:
+            self._fail("there is a fault on our side")
+        else:
+            pause = jobs.backoff(self.row.attempts, base=FIRST_PAUSE, most=LONGEST_PAUSE)
+            self._leave(next_attempt_at=self._now + pause)
+
+
+def _accounts(row: Simulation) -> Any:
+    _, until = months(row.first_month_date, row.last_month_date)
+    found = past_use.accounts(row.draft.offering, row.facts["currency"], until)
+    return found.filter(pk__in=row.accounts) if row.accounts else found
+
+
+def _count(tally: Tally, batch: list[UUID], results: list[Result]) -> None:
+    """Count the accounts in; one that used nothing and pays nothing is not concerned."""
+    of: defaultdict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        of[result.subscriber_id].append(result)
+    for key in batch:
+        if found := of.get(str(key)):
+            tally.add(
+                total(result.paid for result in found), total(result.would for result in found)
+            )
+
+
+def _row(simulation: Simulation, result: Result) -> SimulatedUse:
+    return SimulatedUse(
+        simulation=simulation,
+        subscriber_id=result.subscriber_id,
+        service_id=result.service_id,
+        period_start=result.period_start,
+        quantity=result.quantity,
+        **_columns("paid", result.paid),
+        **_columns("would", result.would),
+    )
+
+
+def _columns(name: str, parts: Parts) -> dict[str, Any]:
+    return {f"{name}_{part}": from_micros(amount) for part, amount in parts._asdict().items()}
