@@ -56,12 +56,16 @@ def slow(*, line: Service, to: Speed, until: datetime, at: datetime) -> Slowdown
 
 @transaction.atomic
 def restore(*, line: Service, because: str, at: datetime) -> bool:
-    """Give a line the speed of its plan back; False when it has it. Publishes `line.restored`."""
+    """Give a line the speed of its plan back; False when it has it. Publishes `line.restored`.
+
+    Where its time is over anyway, and `end_next` only has not come to it, that is why.
+    """
     held = db.lock(Service, line.pk)
     now = held.slowdowns.filter(ended_at__isnull=True).first()
     if now is None:
         return False
-    _restore(held, now, because, at)
+    is_over = now.holds_until <= at
+    _restore(held, now, EndedFor.PERIOD if is_over else because, at)
     return True
 
 

@@ -10,6 +10,7 @@ import pytest
 from django.db import IntegrityError
 
 from ispops import db
+from ispops.catalog import publishing
 from ispops.models import Event
 from provisioning import services, slowing
 from provisioning.in_force import Speed
@@ -99,6 +100,22 @@ def test_it_is_slowed_restored_paused_and_let_on_at_once(line: Service) -> None:
     login = AaaCredential.objects.get(service=line)
     is_paused = Service.objects.get(pk=line.pk).state == "suspended"
     assert login.treatment == ("block" if is_paused else "")
+
+
+def test_a_plan_that_changes_meanwhile_is_slow_or_fast_as_the_rows_say(line: Service) -> None:
+    plan = Service.objects.select_related("offering__provider").get(pk=line.pk).offering
+    faster = publishing.create_offering(
+        code="fibre-800", name="Fibre 800", kind="access", provider=plan.provider,
+        technology=plan.technology, download_kbps=800_000, upload_kbps=800_000, at=LAUNCH,
+    )  # fmt: skip
+    ways = [
+        lambda: slow(line),
+        lambda: services.change(service=line, offering=faster, bundle=None, at=AT),
+        lambda: slowing.restore(line=line, because="plan", at=AT),
+    ]
+    at_once(lambda number: ways[number % 3](), many=6)
+    is_slow = Slowdown.objects.filter(service=line, ended_at__isnull=True).exists()
+    assert in_force(line) == (SLOW if is_slow else (800_000, 800_000))
 
 
 def test_a_line_that_ends_meanwhile_is_not_left_slow(line: Service) -> None:

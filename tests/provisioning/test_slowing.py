@@ -181,6 +181,13 @@ class TestItsEnd:
         assert Slowdown.objects.get().ended_for == "period"
         assert end_all(at + MONTH) == 0
 
+    def test_whoever_comes_first_after_its_moment_says_that_it_was_over(
+        self, line: Service, at: datetime
+    ) -> None:
+        slow(line, at)
+        slowing.restore(line=line, because="room", at=at + MONTH)
+        assert Slowdown.objects.get().ended_for == "period"
+
     def test_by_hand_it_stays_so_until_then(self, line: Service, otto: User, at: datetime) -> None:
         slow(line, at)
         slowing.lift(line=line, actor=otto, reason="A doctor works there", at=at + MINUTE)
