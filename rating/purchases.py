@@ -23,7 +23,7 @@ from ispops.parties.models import Subscriber, User
 from ispops.periods import Period
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import accrual, carriage, charges, packs
+from rating import accrual, carriage, charges, packs, posting
 from rating.models import Charge, Purchase, PurchaseConsent
 from rating.tariff import Tariff
 
@@ -216,8 +216,8 @@ def _require_price(purchase: Purchase, drafts: list[Charge], tariff: Tariff) -> 
 def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
     """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
 
-    That is all charges in which a BSP has a part, less what was taken back, and what subscriptions
-    will still add until the period's end.
+    That is all charges in which a BSP has a part, less what was taken back, use that is rated and
+    not charged yet, and what subscriptions will still add until the period's end.
     """
     period = accrual.period_at(subscriber, at)
     posted = Charge.objects.filter(
@@ -227,6 +227,7 @@ def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
         bsp__isnull=False,
     ).aggregate(net=Sum("amount_net"), tax=Sum("amount_tax"))
     due = accrual.due(subscriber=subscriber, period=period, at=at)
+    due += [row for row in posting.due(subscriber=subscriber) if row.period_start in period]
     coming = (c.amount_net + c.amount_tax for c in due if c.bsp_id is not None)
     return (posted["net"] or Decimal(0)) + (posted["tax"] or Decimal(0)) + sum(coming, Decimal(0))
 

@@ -26,7 +26,19 @@ from rating.purchases import (
     SpendingLimitReached,
 )
 from tests import factories
-from tests.rating.ground import MAY, NOON, Shop, buy, charges, product, subscribed, total
+from tests.rating.ground import (
+    MAY,
+    NOON,
+    Shop,
+    buy,
+    charges,
+    event,
+    product,
+    rate,
+    report,
+    subscribed,
+    total,
+)
 from tests.small_isp import LAUNCH, priced
 
 pytestmark = pytest.mark.django_db
@@ -241,6 +253,17 @@ class TestTheSpendingLimit:
         self.limit(ada, "8")
         with pytest.raises(SpendingLimitReached):
             buy(line, shop.film, at=june_5)
+
+    def test_use_that_is_rated_and_not_yet_charged_counts(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        subscribed(line, shop.minutes)
+        report(shop.films, event(line, shop.minutes, 200))
+        rate()
+        assert purchases.third_party_spend(ada, LATER) == Decimal("2.20")
+        self.limit(ada, "7")
+        with pytest.raises(SpendingLimitReached):
+            buy(line, shop.film, at=LATER)
 
     def test_the_isps_own_charges_do_not(self, shop: Shop, line: Service, ada: Subscriber) -> None:
         assert purchases.third_party_spend(ada, NOON) == 0
