@@ -95,17 +95,16 @@ def _keep_contradictions(partner: Partner, told: Sequence[Any], at: datetime) ->
     """Keep both contents; the same contradiction that comes again is counted."""
     events = [read_event(row, at) for row in told]
     kept = reported.contents(partner.code, {event.event_id for event in events})
-    times: Counter[tuple[str, str]] = Counter()
-    for event in events:
-        content = reported.content(event, event.offering)
-        if (known := kept.get(event.event_id)) is not None and known != content:
-            times[event.event_id, json.dumps(content, sort_keys=True)] += 1
+    # The content that counts may be of a month that was put away.
+    times = Counter(
+        (event.event_id, json.dumps(reported.content(event, event.offering), sort_keys=True))
+        for event in events
+    )
     rows = [
         (
             partner.code, event_id, hashlib.sha256(said.encode()).hexdigest(),
-            Json(kept[event_id]), Json(json.loads(said)), count, at, at,
+            Json(kept.get(event_id, {})), Json(json.loads(said)), count, at, at,
         )
         for (event_id, said), count in sorted(times.items())
     ]  # fmt: skip
-    if rows:
-        bulk.insert_returning(_KEEP, rows)
+    bulk.insert_returning(_KEEP, rows)

@@ -1,13 +1,14 @@
 """Use in error is tried again: by itself when the reason has gone, and by people, many at once."""
 
 import time
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.core.cache import cache
 from django.db.models import QuerySet
 
 from ispops.parties.models import User
-from rating import reported, sessions, usage
+from rating import partitions, reported, sessions, usage
 from rating.guiding import guide_again
 from rating.models import Usage
 
@@ -19,7 +20,8 @@ ROWS_A_LOOK = 2_000
 # A sweep gives way after so long; the next one goes on behind it.
 SWEEP_SECONDS = 10.0
 _PLACE = "rating:errors-looked-at"
-MOST_AT_ONCE = 10_000
+# Each is written for itself, with who tried it, while somebody waits for the page.
+MOST_AT_ONCE = 1_000
 
 
 def retry_guided_wrong(*, at: datetime) -> int:
@@ -30,10 +32,12 @@ def retry_guided_wrong(*, at: datetime) -> int:
     """
     begun = time.monotonic()
     place, freed = cache.get(_PLACE, 0), 0
+    # What came in a month that is closed stays as it is.
+    first = partitions.first_open_id()
     while time.monotonic() - begun < SWEEP_SECONDS:
         rows = list(
             reported.in_error()
-            .filter(error_code__in=GUIDED_WRONG, pk__gt=place)
+            .filter(error_code__in=GUIDED_WRONG, pk__gt=place, pk__gte=first)
             .order_by("pk")[:ROWS_A_LOOK]
         )
         found = [use.pk for use, to in guide_again(rows, sessions.SOURCE) if not to.error_code]
@@ -47,14 +51,18 @@ def retry_guided_wrong(*, at: datetime) -> int:
     return freed
 
 
-def recycle_many(*, uses: QuerySet[Usage], actor: User, at: datetime) -> tuple[int, int]:
-    """Try again what is in error of some use, the oldest first and up to `MOST_AT_ONCE`.
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """How many were tried again, how many of them left the queue, and how many were not tried."""
 
-    Returns how many were tried, and how many of them left the queue.
-    """
+    tried: int
+    freed: int
+    left: int
+
+
+def recycle_many(*, uses: QuerySet[Usage], actor: User, at: datetime) -> Retried:
+    """Try again what is in error of some use, the oldest first and up to `MOST_AT_ONCE`."""
     keys = list(uses.order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE])
-    freed = 0
-    for first in range(0, len(keys), ROWS_A_LOOK):
-        some = keys[first : first + ROWS_A_LOOK]
-        freed += usage.recycle(usage_ids=some, actor=actor, at=at)
-    return len(keys), freed
+    left = max(0, uses.count() - len(keys))
+    freed = usage.recycle(usage_ids=keys, actor=actor, at=at)
+    return Retried(len(keys), freed, left)

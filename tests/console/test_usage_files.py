@@ -15,7 +15,7 @@ from django.urls import reverse
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
 from provisioning.models import PartnerSubscriber
-from rating import purchases, reported, usage_files
+from rating import purchases, reported, retrying, usage_files
 from rating.models import Purchase, Usage, UsageConflict, UsageFile
 from tests.console.conftest import NOW, World
 
@@ -116,7 +116,9 @@ def test_an_unusable_file_is_told_and_not_kept(
     assert not UsageFile.objects.exists()
 
 
-def test_errors_are_listed_filtered_and_tried_again(world: World, operator: Client) -> None:
+def test_errors_are_listed_filtered_and_tried_again(
+    world: World, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     send(operator, CSV + f"e3,psb_nobody,nothing,{NOW.isoformat()},1,film\n")
     work()
     address = reverse("admin:console_rating_errors")
@@ -132,8 +134,12 @@ def test_errors_are_listed_filtered_and_tried_again(world: World, operator: Clie
     def again(**given: Any) -> str:
         return operator.post(reverse("admin:console_recycle"), given, follow=True).content.decode()
 
-    assert "Choose errors first" in again()
+    for no_key in ("", "x", "9" * 19, "9" * 30):
+        assert "Choose errors first" in again(use=no_key)
     assert "1 still cannot be" in again(use=reported.in_error().latest("pk").pk)
+    with monkeypatch.context() as few:
+        few.setattr(retrying, "MOST_AT_ONCE", 1)
+        assert "1 more were left for another time" in again(which="all", asked="source=films")
     known = PartnerSubscriber.objects.get(partner=world.film.provider, subscriber=world.ada)
     PartnerSubscriber.objects.filter(pk=known.pk).update(reference="psb_nobody")
     bought = Purchase.objects.get(offering=world.film)

@@ -182,7 +182,7 @@ class TestSpansOfTime:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_octets_in_are_octets_out_whatever_comes_twice_or_late(data: Any, line: Service) -> None:

@@ -94,7 +94,7 @@ def _table(rows: Iterable[Usage]) -> Iterator[list[str]]:
 def many(request: HttpRequest) -> HttpResponse:
     """Try one error again, those that are chosen, or all that the filters show."""
     try:
-        tried, freed = retrying.recycle_many(
+        retried = retrying.recycle_many(
             uses=_chosen(request),
             actor=request.user,  # type: ignore[arg-type]
             at=timezone.now(),
@@ -102,13 +102,20 @@ def many(request: HttpRequest) -> HttpResponse:
     except Refusal as refusal:
         messages.error(request, refusal.detail)
     else:
-        if freed:
-            messages.success(request, f"{freed:,} will be rated.")
-        if tried > freed:
-            messages.warning(request, f"{tried - freed:,} still cannot be; see why.")
-        if not tried:
-            messages.warning(request, "None of these is in error any more.")
+        _tell(request, retried)
     return actions.back(request, reverse("admin:console_rating_errors"))
+
+
+def _tell(request: HttpRequest, retried: retrying.Retried) -> None:
+    if retried.freed:
+        messages.success(request, f"{retried.freed:,} will be rated.")
+    if retried.tried > retried.freed:
+        stayed = retried.tried - retried.freed
+        messages.warning(request, f"{stayed:,} still cannot be; see why.")
+    if retried.left:
+        messages.info(request, f"{retried.left:,} more were left for another time.")
+    if not retried.tried:
+        messages.warning(request, "None of these is in error any more.")
 
 
 def _chosen(request: HttpRequest) -> QuerySet[Usage]:
