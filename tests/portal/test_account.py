@@ -404,8 +404,8 @@ def test_objects_are_their_owners_alone(
 @pytest.mark.parametrize(
     ("path", "most"),
     [
-        ("/account/", 32),
-        ("/account/usage/", 28),
+        ("/account/", 34),
+        ("/account/usage/", 30),
         ("/account/shop/", 14),
         ("/account/purchases/", 6),
         ("/account/bill/", 24),
