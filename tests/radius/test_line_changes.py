@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from tests import coa_agent
 from tests.radius.conftest import Isp
+from tests.radius.test_accounting import GIB, counted
 from tests.radius.visitor import Visitor
 
 pytestmark = [pytest.mark.daemon, pytest.mark.xdist_group("processes")]
@@ -74,10 +75,13 @@ def work(isp: Isp) -> None:
     from django.utils import timezone
 
     from provisioning import steering
+    from rating import usage, watching
     from tests import factories
 
     isp.work()
     with isp.stack.orm():
+        usage.rate_usage(at=timezone.now(), limit=100)
+        watching.look(at=timezone.now())
         factories.work(at=timezone.now())
         steering.steer_due(at=timezone.now(), limit=10)
 
@@ -92,7 +96,7 @@ def line_of(isp: Isp) -> tuple[str, str]:
 
 
 @pytest.mark.usefixtures("pages")
-def test_a_speed_change_reaches_the_live_session_and_an_end_locks_it_out(
+def test_fair_use_and_a_change_reach_the_live_session_and_an_end_locks_it_out(
     isp: Isp, agent: coa_agent.Agent, people: tuple[str, str]
 ) -> None:
     owner, desk = (Visitor(isp.stack, email, PASSWORD) for email in people)
@@ -105,6 +109,13 @@ def test_a_speed_change_reaches_the_live_session_and_an_end_locks_it_out(
         'Calling-Station-Id = "02:00:00:00:00:01"',
     )  # fmt: skip
     isp.until(lambda: is_online(isp), "the session is there")
+
+    slow_down(isp)
+    isp.tell("Interim-Update", "live-1", f"Class = {told.values['Class']}", *counted(1, 6 * GIB))
+    isp.until(lambda: worked(isp, agent, "change"), "fair use was told")
+    assert agent.packets.pop(0)["Mikrotik-Rate-Limit"] == ["2000k/8000k"]
+    assert isp.ask().values["Mikrotik-Rate-Limit"] == "2000k/8000k"
+    assert "Your line is slower until" in owner.read("/account/usage/").text
 
     choice = owner.send(f"/account/lines/{line}/plans/")
     order = owner.send(f"{choice}review/?plan=fibre-1000&when=now")
@@ -122,6 +133,21 @@ def test_a_speed_change_reaches_the_live_session_and_an_end_locks_it_out(
     assert "Your line has ended" in owner.read(over).text
     isp.until(lambda: isp.ask().kind == "Access-Reject", "the login is refused")
     assert isp.ask().kind == "Access-Reject"
+
+
+def slow_down(isp: Isp) -> None:
+    """Have the plan of the line slow it from 5 GB on."""
+    from django.utils import timezone
+
+    from ispops.catalog import fair_use
+    from provisioning.models import Service
+
+    with isp.stack.orm():
+        line = Service.objects.select_related("offering").get(credential__username=isp.username)
+        fair_use.set_fair_use(
+            offering=line.offering, threshold_bytes=5 * 10**9, download_kbps=8_000,
+            upload_kbps=2_000, at=timezone.now(),
+        )  # fmt: skip
 
 
 def is_online(isp: Isp) -> bool:
