@@ -29,6 +29,8 @@ from rating.models import (
     PurchaseConsent,
     PurchaseRequest,
     RatedUsage,
+    Reservation,
+    ReservationUse,
     SettlementStatement,
     SimulatedUse,
     Simulation,
@@ -232,6 +234,27 @@ class StandingConsentAdmin(ReadOnlyAdmin):
     list_select_related = ("subscriber", "partner")
     search_fields = ("subscriber__name",)
     ordering = ("-given_at",)
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "subscriber", "partner", "offering", "amount", "used_amount", "held_until", "released_at",
+    )  # fmt: skip
+    list_filter = ("partner", ("released_at", admin.EmptyFieldListFilter))
+    list_select_related = ("subscriber", "partner", "offering")
+    search_fields = ("subscriber__name",)
+    ordering = ("-held_at",)
+
+
+@admin.register(ReservationUse)
+class ReservationUseAdmin(ReadOnlyAdmin):
+    list_display = ("reservation", "net", "charge", "used_at")
+    list_select_related = (
+        "reservation__offering", "reservation__subscriber", "charge__offering",
+    )  # fmt: skip
+    search_fields = ("reservation__subscriber__name",)
+    ordering = ("-used_at",)
 
 
 @admin.register(UsagePack)

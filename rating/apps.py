@@ -8,6 +8,7 @@ class RatingConfig(AppConfig):
     role_permissions = {
         roles.CSR: (
             "view_*", "add_purchase", "cancel_purchase", "refund_charge", "answer_dispute",
+            "release_reservation",
         ),
         roles.OPERATIONS: (
             "view_usage", "change_usage", "view_usageconflict", "view_usagefile", "add_usagefile",

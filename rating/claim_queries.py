@@ -10,7 +10,14 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from ispops.parties.models import Partner, Subscriber, User
 from rating import standing
-from rating.models import Charge, Dispute, Purchase, PurchaseRequest, StandingConsent
+from rating.models import (
+    Charge,
+    Dispute,
+    Purchase,
+    PurchaseRequest,
+    Reservation,
+    StandingConsent,
+)
 from rating.queries import reference_of
 
 
@@ -120,3 +127,13 @@ def partner_disputes(partner: Partner) -> QuerySet[Dispute]:
     """Return what a partner disputed of its own shares, newest first."""
     own = Dispute.objects.filter(partner=partner)
     return own.select_related("charge", "correction").order_by("-opened_at", "-pk")
+
+
+def partner_reservations(partner: Partner) -> QuerySet[Reservation]:
+    """Return what is or was held for a partner, newest first, by its own references."""
+    own = Reservation.objects.filter(partner=partner)
+    return (
+        own.annotate(subscriber_ref=reference_of(partner))
+        .select_related("offering")
+        .order_by("-held_at", "-pk")
+    )

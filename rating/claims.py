@@ -179,3 +179,84 @@ class PurchaseConsent(PublicIdModel):
 
     def __str__(self) -> str:
         return f"{self.subscriber} to {self.partner}"
+
+
+class Reservation(PublicIdModel):
+    """An amount that is held for a partner, which uses it in parts and gives back the rest.
+
+    It counts against the subscriber's spending limit and the standing consent that it is by, until
+    it is released or its time is over. TM Forum: ReserveBalance (TMF654).
+    """
+
+    PREFIX = "rsv"
+
+    subscriber = ForeignKey(Subscriber, PROTECT, related_name="reservations")
+    partner = ForeignKey(Partner, PROTECT, related_name="reservations")
+    offering = ForeignKey(ProductOffering, PROTECT, related_name="+")
+    standing = ForeignKey(StandingConsent, PROTECT, related_name="reservations")
+    idempotency_key = models.CharField(max_length=200)
+    currency = models.CharField(max_length=3)
+    # How much is held before tax, and what of it was used; with tax beside it.
+    net = AmountField()
+    amount = AmountField()
+    used_net = AmountField(default=0)
+    used_amount = AmountField(default=0)
+    # Where units are held and no amount: what one costs before tax.
+    units = models.PositiveBigIntegerField(null=True, blank=True)
+    unit_net = AmountField(null=True, blank=True)
+    # The billing period whose spending limit it is within, and the month of the consent.
+    period_start = models.DateTimeField()
+    period_end = models.DateTimeField()
+    month_start = models.DateTimeField()
+    held_at = models.DateTimeField()
+    held_until = models.DateTimeField()
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        permissions = [("release_reservation", "Can release what is held for a partner")]
+        constraints = [
+            UniqueConstraint(fields=["partner", "idempotency_key"], name="reserved_once"),
+            CheckConstraint(
+                condition=Q(net__gt=0, amount__gte=F("net"), used_net__gte=0, used_amount__gte=0)
+                & Q(used_net__lte=F("net"), used_amount__lte=F("amount")),
+                name="no_more_is_used_than_was_held",
+            ),
+            CheckConstraint(
+                condition=Q(held_until__gt=F("held_at")), name="reservation_lasts_some_time"
+            ),
+            CheckConstraint(
+                condition=Q(units__isnull=True, unit_net__isnull=True)
+                | Q(units__gt=0, unit_net__gt=0),
+                name="held_units_have_a_price",
+            ),
+        ]
+        indexes = [
+            Index(
+                fields=["subscriber", "held_until"],
+                condition=Q(released_at__isnull=True),
+                name="reservation_live",
+            ),
+            Index(fields=["standing", "month_start"], name="reservation_by_month"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.offering} for {self.subscriber}"
+
+
+class ReservationUse(models.Model):
+    """A part of a reservation that a partner used, and the charge that it made. Never changed."""
+
+    reservation = ForeignKey(Reservation, PROTECT, related_name="uses")
+    idempotency_key = models.CharField(max_length=200)
+    net = AmountField()
+    charge = models.OneToOneField("rating.Charge", PROTECT, related_name="+")
+    used_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(fields=["reservation", "idempotency_key"], name="used_once"),
+            CheckConstraint(condition=Q(net__gt=0), name="something_is_used"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.net} of {self.reservation_id}"

@@ -18,7 +18,14 @@ from rating.books import (
     LedgerTransaction,
     SettlementStatement,
 )
-from rating.claims import Dispute, PurchaseConsent, PurchaseRequest, StandingConsent
+from rating.claims import (
+    Dispute,
+    PurchaseConsent,
+    PurchaseRequest,
+    Reservation,
+    ReservationUse,
+    StandingConsent,
+)
 from rating.reports import MeteredInterval, UsageConflict, UsageFile
 from rating.trials import SimulatedUse, Simulation
 from rating.used import (
@@ -49,6 +56,8 @@ __all__ = [
     "PurchaseRequest",
     "RatedUsage",
     "RatingLane",
+    "Reservation",
+    "ReservationUse",
     "SettlementStatement",
     "SimulatedUse",
     "Simulation",

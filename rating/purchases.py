@@ -12,10 +12,10 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from ispops import db, events
-from ispops.catalog.models import ProductOffering
+from ispops.catalog.models import ProductOffering, SettlementTerm
 from ispops.errors import InvalidInput, Refusal
 from ispops.money import format_money
 from ispops.parties import audit
@@ -23,7 +23,7 @@ from ispops.parties.models import Subscriber, User
 from ispops.periods import Period
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import accrual, carriage, charges, packs, posting
+from rating import accrual, carriage, charges, held, packs, posting
 from rating.models import Charge, Purchase, PurchaseConsent
 from rating.tariff import Tariff
 
@@ -216,8 +216,8 @@ def _require_price(purchase: Purchase, drafts: list[Charge], tariff: Tariff) -> 
 def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
     """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
 
-    That is all charges in which a BSP has a part, less what was taken back, use that is rated and
-    not charged yet, and what subscriptions will still add until the period's end.
+    That is all charges in which a BSP has a part, less what was taken back, what was rated and is
+    not charged yet, what subscriptions will still add until the period's end, and what is held.
     """
     period = accrual.period_at(subscriber, at)
     posted = Charge.objects.filter(
@@ -226,16 +226,38 @@ def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
         period_start__lt=period.end,
         bsp__isnull=False,
     ).aggregate(net=Sum("amount_net"), tax=Sum("amount_tax"))
+    spent = (posted["net"] or Decimal(0)) + (posted["tax"] or Decimal(0))
+    return spent + _coming(subscriber, period, at) + held.held_of(subscriber, at)
+
+
+def _coming(subscriber: Subscriber, period: Period, at: datetime) -> Decimal:
+    """Return what subscriptions will still add, and what use of them is rated and not charged.
+
+    Nothing is worked out where there is none.
+    """
+    shares = SettlementTerm.objects.filter(
+        role=SettlementTerm.Role.BSP, offering=OuterRef("offering")
+    )
+    of_partners = Q(line__isnull=False) | Q(bundle__isnull=False) | Exists(shares)
+    if not Service.objects.filter(of_partners, subscriber=subscriber).exists():
+        return Decimal(0)
     due = accrual.due(subscriber=subscriber, period=period, at=at)
-    due += [row for row in posting.due(subscriber=subscriber) if row.period_start in period]
-    coming = (c.amount_net + c.amount_tax for c in due if c.bsp_id is not None)
-    return (posted["net"] or Decimal(0)) + (posted["tax"] or Decimal(0)) + sum(coming, Decimal(0))
+    due += (row for row in posting.due(subscriber=subscriber) if row.period_start in period)
+    return sum((c.amount_net + c.amount_tax for c in due if c.bsp_id is not None), Decimal(0))
 
 
 def _require_limit(account: Subscriber, drafts: list[Charge], at: datetime) -> None:
+    require_room(account, sum((c.amount_net + c.amount_tax for c in drafts), Decimal(0)), at)
+
+
+def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
+    """Refuse what would pass the spending limit of an account that is held.
+
+    Raises:
+        SpendingLimitReached: see above.
+    """
     if account.spending_limit is None:
         return
-    wanted = sum((c.amount_net + c.amount_tax for c in drafts), Decimal(0))
     spent = third_party_spend(account, at)
     if spent + wanted > account.spending_limit:
         left = max(account.spending_limit - spent, Decimal(0))

@@ -100,6 +100,7 @@ _RULES = {
     "reversal": "A charge that was taken back",
     "refund": "A part of a charge that was given back: the same part of each share and of the tax",
     "share": "A partner's share that was put right; what you pay stays the same",
+    "reservation": "A part of what was held for a partner, as you let it do",
 }
 _CAUSES = {
     "purchase": "The purchase",
@@ -112,6 +113,7 @@ _CAUSES = {
     "refund": "The charge that was given back in part",
     "unused": "The charge for time that was not used",
     "share": "The charge that is shared",
+    "reservation": "The reservation",
 }
 
 

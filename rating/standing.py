@@ -14,7 +14,8 @@ from ispops.errors import InvalidInput, NotFound
 from ispops.money import format_money, minor_unit
 from ispops.parties import audit
 from ispops.parties.models import Partner, Subscriber, User
-from rating.models import PurchaseConsent, StandingConsent
+from rating import held
+from rating.models import PurchaseConsent, Reservation, StandingConsent
 
 
 def month_of(at: datetime) -> datetime:
@@ -96,13 +97,18 @@ def withdraw(*, consent_id: UUID, user: User, at: datetime) -> StandingConsent:
 
 def left_of_month(consent: StandingConsent, at: datetime) -> Decimal:
     """Return how much of a standing consent is left in the calendar month of `at`."""
-    used = PurchaseConsent.objects.filter(
-        subscriber=consent.subscriber_id,
-        partner=consent.partner_id,
-        standing__isnull=False,
-        month_start=month_of(at),
-    ).aggregate(total=Sum("amount"))["total"]
-    return max(consent.monthly_limit - (used or Decimal(0)), Decimal(0))
+    used, reserved = used_of_month(consent, at)
+    return max(consent.monthly_limit - used - reserved, Decimal(0))
+
+
+def used_of_month(consent: StandingConsent, at: datetime) -> tuple[Decimal, Decimal]:
+    """Return what was sold by standing consent in the month of `at`, and what is held by it."""
+    whose = {"subscriber": consent.subscriber_id, "partner": consent.partner_id}
+    month = {**whose, "month_start": month_of(at)}
+    bought = PurchaseConsent.objects.filter(**month, standing__isnull=False)
+    sold = bought.aggregate(total=Sum("amount"))["total"] or Decimal(0)
+    taken = Reservation.objects.filter(**month).aggregate(total=Sum("used_amount"))["total"]
+    return sold + (taken or Decimal(0)), held.total(held.live(at, **month))
 
 
 def _live(subscriber: Subscriber, partner: Partner) -> StandingConsent | None:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from rating import account_api, api, claims_api, consents_api, usage_files_api
+from rating import account_api, api, balances_api, claims_api, consents_api, usage_files_api
 
 urlpatterns = [
     path("usage", api.UsageReports.as_view(), name="usage"),
@@ -91,5 +91,23 @@ urlpatterns = [
         "standing_consents/<str:public_id>/withdrawal",
         consents_api.StandingWithdrawal.as_view(),
         name="standing-consent-withdrawal",
+    ),
+    path("account_balances", balances_api.AccountBalances.as_view(), name="account-balances"),
+    path(
+        "partner_balances/<str:reference>",
+        balances_api.PartnerBalance.as_view(),
+        name="partner-balance",
+    ),
+    path("reservations", balances_api.Reservations.as_view(), name="reservations"),
+    path("reservations/<str:public_id>", balances_api.OneReservation.as_view(), name="reservation"),
+    path(
+        "reservations/<str:public_id>/uses",
+        balances_api.ReservationUses.as_view(),
+        name="reservation-uses",
+    ),
+    path(
+        "reservations/<str:public_id>/release",
+        balances_api.ReservationRelease.as_view(),
+        name="reservation-release",
     ),
 ]

@@ -195,6 +195,12 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:rating_purchaserequest_changelist",
                 "rating.view_purchaserequest",
             ),
+            Entry(
+                "Reservations",
+                "lock_clock",
+                "admin:console_reservations",
+                "rating.view_reservation",
+            ),
             Entry("Usage", "data_usage", "admin:rating_usage_changelist", "rating.view_usage"),
             Entry(
                 "Files of usage",

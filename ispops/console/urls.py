@@ -28,6 +28,7 @@ from ispops.console.views import (
     qualify,
     rating_errors,
     register,
+    reservations,
     sessions,
     simulations,
     subscribers,
@@ -77,6 +78,8 @@ REPLAY = "parties.replay_webhookdelivery"
 BUY_ON_BEHALF = "rating.add_purchase"
 CANCEL_PURCHASES = "rating.cancel_purchase"
 REFUND_CHARGES = "rating.refund_charge"
+SEE_RESERVATIONS = "rating.view_reservation"
+RELEASE_RESERVATIONS = "rating.release_reservation"
 SEE_DISPUTES = "rating.view_dispute"
 ANSWER_DISPUTES = "rating.answer_dispute"
 FILE_COVERAGE = "qualification.change_coveragearea"
@@ -256,6 +259,13 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         CANCEL_PURCHASES,
     ),
     ("charges/<str:ref>/refund/", purchases.refund, "console_refund", REFUND_CHARGES),
+    ("reservations/", reservations.listing, "console_reservations", SEE_RESERVATIONS),
+    (
+        "reservations/<str:ref>/release/",
+        reservations.release,
+        "console_release_reservation",
+        RELEASE_RESERVATIONS,
+    ),
     ("disputes/", disputes.queue, "console_disputes", SEE_DISPUTES),
     ("disputes/list.csv", disputes.as_file, "console_disputes_file", SEE_DISPUTES),
     ("disputes/<str:ref>/answer/", disputes.answer, "console_answer_dispute", ANSWER_DISPUTES),

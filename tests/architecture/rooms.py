@@ -107,17 +107,18 @@ ROOMS = {
         ),
         verbs=_names(
             "billing by_meter cancelling charges closing consents disputes engine intake lanes "
-            "ledger network_files packs partitions posting purchases refunds retrying sessions "
-            "settlement simulations standing storing taking telling topping_up usage usage_files "
-            "watching"
+            "ledger network_files packs partitions posting purchases refunds reservations "
+            "retrying sessions settlement simulations standing storing taking telling topping_up "
+            "usage usage_files watching"
         ),
         reads=_names(
-            "accrual books carriage claim_queries claims goods guiding line_choices meter_reading "
-            "meters offers outlook past_use recent_use reported reports rules simulated standings "
-            "tariff trials used"
+            "accrual balances books carriage claim_queries claims goods guiding held line_choices "
+            "meter_reading meters offers outlook past_use recent_use reported reports rules "
+            "simulated standings tariff trials used"
         ),
         web=_names(
-            "account_api claims_api consents_api usage_files_api usage_parsers usage_stream"
+            "account_api balances_api claims_api consents_api usage_files_api usage_parsers "
+            "usage_stream"
         ),
     ),
 }

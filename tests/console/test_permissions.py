@@ -116,6 +116,8 @@ MAY_OPEN = {
     "console_buy": {*CSRS, roles.FINANCE},
     "console_cancel_purchase": CSRS,
     "console_refund": {*CSRS, roles.FINANCE},
+    "console_reservations": {*CSRS, roles.FINANCE},
+    "console_release_reservation": CSRS,
     "console_disputes": {*CSRS, roles.FINANCE},
     "console_disputes_file": {*CSRS, roles.FINANCE},
     "console_answer_dispute": {*CSRS, roles.FINANCE},
@@ -136,6 +138,7 @@ MAY_OPEN = {
     "console_filing_download": {roles.OPERATIONS},
 }
 POSTS = {
+    "console_release_reservation",
     "console_buy",
     "console_cancel_purchase",
     "console_refund",
@@ -242,6 +245,7 @@ def address_of(name: str, world: World) -> str:
         "console_buy": [world.line.public_id],
         "console_cancel_purchase": [f"pur_{'0' * 32}"],
         "console_refund": [f"chg_{'0' * 32}"],
+        "console_release_reservation": [f"rsv_{'0' * 32}"],
         "console_answer_dispute": [f"dsp_{'0' * 32}"],
         **{name: [f"reg_{'0' * 32}"] for name in MAY_OPEN if name.endswith("registration")},
         "console_place_order": [world.stuck.qualification.public_id],

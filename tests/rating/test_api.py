@@ -19,7 +19,7 @@ from ispops.parties import programs
 from ispops.parties.models import Partner, Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import consents, settlement
+from rating import consents, settlement, standing
 from rating.models import Charge, Purchase, Usage, UsagePack
 from tests.rating.calls import token
 from tests.rating.ground import (
@@ -368,6 +368,42 @@ class TestPurchaseRequests:
             assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, field)
 
 
+class TestReservations:
+    def test_hold_use_and_release(
+        self, shop: Shop, line: Service, ada: Subscriber, ask: Ask
+    ) -> None:
+        reference = partner_orders.reference_of(partner=shop.films, subscriber=ada)
+        body = {
+            "subscriber_ref": reference, "offering": "film", "net": "10",
+            "held_until": (NOON + timedelta(hours=3)).isoformat(),
+        }  # fmt: skip
+        keys = ({"Idempotency-Key": f"v-{n}"} for n in range(9))
+        assert ask(shop.films, "reservations", body, headers=next(keys)).status_code == 409
+        standing.give(
+            subscriber=ada, partner=shop.films, monthly_limit=Decimal(20), user=ada.users.get(),
+            at=NOON,
+        )  # fmt: skip
+        made = ask(shop.films, "reservations", body, headers=next(keys))
+        assert (made.status_code, made.json()["is_live"]) == (201, True)
+        one = {"args": [made.json()["id"]]}
+        used = ask(shop.films, "reservation-uses", {"net": "4"}, headers=next(keys), **one)
+        assert used.json()["used_net"] == "4.000000"
+        more = ask(shop.films, "reservation-uses", {"net": "7"}, headers=next(keys), **one)
+        assert (more.status_code, more.json()["errors"][0]["field"]) == (409, "net")
+        [bucket] = ask(shop.films, "partner-balance", args=[reference]).json()["buckets"]
+        assert (bucket["used"], bucket["reserved"], bucket["remaining"]) == (
+            "4.400000", "6.600000", "9.000000",
+        )  # fmt: skip
+        assert ask(shop.backup, "partner-balance", args=[reference]).status_code == 404
+        assert ask(shop.backup, "reservation", **one).status_code == 404
+        over = ask(shop.films, "reservation-release", {}, headers=next(keys), **one).json()
+        assert not over["is_live"]
+        assert ask(shop.films, "reservations", query="?live=true").json()["items"] == []
+        assert ask(shop.films, "reservations", query="?live=false").json()["items"] == [over]
+        wrong = ask(shop.films, "reservations", body | {"net": "x"}, headers=next(keys))
+        assert wrong.status_code == 422
+
+
 class TestAccounts:
     """A subscriber's program buys, cancels and disputes of its own accounts."""
 
@@ -452,3 +488,12 @@ class TestAccounts:
         ended = call("standing-consent-withdrawal", {}, args=[given["id"]], key="w").json()
         assert ended["ended_at"] is not None
         assert call("standing-consents").json()["items"] == [ended]
+
+    def test_what_is_left(self, shop: Shop, line: Service, ada: Subscriber, call: Ask) -> None:
+        buy(line, shop.film)
+        [balance] = call("account-balances").json()
+        spending = balance["buckets"][0]
+        assert (balance["subscriber"], balance["owed"]) == (ada.public_id, "0.000000")
+        assert (spending["kind"], spending["used"], spending["allowed"]) == (
+            "spending_limit", "5.489000", None,
+        )  # fmt: skip

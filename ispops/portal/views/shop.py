@@ -15,6 +15,7 @@ from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
 from ispops.portal.forms import KeyForm
 from provisioning.models import Service
+from rating.balances import spending
 from rating.cancelling import cancel_purchase
 from rating.claim_queries import disputed
 from rating.goods import goods as goods_of
@@ -37,6 +38,7 @@ def shop(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         "refused": [good for good in goods if good.reason],
         "waits": not line and queries.has_open_order(subscriber),
         "purchases": queries.purchases_of(subscriber)[:5],
+        "spending": spending(subscriber, now),
     }
     return render(request, "portal/shop.html", context)
 

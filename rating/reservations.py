@@ -1,0 +1,300 @@
+"""Reservations: an amount is held for a partner, used in parts, and the rest released.
+
+A partner may hold what the subscriber's standing consent leaves, for so long as it says. What is
+held and what is spent never pass the spending limit or the consent: whoever holds more holds the
+account, and the database adds it up again. A reservation whose time is over holds nothing; no sweep
+is needed for that.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+
+from ispops import db, events
+from ispops.catalog.models import OfferingPrice, ProductOffering
+from ispops.errors import InvalidInput, NotFound, Refusal
+from ispops.money import format_money, from_micros, to_micros
+from ispops.parties import audit
+from ispops.parties.models import Partner, Subscriber, User
+from provisioning.models import PartnerSubscriber
+from rating import accrual, charges, purchases
+from rating.models import Charge, Reservation, ReservationUse, StandingConsent
+from rating.sharing import Terms, Totals, take_step, tax_of
+from rating.standing import left_of_month, month_of
+from rating.tariff import Tariff
+
+LONGEST = timedelta(days=7)
+
+
+class NotConsented(Refusal):
+    code = "not_consented"
+    title = "The subscriber has not agreed to that"
+
+
+class ReservationOver(Refusal):
+    code = "reservation_over"
+    title = "The reservation holds nothing any more"
+
+
+class MoreThanHeld(Refusal):
+    code = "more_than_held"
+    title = "More would be used than is held"
+
+
+class ReservationKeyReused(Refusal):
+    code = "reservation_key_reused"
+    title = "The key was used for something else"
+
+
+@transaction.atomic
+def hold(
+    *,
+    partner: Partner,
+    subscriber_ref: str,
+    offering_code: str,
+    held_until: datetime,
+    idempotency_key: str,
+    at: datetime,
+    net: Decimal | None = None,
+    units: int | None = None,
+) -> Reservation:
+    """Hold an amount before tax, or the price of some units of an own product, until a moment.
+
+    The same key again returns the first reservation.
+
+    Raises:
+        InvalidInput: a value is none that can be used; names the field.
+        NotConsented: no standing consent of the subscriber covers it, or the account cannot buy.
+        SpendingLimitReached: it would pass the spending limit.
+        ReservationKeyReused: the key belongs to a reservation of something else.
+    """
+    _key(idempotency_key)
+    account, offering = _account(partner, subscriber_ref), _offering(partner, offering_code)
+    first = Reservation.objects.filter(partner=partner, idempotency_key=idempotency_key).first()
+    if first is not None:
+        same = (first.subscriber_id, first.offering_id) == (account.pk, offering.pk)
+        if not same or first.units != units or (net is not None and first.net != net):
+            raise ReservationKeyReused("Use a new key.", field="idempotency_key")
+        return first
+    if not at < held_until <= at + LONGEST:
+        raise InvalidInput("Give a moment within the next seven days.", field="held_until")
+    account = db.lock(Subscriber, account.pk)
+    first = Reservation.objects.filter(partner=partner, idempotency_key=idempotency_key).first()
+    if first is not None:
+        return first
+    tariff = Tariff([offering.pk])
+    unit_net = _unit_net(tariff, offering, account, at) if units is not None else None
+    wanted = _wanted(net, units, unit_net)
+    amount = wanted + _tax(tariff, offering, wanted, at)
+    standing = _require_consent(account, partner, amount, at)
+    purchases.require_room(account, amount, at)
+    period = accrual.period_at(account, at)
+    return Reservation.objects.create(
+        subscriber=account,
+        partner=partner,
+        offering=offering,
+        standing=standing,
+        idempotency_key=idempotency_key,
+        currency=account.currency,
+        net=wanted,
+        amount=amount,
+        units=units,
+        unit_net=unit_net,
+        period_start=period.start,
+        period_end=period.end,
+        month_start=month_of(at),
+        held_at=at,
+        held_until=held_until,
+    )
+
+
+@transaction.atomic
+def use(
+    *,
+    reservation_id: UUID,
+    partner: Partner,
+    idempotency_key: str,
+    at: datetime,
+    net: Decimal | None = None,
+    units: int | None = None,
+    is_last: bool = False,
+) -> ReservationUse:
+    """Use a part of what is held, which is charged at once; the last part releases the rest.
+
+    By neither `net` nor `units` it is all that is left. The same key again returns the first use.
+
+    Raises:
+        NotFound: the partner has no such reservation.
+        InvalidInput: the amount, the units or the key make no sense.
+        ReservationOver: it was released, or its time is over.
+        MoreThanHeld: less than that is left of it.
+        ReservationKeyReused: the key belongs to the use of another part.
+    """
+    _key(idempotency_key)
+    held = _hold_own(reservation_id, partner)
+    first = held.uses.filter(idempotency_key=idempotency_key).select_related("charge").first()
+    left = held.net - held.used_net
+    part = left if net is None and units is None else _wanted(net, units, held.unit_net)
+    if first is not None:
+        if (net is not None or units is not None) and first.net != part:
+            raise ReservationKeyReused("Use a new key.", field="idempotency_key")
+        return first
+    if held.released_at is not None or held.held_until <= at:
+        raise ReservationOver("It was released, or its time is over. Hold it anew.")
+    if part > left or part <= 0:
+        raise MoreThanHeld(
+            f"Of this reservation {format_money(left, held.currency)} before tax are left.",
+            field="units" if units is not None else "net",
+        )
+    charge = _charge(held, part, idempotency_key, at)
+    held.used_net += part
+    held.used_amount += charge.amount_net + charge.amount_tax
+    if is_last or held.used_net == held.net:
+        held.released_at = at
+    held.save(update_fields=["used_net", "used_amount", "released_at"])
+    made = ReservationUse.objects.create(
+        reservation=held, idempotency_key=idempotency_key, net=part, charge=charge, used_at=at
+    )
+    events.publish("reservation.used", subject=held.public_id, at=at, charge=charge.public_id)
+    return made
+
+
+@transaction.atomic
+def release(
+    *,
+    reservation_id: UUID,
+    at: datetime,
+    partner: Partner | None = None,
+    actor: User | None = None,
+    reason: str = "",
+) -> Reservation:
+    """Release what is held and not used: by its partner, or by staff. Again, it changes nothing.
+
+    Raises:
+        NotFound: the partner has no such reservation.
+    """
+    held = _hold_own(reservation_id, partner)
+    if held.released_at is None:
+        held.released_at = at
+        held.save(update_fields=["released_at"])
+        if actor is not None:
+            audit.record(
+                actor=actor,
+                action="reservation.released",
+                subject=held.public_id,
+                subscriber=held.subscriber,
+                reason=reason,
+                at=at,
+            )
+    return held
+
+
+def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
+    """Charge for a part: the step between two running totals, so that the parts sum exactly."""
+    tariff = Tariff([held.offering_id])
+    parties = tariff.parties(held.offering_id, held.held_at)
+    before, after = to_micros(held.used_net), to_micros(held.used_net + part)
+    counted = ""
+    if held.unit_net:
+        counted = (
+            f"{after // to_micros(held.unit_net) - before // to_micros(held.unit_net)} units, "
+        )
+    total = format_money(held.net, held.currency)
+    why = {
+        "rule": "reservation",
+        "arithmetic": f"{counted}{format_money(part, held.currency)} of {total} that were held",
+    }
+    charge = charges.draft(
+        subscriber=held.subscriber,
+        offering_id=held.offering_id,
+        kind=Charge.Kind.ONE_OFF,
+        cause=f"reservation:{held.public_id}:{hashlib.sha256(key.encode()).hexdigest()[:24]}",
+        priced=take_step(_totals(before), _totals(after), parties.terms, why),
+        parties=parties,
+        period_start=at,
+        at=at,
+    )
+    charge.save(force_insert=True)
+    return charge
+
+
+def _totals(net: int) -> Totals:
+    return Totals(net, net, part=1 if net else 0)
+
+
+def _tax(tariff: Tariff, offering: ProductOffering, net: Decimal, at: datetime) -> Decimal:
+    terms: Terms = tariff.parties(offering.pk, at).terms
+    return from_micros(tax_of(to_micros(net), terms.tax_milli))
+
+
+def _require_consent(
+    account: Subscriber, partner: Partner, amount: Decimal, at: datetime
+) -> StandingConsent:
+    if account.standing != Subscriber.Standing.GOOD:
+        raise NotConsented("This subscriber cannot buy at the moment.")
+    rows = StandingConsent.objects.filter(subscriber=account, partner=partner)
+    found = rows.filter(ended_at__isnull=True).first()
+    standing = db.lock(StandingConsent, found.pk) if found else None
+    if standing is None or standing.ended_at is not None or left_of_month(standing, at) < amount:
+        raise NotConsented(
+            "The subscriber lets you charge nothing, or not so much, unasked. Ask for a purchase.",
+            field="net",
+        )
+    return standing
+
+
+def _unit_net(
+    tariff: Tariff, offering: ProductOffering, account: Subscriber, at: datetime
+) -> Decimal:
+    charge = OfferingPrice.Charge.ONE_OFF
+    rate = tariff.rate(offering.pk, charge, at, account.currency, bundle_id=None)
+    if rate is None or not rate.amount:
+        raise InvalidInput("It has no price for one of them. Give an amount.", field="units")
+    return from_micros(rate.amount)
+
+
+def _wanted(net: Decimal | None, units: int | None, unit_net: Decimal | None) -> Decimal:
+    """Return the amount before tax that is meant."""
+    if net is not None and units is not None:
+        raise InvalidInput("Give an amount or units, and not both.", field="net")
+    if units is not None:
+        if not 0 < units <= 1_000_000 or unit_net is None:
+            raise InvalidInput("Give units above zero, of what is held by units.", field="units")
+        return unit_net * units
+    if net is None or not net.is_finite() or not 0 < net < Decimal(10) ** 9 or net != round(net, 6):
+        raise InvalidInput("Give an amount above zero.", field="net")
+    if unit_net is not None:
+        raise InvalidInput("It is held by units: give units.", field="units")
+    return net
+
+
+def _key(key: str) -> None:
+    if not 0 < len(key) <= 200:
+        raise InvalidInput("Send a key of 1 to 200 characters.", field="idempotency_key")
+
+
+def _account(partner: Partner, reference: str) -> Subscriber:
+    known = PartnerSubscriber.objects.filter(partner=partner, reference=reference)
+    found = known.select_related("subscriber").first()
+    if found is None:
+        raise InvalidInput("You have no such subscriber.", field="subscriber_ref")
+    return found.subscriber
+
+
+def _offering(partner: Partner, code: str) -> ProductOffering:
+    found = ProductOffering.objects.filter(provider=partner, code=code).first()
+    if found is None:
+        raise InvalidInput("You have no such product.", field="offering")
+    return found
+
+
+def _hold_own(reservation_id: UUID, partner: Partner | None) -> Reservation:
+    rows = Reservation.objects.select_for_update(of=("self",), no_key=True)
+    rows = rows.select_related("subscriber", "offering").filter(pk=reservation_id)
+    found = (rows.filter(partner=partner) if partner else rows).first()
+    if found is None:
+        raise NotFound("There is no such reservation.")
+    return found

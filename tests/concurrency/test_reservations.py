@@ -1,0 +1,108 @@
+"""Holding at the same moment: what is held and spent never passes the limit; and without guards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from ispops import db
+from ispops.parties.models import Subscriber
+from provisioning import partner_orders
+from rating import purchases, reservations, standing
+from rating.models import Charge, Reservation
+from tests import factories
+from tests.concurrency.test_rating import MANY, at_once, kinds, slow
+from tests.rating.ground import NOON, Shop, buy, make_shop
+from tests.small_isp import make_small_isp
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def shop(transactional_db: None) -> Shop:
+    return make_shop(make_small_isp())
+
+
+@pytest.fixture
+def ada(shop: Shop) -> Subscriber:
+    """A limit of 25: two holds of 11 and no third."""
+    ada = factories.subscriber(at=NOON)
+    factories.live_line(shop.isp, ada, at=NOON)
+    partner_orders.reference_of(partner=shop.films, subscriber=ada)
+    standing.give(
+        subscriber=ada, partner=shop.films, monthly_limit=Decimal(500), user=ada.users.get(),
+        at=NOON,
+    )  # fmt: skip
+    Subscriber.objects.update(spending_limit=Decimal(25))
+    return ada
+
+
+def hold(shop: Shop, ada: Subscriber, key: str) -> Reservation:
+    return reservations.hold(
+        partner=shop.films,
+        subscriber_ref=partner_orders.reference_of(partner=shop.films, subscriber=ada),
+        offering_code="film", held_until=NOON + timedelta(hours=1), net=Decimal(10),
+        idempotency_key=key, at=NOON,
+    )  # fmt: skip
+
+
+def test_eight_holds_do_not_pass_the_limit(shop: Shop, ada: Subscriber) -> None:
+    answers = at_once(lambda n: hold(shop, ada, f"n{n}"))
+    assert kinds(answers) == {"Reservation": 2, "SpendingLimitReached": MANY - 2}
+
+
+def test_holding_and_buying_do_not_pass_it_together(shop: Shop, ada: Subscriber) -> None:
+    line = ada.services.get()
+
+    def work(number: int) -> Any:
+        if number % 2:
+            return buy(line, shop.film, key=f"film-{number}")
+        return hold(shop, ada, f"n{number}")
+
+    answers = at_once(work)
+    assert purchases.third_party_spend(ada, NOON) <= 25
+    assert kinds(answers)["SpendingLimitReached"] > 0
+
+
+@pytest.fixture
+def without_row_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(db, "lock", lambda model, pk: model.objects.get(pk=pk))
+    slow(monkeypatch, purchases, "require_room")
+
+
+@pytest.mark.usefixtures("without_row_locks")
+def test_without_the_row_lock_the_database_refuses(shop: Shop, ada: Subscriber) -> None:
+    answers = at_once(lambda n: hold(shop, ada, f"n{n}"))
+    assert kinds(answers) == {"Reservation": 2, "IntegrityError": MANY - 2}
+
+
+@pytest.mark.usefixtures("without_row_locks")
+def test_without_both_guards_the_limit_is_passed(shop: Shop, ada: Subscriber) -> None:
+    trigger = "ALTER TABLE rating_reservation {} TRIGGER holds_within_limits"
+    with connection.cursor() as cursor:
+        cursor.execute(trigger.format("DISABLE"))
+    try:
+        at_once(lambda n: hold(shop, ada, f"n{n}"))
+        assert purchases.third_party_spend(ada, NOON) > 25
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(trigger.format("ENABLE"))
+
+
+def test_eight_parts_of_one_reservation_are_no_more_than_it(shop: Shop, ada: Subscriber) -> None:
+    held = hold(shop, ada, "one")
+    answers = at_once(
+        lambda n: reservations.use(
+            reservation_id=held.pk,
+            partner=shop.films,
+            net=Decimal(3),
+            idempotency_key=f"u{n}",
+            at=NOON,
+        )
+    )
+    assert kinds(answers) == {"ReservationUse": 3, "MoreThanHeld": MANY - 3}
+    assert sum(charge.amount_net for charge in Charge.objects.all()) == 9
