@@ -57,8 +57,9 @@ def test_a_stream_of_any_size_is_taken_in_by_a_small_web_server(live: Stack, isp
     access = token(isp.films, ["usage:write"])
     live.start("web")
     live.until(lambda: _answers(live), "the web server answers")
-    before = _memory(live)
-    with _most_memory(live) as most, _connected(live) as caller:
+    family = psutil.Process(live.children["web"].pid).children(recursive=True)
+    before = _memory(family)
+    with _most_memory(family) as most, _connected(live) as caller:
         _begin(caller, access, "Transfer-Encoding: chunked")
         _chunk(caller, event(1) + b"\n")
         for _ in range(LINES // 1_000):
@@ -131,20 +132,19 @@ def _answer_of(caller: socket.socket) -> list[dict[str, object]]:
     return [json.loads(line) for line in body.splitlines()]
 
 
-def _memory(live: Stack) -> int:
-    """The memory of the largest process of the web server, without what all share."""
-    family = psutil.Process(live.children["web"].pid).children(recursive=True)
+def _memory(family: list[psutil.Process]) -> int:
+    """The memory of the largest process of the web server."""
     return max(process.memory_info().rss for process in family)
 
 
 @contextlib.contextmanager
-def _most_memory(live: Stack) -> Iterator[list[int]]:
+def _most_memory(family: list[psutil.Process]) -> Iterator[list[int]]:
     """Look at the memory of the web server all the while; gives the most that was seen."""
     most, stop = [0], threading.Event()
 
     def look() -> None:
-        while not stop.wait(0.02):
-            most[0] = max(most[0], _memory(live))
+        while not stop.wait(0.05):
+            most[0] = max(most[0], _memory(family))
 
     watcher = threading.Thread(target=look)
     watcher.start()
