@@ -15,7 +15,9 @@ class RatingConfig(AppConfig):
             "view_meteredsession", "view_meteredinterval",
         ),
         roles.CATALOGUE_MANAGER: ("view_simulation", "add_simulation"),
-        roles.FINANCE: ("view_*", "add_*", "change_*", "refund_charge", "answer_dispute"),
+        roles.FINANCE: (
+            "view_*", "add_*", "change_*", "refund_charge", "answer_dispute", "post_simulation",
+        ),
     }  # fmt: skip
 
     def ready(self) -> None:

@@ -69,20 +69,22 @@ SELECT subscriber_id::text, anchor, meter::text, period_start, segment, offering
        quantity, 1, started_at, ended_at, {_PARTS.format("")}
   FROM ({_PLACED}) placed
 """  # noqa: S608
-_MINIMUMS = f"""
-SELECT c.service_id::text, p.start, {_PARTS.format("sum")}
-  FROM (SELECT subscriber_id, service_id, price_id, period_start, amount_net AS net,
-               isp_share AS isp, bsp_share AS bsp, network_provider_share AS network,
-               amount_tax AS tax
+# What was charged beside use itself: at the end of a period, and by re-rating.
+_BESIDE = f"""
+SELECT c.service_id::text, p.start, c.offering_id, c.bsp_id, c.network_provider_id,
+       {_PARTS.format("sum")}
+  FROM (SELECT subscriber_id, service_id, price_id, period_start, offering_id, bsp_id,
+               network_provider_id, amount_net AS net, isp_share AS isp, bsp_share AS bsp,
+               network_provider_share AS network, amount_tax AS tax
           FROM rating_charge WHERE subscriber_id = ANY(%(subscribers)s::uuid[])
-           AND cause LIKE 'minimum:%%') c
+           AND (cause LIKE 'minimum:%%' OR cause LIKE 'rerating:%%')) c
   JOIN catalog_offeringprice op ON op.id = c.price_id AND op.offering_id = %(offering)s
        AND op.unit = %(unit)s AND op.currency = %(currency)s
   JOIN parties_subscriber s ON s.id = c.subscriber_id
   JOIN unnest(%(anchors)s::int[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
        AS p(anchor, start, finish)
     ON p.anchor = s.billing_anchor_day AND c.period_start >= p.start AND c.period_start < p.finish
- GROUP BY 1, 2
+ GROUP BY 1, 2, 3, 4, 5
 """  # noqa: S608
 _PACKS = """
 SELECT pack.service_id::text, pack.period_start, pack.after, pack.units, pack.periods
@@ -126,6 +128,15 @@ class Scope:
             "ends": [period.end for _, period in placed],
             "edges": self.edges,
         }
+
+
+class Shared(NamedTuple):
+    """What amounts are added up by: the period, the product, and who shares in it."""
+
+    period_start: datetime
+    offering_id: int
+    bsp_id: int | None
+    network_provider_id: int | None
 
 
 class Used(NamedTuple):
@@ -179,14 +190,17 @@ def used(scope: Scope, subscribers: Sequence[UUID], *, by_event: bool) -> Iterat
                 yield Used._make((*placed, int(quantity), uses, started, ended, parts))
 
 
-def minimums_paid(scope: Scope, subscribers: Sequence[UUID]) -> dict[tuple[str, datetime], Parts]:
-    """Return what was charged at the ends of periods because too little was used."""
+def charged_beside(scope: Scope, subscribers: Sequence[UUID]) -> list[tuple[str, Shared, Parts]]:
+    """Return what was charged beside use: because too little was used, or by re-rating.
+
+    Each with the service that it counts for.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_MINIMUMS, scope.parameters(subscribers))
-        return {
-            (service, start): Parts(*(int(amount) for amount in paid))
-            for service, start, *paid in cursor.fetchall()
-        }
+        cursor.execute(_BESIDE, scope.parameters(subscribers))
+        return [
+            (service, Shared(*shared), Parts(*(int(amount) for amount in paid)))
+            for service, *shared, paid in ((*row[:5], row[5:]) for row in cursor.fetchall())
+        ]
 
 
 def packs(scope: Scope, subscribers: Sequence[UUID]) -> dict[str, tuple[GrantedPack, ...]]:

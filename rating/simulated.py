@@ -24,14 +24,25 @@ from provisioning.models import Service, ServicePeriod
 from rating import past_use, pricing, rules
 from rating.amounts import storable
 from rating.bands import divide
-from rating.differences import NOTHING, Parts
+from rating.differences import NOTHING, Parts, total
 from rating.meters import GrantedPack, Meter, More, Newest, number_of, period_starts
 from rating.models import CustomerBill
-from rating.past_use import Scope, Used
-from rating.pricing import Priced, Terms, UsagePrice, Use
-from rating.tariff import Tariff
+from rating.past_use import Scope, Shared, Used
+from rating.pricing import Priced, UsagePrice, Use
+from rating.tariff import Parties, Tariff
 
 _LONGEST_MONTH = 31
+
+
+class Difference(NamedTuple):
+    """What is to be charged to put a service's use of a period right, or to be given back."""
+
+    subscriber_id: str
+    service_id: str
+    shared: Shared
+    quantity: int
+    paid: Parts
+    would: Parts
 
 
 class Result(NamedTuple):
@@ -123,17 +134,46 @@ class Trial:
         Raises:
             AmountTooLarge: it would cost more than can be stored.
         """
+        found: list[Result] = []
+        for key, service, paid, would in self._priced(subscribers):
+            found += self._results(key, service, paid, would)
+        return found
+
+    def differences(self, subscribers: Sequence[UUID]) -> list[Difference]:
+        """Say what some accounts would have to pay on top, or get back, and who shares in that.
+
+        Raises:
+            AmountTooLarge: it would cost more than can be stored.
+        """
+        return [
+            Difference(
+                service.subscriber_id, key, shared, _quantity(service, shared),
+                paid.get(shared, NOTHING), would.get(shared, NOTHING),
+            )
+            for key, service, paid, would in self._priced(subscribers)
+            for shared in sorted(paid.keys() | would.keys(), key=str)
+            if self._is_counted(shared.period_start)
+            and paid.get(shared, NOTHING) != would.get(shared, NOTHING)
+        ]  # fmt: skip
+
+    def _priced(
+        self, subscribers: Sequence[UUID]
+    ) -> Iterable[tuple[str, _Service, dict[Shared, Parts], dict[Shared, Parts]]]:
+        """Give each service with what was paid and what it would have been."""
         services = self._services(subscribers)
         packs = past_use.packs(self.scope, subscribers)
-        charged = past_use.minimums_paid(self.scope, subscribers)
         billed = self._billed(subscribers) if self._has_least else set()
         first_active = self._first_active(services)
-        found: list[Result] = []
+        beside: defaultdict[str, list[tuple[Shared, Parts]]] = defaultdict(list)
+        for key, shared, parts in past_use.charged_beside(self.scope, subscribers):
+            beside[key].append((shared, parts))
         for key, service in services.items():
-            since = first_active.get(key)
-            would = self._price(service, packs.get(key, ()), since, billed)
-            found += self._results(key, service, would, charged)
-        return found
+            would = self._price(service, packs.get(key, ()), first_active.get(key), billed)
+            paid = _summed(
+                [(_shared(at, self._parties_of(at)), of.paid) for at, of in service.sums.items()]
+                + beside[key]
+            )
+            yield key, service, paid, would
 
     def _services(self, subscribers: Sequence[UUID]) -> dict[str, _Service]:
         """Read what was used, by the meter; and when each was active, where that matters."""
@@ -209,31 +249,33 @@ class Trial:
         packs: tuple[GrantedPack, ...],
         first_active: datetime | None,
         billed: set[tuple[str, datetime]],
-    ) -> dict[datetime, Parts]:
+    ) -> dict[Shared, Parts]:
         """Take the steps of all periods of a meter in order; returns what each comes to."""
         rule_at = partial(self._rule_at, first_active, service.anchor_day)
         dues = self._dues(service, billed)
         starts = sorted({key.period_start for key in service.sums} | set(dues))
         meters = self._meters(service, starts, packs, first_active, rule_at)
-        would: dict[datetime, Parts] = {}
+        would: list[tuple[Shared, Parts]] = []
         for key in sorted(service.sums):
             summed = service.sums[key]
-            terms = self._terms(key)
+            parties = self._parties_of(key)
             meter = meters[key.period_start]
-            step = meter.add(key.period_start, summed.more, summed.quantity, terms)
-            would[key.period_start] = would.get(key.period_start, NOTHING).plus(_parts(step))
+            step = meter.add(key.period_start, summed.more, summed.quantity, parties.terms)
+            would.append((_shared(key, parties), _parts(step)))
         for start, (part, whole, last) in dues.items():
             meter = meters[start]
+            parties = self._parties(self.scope.offering.pk, last)
             step_up = pricing.close_period(
                 price=meter.rule(start),
                 use=meter.use(start),
                 part=part,
                 whole=whole,
-                terms=self._parties(self.scope.offering.pk, last),
+                terms=parties.terms,
             )
             if step_up is not None:
-                would[start] = would.get(start, NOTHING).plus(_parts(step_up))
-        return would
+                key = _Key(start, 0, self.scope.offering.pk)
+                would.append((_shared(key, parties), _parts(step_up)))
+        return _summed(would)
 
     def _meters(
         self,
@@ -289,12 +331,12 @@ class Trial:
         zone = settings.BILLING_TIME_ZONE
         return pricing.elapsed(period, instant, rules.proration(self.price), zone)[0]
 
-    def _terms(self, key: _Key) -> Terms:
+    def _parties_of(self, key: _Key) -> Parties:
         edge = self.scope.edges[key.segment - 1] if key.segment else key.period_start
         return self._parties(key.offering_id, max(edge, key.period_start))
 
-    def _parties(self, offering_id: int, at: datetime) -> Terms:
-        return self.tariff.parties(offering_id, at, self.price.tax_category).terms
+    def _parties(self, offering_id: int, at: datetime) -> Parties:
+        return self.tariff.parties(offering_id, at, self.price.tax_category)
 
     def _edges(self, offering_id: int) -> set[datetime]:
         return self.tariff.edges_of_terms(offering_id, self.price.tax_category)
@@ -307,27 +349,42 @@ class Trial:
         self,
         key: str,
         service: _Service,
-        would: dict[datetime, Parts],
-        charged: dict[tuple[str, datetime], Parts],
+        paid: dict[Shared, Parts],
+        would: dict[Shared, Parts],
     ) -> Iterable[Result]:
-        paid: defaultdict[datetime, Parts] = defaultdict(lambda: NOTHING)
         quantities: defaultdict[datetime, int] = defaultdict(int)
         for at, summed in service.sums.items():
-            paid[at.period_start] = paid[at.period_start].plus(summed.paid)
             quantities[at.period_start] += summed.quantity
-        for (service_id, start), parts in charged.items():
-            if service_id == key:
-                paid[start] = paid[start].plus(parts)
-        for start in sorted(would.keys() | paid.keys()):
+        for start in sorted({shared.period_start for shared in (*paid, *would)}):
             if self._is_counted(start):
                 yield Result(
                     service.subscriber_id,
                     key,
                     start,
                     quantities[start],
-                    paid[start],
-                    would.get(start, NOTHING),
+                    total(parts for shared, parts in paid.items() if shared.period_start == start),
+                    total(parts for shared, parts in would.items() if shared.period_start == start),
                 )
+
+
+def _shared(key: _Key, parties: Parties) -> Shared:
+    return Shared(key.period_start, key.offering_id, parties.bsp_id, parties.network_provider_id)
+
+
+def _summed(many: Iterable[tuple[Shared, Parts]]) -> dict[Shared, Parts]:
+    summed: dict[Shared, Parts] = {}
+    for shared, parts in many:
+        summed[shared] = summed.get(shared, NOTHING).plus(parts)
+    return summed
+
+
+def _quantity(service: _Service, shared: Shared) -> int:
+    of = (shared.period_start, shared.offering_id)
+    return sum(
+        summed.quantity
+        for key, summed in service.sums.items()
+        if (key.period_start, key.offering_id) == of
+    )
 
 
 def _plus(one: More, other: More) -> More:

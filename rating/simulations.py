@@ -1,4 +1,5 @@
 """Verbs for simulations: one is asked for, and workers try the price on account after account.
+A re-rating is one that posts the differences which another one showed.
 
 The row is the queue (`ispops.jobs`). A worker takes a lease and goes on with a few hundred accounts
 at a time; their results, the tally and how far it came are written in one transaction that also
@@ -20,11 +21,11 @@ from django.db import transaction
 from ispops import jobs
 from ispops.catalog import drafts
 from ispops.catalog.models import PriceDraft
-from ispops.errors import InvalidInput
+from ispops.errors import InvalidInput, Refusal
 from ispops.money import from_micros
 from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
-from rating import past_use
+from rating import past_use, rerating
 from rating.amounts import AmountTooLarge
 from rating.differences import Parts, Tally, total
 from rating.models import SimulatedUse, Simulation
@@ -37,10 +38,16 @@ MOST_MONTHS = 24
 MOST_ACCOUNTS = 1_000
 MOST_ATTEMPTS = 5
 ACCOUNTS_AT_ONCE = 500
+POSTED_AT_ONCE = 50
 # A worker gives way to other work after so long.
 TURN_SECONDS = 5.0
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=2)
+
+
+class NotSimulated(Refusal):
+    code = "not_simulated"
+    title = "The simulation cannot be posted"
 
 
 class _NotMine(Exception):
@@ -93,6 +100,64 @@ def simulate_draft(
         simulation=row.public_id,
         months=f"{first:%Y-%m} to {last:%Y-%m}",
     )
+    jobs.send_on_commit(simulate_price, simulation_id=str(row.pk))
+    return row
+
+
+@transaction.atomic
+def rerate(*, simulation: Simulation, actor: User, at: datetime) -> Simulation:
+    """Have the differences of a simulation posted, as they are when it is done: as adjustments
+    that the next bills take. Doing it again charges nothing, unless use came meanwhile.
+
+    Raises:
+        NotSimulated: the simulation is not done, or is a re-rating itself.
+    """
+    if simulation.state != State.COMPLETED or simulation.is_rerating:
+        raise NotSimulated("Only what a simulation has shown to the end can be posted.")
+    row = _posting(simulation, simulation.accounts, actor, at)
+    audit.record(
+        actor=actor,
+        action="price.rerated",
+        subject=simulation.draft.public_id,
+        at=at,
+        rerating=row.public_id,
+        simulation=simulation.public_id,
+    )
+    return row
+
+
+def follow_reratings(*, at: datetime) -> int:
+    """Re-rate use that came late into periods that were re-rated; returns for how many it is.
+
+    It was rated at the price that was wrong. A re-rating that a later one contradicts for some of
+    its months is not followed.
+    """
+    done = Simulation.objects.filter(posts__isnull=False, state=State.COMPLETED)
+    followed = 0
+    for last in rerating.in_force(done.select_related("draft__offering", "created_by", "posts")):
+        shown = last.posts
+        if shown is not None and (late := rerating.late_accounts(last, shown.accounts)):
+            _posting(shown, late, last.created_by, at)
+            followed += 1
+    return followed
+
+
+def _posting(simulation: Simulation, accounts: list[str], actor: User, at: datetime) -> Simulation:
+    from rating.tasks import simulate_price
+
+    row = Simulation(
+        draft=simulation.draft,
+        posts=simulation,
+        facts=simulation.facts,
+        first_month_date=simulation.first_month_date,
+        last_month_date=simulation.last_month_date,
+        accounts=accounts,
+        created_by=actor,
+        created_at=at,
+        next_attempt_at=at,
+    )
+    row.accounts_total = _accounts(row).count()
+    row.save(force_insert=True)
     jobs.send_on_commit(simulate_price, simulation_id=str(row.pk))
     return row
 
@@ -178,13 +243,20 @@ class _Turn:
         accounts = _accounts(self.row)
         if self.row.last_account_id is not None:
             accounts = accounts.filter(pk__gt=self.row.last_account_id)
-        return list(accounts.values_list("pk", flat=True)[:ACCOUNTS_AT_ONCE])
+        # What is posted holds the lanes of its accounts, so it comes in small pieces.
+        most = POSTED_AT_ONCE if self.row.is_rerating else ACCOUNTS_AT_ONCE
+        return list(accounts.values_list("pk", flat=True)[:most])
 
     @transaction.atomic
     def _simulate(self, trial: Trial, batch: list[UUID]) -> None:
         """Write what some accounts come to, and that they are done, or nothing at all."""
         row = self.row
-        results = trial.simulate(batch)
+        if row.is_rerating:
+            results = rerating.post_differences(
+                rerating=row, trial=trial, subscribers=batch, at=self._now
+            )
+        else:
+            results = trial.simulate(batch)
         tally = Tally.read(row.summary)
         _count(tally, batch, results)
         done = row.accounts_done + len(batch)

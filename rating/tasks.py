@@ -89,8 +89,10 @@ def expire_purchases() -> None:
 
 @shared_task
 def post_rated_usage() -> None:
-    """Charge what was rated since the last time, and tend the months of usage."""
+    """Charge what was rated since the last time, put late use right that fell into periods that
+    were re-rated, and tend the months of usage."""
     now = timezone.now()
+    simulations.follow_reratings(at=now)
     posting.post_rated_usage(until=now - posting.COMMITTED_WITHIN)
     partitions.tend_months(at=now)
 

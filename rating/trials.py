@@ -16,7 +16,8 @@ class Simulation(PublicIdModel, LeasedRow):
 
     `facts` are the draft's as they were then. The billing periods are those that begin in the
     months from the first to the last; `accounts` are the ids of those that are meant, none for
-    all. `summary` is the tally so far; see `rating.differences`. Nothing is charged by it.
+    all. `summary` is the tally so far; see `rating.differences`. Nothing is charged by it, unless
+    it is a re-rating: then it `posts` the differences that another one showed, as they are now.
     """
 
     PREFIX = "sim"
@@ -28,6 +29,7 @@ class Simulation(PublicIdModel, LeasedRow):
         FAILED = "failed", "Failed"
 
     draft = ForeignKey(PriceDraft, PROTECT, related_name="simulations")
+    posts = ForeignKey("self", PROTECT, null=True, blank=True, related_name="reratings")
     facts = models.JSONField()
     first_month_date = models.DateField()
     last_month_date = models.DateField()
@@ -43,6 +45,7 @@ class Simulation(PublicIdModel, LeasedRow):
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        permissions = [("post_simulation", "Can post the differences of a simulation")]
         constraints = [
             CheckConstraint(
                 condition=Q(last_month_date__gte=F("first_month_date")),
@@ -58,8 +61,15 @@ class Simulation(PublicIdModel, LeasedRow):
                 fields=["next_attempt_at"],
                 condition=Q(next_attempt_at__isnull=False),
                 name="simulation_due",
-            )
+            ),
+            models.Index(
+                fields=["created_at"], condition=Q(posts__isnull=False), name="rerating_by_time"
+            ),
         ]
+
+    @property
+    def is_rerating(self) -> bool:
+        return self.posts_id is not None
 
     def __str__(self) -> str:
         return f"{self.draft} from {self.first_month_date:%Y-%m} to {self.last_month_date:%Y-%m}"

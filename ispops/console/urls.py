@@ -237,6 +237,12 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         "console_simulation_file",
         simulations.SEE,
     ),
+    (
+        "simulations/<str:ref>/post/",
+        simulations.post,
+        "console_post_simulation",
+        simulations.POST,
+    ),
     ("taxes/", terms.taxes, "console_taxes", terms.SEE_TAXES),
     ("filing/", filing.page, "console_filing", FILE_COVERAGE),
     ("filing/download/", filing.download, "console_filing_download", FILE_COVERAGE),

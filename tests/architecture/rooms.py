@@ -107,7 +107,7 @@ ROOMS = {
         ),
         verbs=_names(
             "billing by_meter cancelling charges closing consents disputes engine intake lanes "
-            "ledger network_files packs partitions posting purchases refunds reservations "
+            "ledger network_files packs partitions posting purchases refunds rerating reservations "
             "retrying sessions settlement simulations standing storing taking telling topping_up "
             "usage usage_files watching"
         ),

@@ -18,7 +18,7 @@ from ispops.catalog.models import PriceDraft
 from ispops.parties import roles
 from provisioning import partner_orders
 from rating import purchases, simulations, usage
-from rating.models import Simulation
+from rating.models import Charge, Simulation
 from tests import factories
 from tests.console.conftest import EARLIER, NOW, World
 from tests.console.test_prices import text_of
@@ -121,6 +121,28 @@ def test_the_file_has_every_account_and_period(
     )  # fmt: skip
     assert (line["paid_net"], line["would_have_paid_net"]) == ("10.000000", "25.000000")
     assert (line["would_have_paid_tax"], line["difference"]) == ("2.500000", "15.000000")
+
+
+def test_its_differences_are_posted_by_finance_alone(
+    world: World, draft: PriceDraft, desk: Client, as_role: Callable[[str], Client]
+) -> None:
+    desk.post(address("simulate_draft", draft.public_id), asked())
+    row = Simulation.objects.get()
+    simulations.simulate_next(simulation_id=row.pk, at=NOW)
+    finance = as_role(roles.FINANCE)
+    assert "Post the differences" not in text_of(desk.get(address("simulation", row.public_id)))
+    assert "Post the differences" in text_of(finance.get(address("simulation", row.public_id)))
+    assert desk.post(address("post_simulation", row.public_id)).status_code == 403
+    answer = finance.post(address("post_simulation", row.public_id))
+    rerating = Simulation.objects.get(posts=row)
+    assert answer["Location"] == address("simulation", rerating.public_id)
+    simulations.simulate_next(simulation_id=rerating.pk, at=NOW)
+    text = text_of(finance.get(answer["Location"]))
+    assert "Re-rating by Dearer, November 2026" in text
+    assert "Revenue before tax USD 10.00 USD 25.00 +USD 15.00" in text
+    assert "Posted" in text_of(finance.get(address("simulation", row.public_id)))
+    [charge] = Charge.objects.filter(kind="adjustment")
+    assert (charge.amount_net, charge.amount_tax) == (D(15), D("1.5"))
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,9 @@ def _show(
         may_edit=request.user.has_perm(EDIT) and draft.published_at is None,
         may_copy=request.user.has_perm(EDIT),
         may_simulate=request.user.has_perm(SIMULATE) and price.charge == price.Charge.USAGE,
-        simulations=draft.simulations.select_related("created_by").order_by("-created_at")[:20],
+        simulations=draft.simulations.filter(posts=None)
+        .select_related("created_by")
+        .order_by("-created_at")[:20],
         asked=asked or SimulationForm(at=now),
     )
 

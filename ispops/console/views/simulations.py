@@ -5,21 +5,26 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Abs
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import charts, pages, price_page
+from ispops.errors import Refusal
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
 from ispops.uploads import harmless_row
+from rating import simulations
 from rating.differences import Tally, bar_names
 from rating.models import Simulation
 from rating.simulations import OPEN
 
 SEE = "rating.view_simulation"
+POST = "rating.post_simulation"
 _SEE_NAMES = "parties.view_subscriber"
 LARGEST = 20
 _PARTS = ("Revenue before tax", "ISP", "BSP", "Network provider", "Tax on top")
@@ -47,12 +52,34 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
     return pages.show(
         request,
         "console/simulation.html",
-        "Simulation",
+        "Re-rating" if row.is_rerating else "Simulation",
         **facts,
+        may_post=_may_be_posted(row) and request.user.has_perm(POST),
+        reratings=row.reratings.select_related("created_by").order_by("-created_at")[:20],
         words=price,
         largest=[] if row.state in OPEN else _largest(row),
         may_see_names=request.user.has_perm(_SEE_NAMES),
     )
+
+
+def _may_be_posted(row: Simulation) -> bool:
+    return row.state == Simulation.State.COMPLETED and not row.is_rerating
+
+
+@require_POST
+def post(request: HttpRequest, ref: str) -> HttpResponse:
+    """Have the differences charged and given back."""
+    row = _get(ref)
+    try:
+        posted = simulations.rerate(
+            simulation=row,
+            actor=request.user,  # type: ignore[arg-type]
+            at=timezone.now(),
+        )
+    except Refusal as refusal:
+        messages.error(request, refusal.detail)
+        return redirect("admin:console_simulation", row.public_id)
+    return redirect("admin:console_simulation", posted.public_id)
 
 
 def _summary(row: Simulation) -> dict[str, Any]:
@@ -132,5 +159,5 @@ class _Line:
 
 
 def _get(ref: str) -> Simulation:
-    rows = Simulation.objects.select_related("draft__offering", "created_by")
+    rows = Simulation.objects.select_related("draft__offering", "created_by", "posts")
     return pages.get(rows, Simulation, ref)
