@@ -23,7 +23,10 @@ ANSWER_ORDERS = (
     "webhooks:write",
 )  # fmt: skip
 QUALIFY = ("qualification:read", "qualification:write")
-SELL = (*ANSWER_ORDERS, *QUALIFY, "purchases:read", "usage:read", "usage:write")
+SELL = (
+    *ANSWER_ORDERS, *QUALIFY, "purchases:read", "purchases:write", "settlement:write",
+    "usage:read", "usage:write",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
