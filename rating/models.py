@@ -244,6 +244,8 @@ class UsageLook(models.Model):
     """Until when all rated use has been looked at for thresholds and fair use: one row."""
 
     looked_until = models.DateTimeField()
+    # Somebody is looking, and is taken for dead after that.
+    taken_until = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [CheckConstraint(condition=Q(pk=1), name="one_row_of_looks")]

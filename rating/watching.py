@@ -10,6 +10,7 @@ gets its speed back when its period ends (see `provisioning.slowing`), when a pa
 when its plan has no such rule any more.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 
 from ispops import db
@@ -34,10 +35,12 @@ from rating.recent_use import lines_used_since
 from rating.standings import Standing, standings
 from rating.thresholds import fair_limit, passed
 
+log = logging.getLogger(__name__)
 LINES_AT_ONCE = 200
 # What was rated by a transaction that is committed only now is looked at once more.
 OVERLAP = timedelta(minutes=1)
 _FIRST_LOOK = timedelta(days=1)
+LEASE = timedelta(minutes=5)
 _LIVE = (Service.State.ACTIVE, Service.State.SUSPENDED)
 
 
@@ -54,20 +57,45 @@ class Found:
 
 def look(*, at: datetime) -> int:
     """Look at all lines that used something since the last look; returns for how many something
-    followed. Lines that are slow are looked at each time: what slowed them may be gone."""
-    last, _ = UsageLook.objects.get_or_create(pk=1, defaults={"looked_until": at - _FIRST_LOOK})
+    followed. Lines that are slow are looked at each time: what slowed them may be gone.
+
+    While somebody looks, nobody else does: on a busy day looks would only repeat each other.
+    """
+    UsageLook.objects.get_or_create(pk=1, defaults={"looked_until": at - _FIRST_LOOK})
+    free = UsageLook.objects.filter(pk=1).exclude(taken_until__gt=at)
+    if not free.update(taken_until=at + LEASE):
+        return 0
+    try:
+        settled = _look_since(UsageLook.objects.get(pk=1).looked_until, at)
+        UsageLook.objects.filter(pk=1, looked_until__lt=at).update(looked_until=at)
+    finally:
+        UsageLook.objects.filter(pk=1, taken_until=at + LEASE).update(taken_until=None)
+    return settled
+
+
+def _look_since(last: datetime, at: datetime) -> int:
     slow = Slowdown.objects.filter(ended_at__isnull=True).values_list("service", flat=True)
-    used = lines_used_since(last.looked_until - OVERLAP)
+    used = lines_used_since(last - OVERLAP)
     settled = 0
     in_order = sorted(used | set(slow))
     for first in range(0, len(in_order), LINES_AT_ONCE):
         for line_id in _in_need(in_order[first : first + LINES_AT_ONCE], at):
-            settle(line_id=line_id, at=at)
-            settled += 1
+            settled += _settle_or_log(line_id, at)
     for subscriber in _limited(used):
         telling.spending(subscriber=subscriber, at=at)
-    UsageLook.objects.filter(pk=1, looked_until__lt=at).update(looked_until=at)
     return settled
+
+
+def _settle_or_log(line_id: UUID, at: datetime) -> bool:
+    """Settle a line; one that cannot be does not keep the others from it."""
+    try:
+        settle(line_id=line_id, at=at)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("line %s could not be settled", line_id)
+        return False
+    return True
 
 
 @transaction.atomic

@@ -133,11 +133,28 @@ class TestThresholds:
         assert UsageLook.objects.get().looked_until > seen
         assert percents() == ["50"]
 
-    def test_many_lines_cost_as_many_queries_as_one(
+    def test_a_look_that_died_is_made_up_for(self, line: Service) -> None:
+        use(line, 600 * GB)
+        UsageLook.objects.create(pk=1, looked_until=NOON, taken_until=NOON + watching.LEASE)
+        assert look() == 0
+        assert look(NOON + watching.LEASE) == 1
+        assert UsageLook.objects.get().taken_until is None
+
+    def test_a_line_that_cannot_be_settled_does_not_keep_the_others(
+        self, line: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        use(line, 600 * GB)
+        monkeypatch.setattr(watching.telling, "threshold_passed", lambda **_: 1 // 0)
+        assert look() == 0
+        assert "could not be settled" in caplog.text
+        assert not PassedThreshold.objects.exists()
+        assert UsageLook.objects.get().looked_until == NOON
+
+    def test_a_look_that_finds_nothing_to_do_costs_few_queries(
         self, line: Service, django_assert_max_num_queries: DjangoAssertNumQueries
     ) -> None:
         use(line, GB)
-        with django_assert_max_num_queries(16):
+        with django_assert_max_num_queries(18):
             assert look() == 0
 
 
