@@ -73,7 +73,7 @@ class Line:
         of_kind: dict[str, str] = {
             Charge.Kind.ONE_OFF: ", once",
             Charge.Kind.USAGE: ", use",
-            Charge.Kind.ADJUSTMENT: ", given back",
+            Charge.Kind.ADJUSTMENT: ", put right" if self.exact_net > 0 else ", given back",
         }
         return self.offering.name + of_kind.get(self.charge_kind, "")
 

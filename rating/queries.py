@@ -143,6 +143,22 @@ def why(charge: Charge) -> dict[str, Any]:
     }
 
 
+def uses_of(charge: Charge) -> QuerySet[RatedUsage]:
+    """Return the rated uses that a charge adds up, in the order in which they were rated."""
+    if charge.step_after is None:
+        return RatedUsage.objects.none()
+    return RatedUsage.objects.filter(
+        service=charge.service_id,
+        price=charge.price_id,
+        period_start=charge.period_start,
+        offering=charge.offering_id,
+        bsp=charge.bsp_id,
+        network_provider=charge.network_provider_id,
+        step__gt=charge.step_before,
+        step__lte=charge.step_after,
+    ).order_by("step")
+
+
 def _shares(charge: Charge) -> list[str]:
     parts = [(settings.ISP_NAME, charge.isp_share), (charge.bsp, charge.bsp_share)]
     parts.append((charge.network_provider, charge.network_provider_share))

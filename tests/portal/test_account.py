@@ -17,7 +17,7 @@ from ispops.parties.models import Subscriber
 from ispops.portal.templatetags.portal import span
 from provisioning import accounting, partner_orders
 from provisioning.models import Service
-from rating import billing, usage
+from rating import billing, posting, usage
 from rating.accrual import period_at
 from rating.models import Charge, CustomerBill, Purchase
 from tests import factories
@@ -163,6 +163,17 @@ def test_usage_is_shown_by_day_and_against_what_is_included(
     assert (bar["max"], bar["value"], bar["class"]) == ("100", "50", "")
     assert found.all("svg", role="img")
     assert found.all("table")
+
+
+def test_a_charge_for_use_shows_the_uses_that_it_adds_up(
+    owner: Client, line: Service, now: datetime
+) -> None:
+    use(line, down=1_200 * 10**9, up=0, at=now)
+    posting.post_rated_usage(until=now + timedelta(hours=1))
+    charge = Charge.objects.get(kind="usage", service=line)
+    found = page(owner.get(f"/account/charges/{charge.public_id}/"))
+    assert "The uses that it adds up" in found.text
+    assert len(found.all("td", **{"data-label": "Quantity"})) == 1
 
 
 def test_a_little_use_is_not_said_to_be_none(owner: Client, line: Service, now: datetime) -> None:

@@ -14,9 +14,10 @@ from rating.billing import running_bill, unbilled
 from rating.claim_queries import disputed
 from rating.disputes import open_dispute
 from rating.models import Purchase
-from rating.queries import charges_of, why
+from rating.queries import charges_of, uses_of, why
 
 _MOST_CHARGES = 200
+_USES_SHOWN = 100
 
 
 @require_safe
@@ -51,10 +52,13 @@ def charge(request: HttpRequest, subscriber: Subscriber, charge_id: str) -> Http
     rows = charges_of(subscriber).select_related("reverses", "corrects", "price__offering")
     found = own(rows, charge_id)
     explained = why(found)
+    uses = uses_of(found)
     is_purchase = Purchase.key_of(explained["cause_id"]) is not None
     context = {
         "charge": found,
         "why": explained,
+        "uses": uses[:_USES_SHOWN],
+        "uses_left": max(uses.count() - _USES_SHOWN, 0),
         "purchase_id": explained["cause_id"] if is_purchase else "",
         "corrections": found.corrections.order_by("pk"),
         "dispute": disputed([found]).get(found.pk),
