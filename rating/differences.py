@@ -47,12 +47,10 @@ def bar_of(difference: int) -> int:
 
 
 def bar_names() -> list[str]:
-    """Return what each bar stands for, from those who pay much less to those who pay much more."""
-    spans = [f"{low} to {high}" for low, high in zip((0, *LIMITS), LIMITS, strict=False)]
-    less = [f"{span} less" for span in spans]
-    far = LIMITS[-1]
-    more = [f"{span} more" for span in spans]
-    return [f"over {far} less", *reversed(less), "the same", *more, f"over {far} more"]
+    """Return up to how much more or less each bar stands for, short enough for a phone."""
+    more = [f"+{limit}" for limit in LIMITS]
+    less = [f"-{limit}" for limit in LIMITS]
+    return [f"{less[-1]}+", *reversed(less), "0", *more, f"{more[-1]}+"]
 
 
 @dataclass(slots=True)

@@ -96,7 +96,7 @@ def test_a_draft_is_tried_followed_and_read(
     assert "Accounts pay more 1 Accounts pay less 0 Pay the same 0" in text
     assert "Revenue before tax USD 10.00 USD 25.00 +USD 15.00" in text
     assert "Tax on top USD 1.00 USD 2.50 +USD 1.50" in text
-    assert "10 to 20 more 1" in text
+    assert "+20 1" in text
     assert "USD 0.25 for each minute" in text
     # Who sees subscribers sees who it is; the catalogue's desk sees the id.
     assert "Ada Lovelace" not in text

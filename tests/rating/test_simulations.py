@@ -356,13 +356,13 @@ def test_a_tally_adds_up_whenever_it_was_put_down(
 @pytest.mark.parametrize(
     ("difference", "name"),
     [
-        (0, "the same"),
-        (1, "0 to 1 more"),
-        (1_000_000, "0 to 1 more"),
-        (1_000_001, "1 to 5 more"),
-        (-50_000_000, "20 to 50 less"),
-        (-50_000_001, "over 50 less"),
-        (10**15, "over 50 more"),
+        (0, "0"),
+        (1, "+1"),
+        (1_000_000, "+1"),
+        (1_000_001, "+5"),
+        (-50_000_000, "-50"),
+        (-50_000_001, "-50+"),
+        (10**15, "+50+"),
     ],
 )
 def test_a_difference_has_its_bar(difference: int, name: str) -> None:
