@@ -417,7 +417,7 @@ def test_objects_are_their_owners_alone(
     [
         ("/account/", 34),
         ("/account/usage/", 30),
-        ("/account/shop/", 14),
+        ("/account/shop/", 26),
         ("/account/purchases/", 6),
         ("/account/bill/", 24),
         ("/account/devices/", 12),
