@@ -5,6 +5,7 @@ Errors of the database come out as Django's, as from any other query.
 
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
+from itertools import islice
 from typing import Any
 
 from django.db import DatabaseError, connection, models
@@ -16,6 +17,8 @@ ROWS_A_STATEMENT = 10_000
 
 def escape(text: str) -> str:
     """Write text so that COPY reads it back as it is."""
+    if text.isprintable() and "\\" not in text:  # nearly all is, and this is told much sooner
+        return text
     return text.translate(_ESCAPES)
 
 
@@ -33,10 +36,14 @@ def copy_rows(table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def copy_lines(table: str, columns: Sequence[str], lines: Iterable[str]) -> None:
-    """Append rows that are written as COPY reads them: values between tabs, NULL as `\\N`."""
-    text = StringIO("\n".join(lines))
+    """Append rows that are written as COPY reads them: values between tabs, NULL as `\\N`.
+
+    So many are written at once that memory does not grow with their number.
+    """
+    statement, left = f"COPY {table} ({', '.join(columns)}) FROM STDIN", iter(lines)
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", text)
+        while some := list(islice(left, ROWS_A_STATEMENT)):
+            cursor.copy_expert(statement, StringIO("\n".join(some)))
 
 
 def copy_stream(table: str, columns: Sequence[str], texts: Iterable[str]) -> None:
@@ -88,6 +95,29 @@ def update_rows(table: str, key: str, types: dict[str, str], rows: Sequence[Sequ
     with connection.cursor() as cursor, connection.wrap_database_errors:
         execute_values(
             cursor.cursor, statement, rows, template=f"({casts})", page_size=ROWS_A_STATEMENT
+        )
+
+
+def update_by_copy(
+    table: str, key: str, types: dict[str, str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Set columns of thousands of rows, as `update_rows` does, with values as `copy_rows` takes.
+
+    They come by COPY into a table of this connection, which takes a fraction of the time; for a
+    few rows it takes longer.
+    """
+    staged, names = f"new_{table}", ", ".join(types)
+    columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    assignments = ", ".join(f"{name} = v.{name}" for name in types if name != key)
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        cursor.execute(
+            f"CREATE TEMP TABLE IF NOT EXISTS {staged} ({columns}) ON COMMIT DELETE ROWS;"
+            f"TRUNCATE {staged}"
+        )
+        copy_rows(staged, list(types), rows)
+        cursor.execute(
+            f"UPDATE {table} SET {assignments} "  # noqa: S608
+            f"FROM (SELECT {names} FROM {staged}) v WHERE {table}.{key} = v.{key}"
         )
 
 

@@ -8,22 +8,37 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
+
+from django.db import connection
 
 from ispops.catalog.models import ProductOffering
 from ispops.parties.models import Partner
 from provisioning.models import (
     AaaCredential,
     DhcpReservation,
-    PartnerSubscriber,
-    Service,
-    ServicePeriod,
     SubscriberEquipment,
 )
 
 # A partner's clock, and the moment at which we took its confirmation, may be this far apart.
 TOLERANCE = timedelta(minutes=5)
+# All that a partner's events can name, in one query: the newest service of a product first.
+_KNOWN_TO_PARTNER = """
+SELECT who.reference, who.subscriber_id, service.id, service.offering_id, service.created_at,
+       span.started_at, span.ended_at
+  FROM provisioning_partnersubscriber who
+  LEFT JOIN provisioning_service service
+         ON service.subscriber_id = who.subscriber_id AND service.offering_id = ANY(%(offerings)s)
+  LEFT JOIN provisioning_serviceperiod span
+         ON span.service_id = service.id AND span.state = 'active'
+ WHERE who.partner_id = %(partner)s AND who.reference = ANY(%(references)s)
+ ORDER BY service.created_at DESC, service.id DESC, span.started_at
+"""
+_SPANS = """
+SELECT service_id, started_at, ended_at, offering_id FROM provisioning_serviceperiod
+ WHERE service_id = ANY(%s::uuid[]) AND state = 'active' ORDER BY started_at
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +52,56 @@ class Guided:
     error: str = ""
 
 
+class _Line(NamedTuple):
+    """A service of a partner's product, and when it could be used."""
+
+    guided: Guided
+    created_at: datetime
+    spans: list[tuple[datetime, datetime | None]]
+
+
 class PartnerGuide:
     """Resolves what one partner reports; a few queries for any number of events."""
 
     def __init__(self, partner: Partner, references: Iterable[str], codes: Iterable[str]) -> None:
-        self._subscribers: dict[str, UUID] = dict(
-            PartnerSubscriber.objects.filter(
-                partner=partner, reference__in=set(references)
-            ).values_list("reference", "subscriber")
-        )
         self._offerings = {
             offering.code: offering
             for offering in ProductOffering.objects.filter(
                 provider=partner, kind=ProductOffering.Kind.BSP, code__in=set(codes)
             )
         }
-        self._services: defaultdict[tuple[UUID, int], list[Service]] = defaultdict(list)
-        for service in Service.objects.filter(
-            subscriber__in=self._subscribers.values(), offering__in=self._offerings.values()
-        ).order_by("-created_at", "-pk"):
-            self._services[service.subscriber_id, service.offering_id].append(service)
-        services = [service.pk for found in self._services.values() for service in found]
-        self._spans = _active_spans(services)
+        self._subscribers: dict[str, UUID] = {}
+        self._lines: defaultdict[tuple[str, int], dict[UUID, _Line]] = defaultdict(dict)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _KNOWN_TO_PARTNER,
+                {
+                    "partner": partner.pk,
+                    "references": list(set(references)),
+                    "offerings": [offering.pk for offering in self._offerings.values()],
+                },
+            )
+            for row in cursor.fetchall():
+                self._add(*row)
+
+    def _add(
+        self,
+        reference: str,
+        subscriber: UUID,
+        service: UUID | None,
+        offering: int,
+        created_at: datetime,
+        started_at: datetime | None,
+        ended_at: datetime | None,
+    ) -> None:
+        self._subscribers[reference] = subscriber
+        if service is None:
+            return
+        lines = self._lines[reference, offering]
+        if (line := lines.get(service)) is None:
+            line = lines[service] = _Line(Guided(subscriber, service, offering), created_at, [])
+        if started_at is not None:
+            line.spans.append((started_at, ended_at))
 
     def guide(self, subscriber_ref: str, code: str, at: datetime) -> Guided:
         """Say whose use of what an event at a moment is."""
@@ -75,9 +118,9 @@ class PartnerGuide:
                 error_code="unknown_offering",
                 error="You have no product with this code.",
             )
-        for service in self._services[subscriber, offering.pk]:
-            if self._was_in_use(service, offering, at):
-                return Guided(subscriber, service.pk, offering.pk)
+        for line in self._lines[subscriber_ref, offering.pk].values():
+            if _was_in_use(line, offering, at):
+                return line.guided
         return Guided(
             subscriber_id=subscriber,
             offering_id=offering.pk,
@@ -85,15 +128,31 @@ class PartnerGuide:
             error="The subscriber did not have this product at that time.",
         )
 
-    def _was_in_use(self, service: Service, offering: ProductOffering, at: datetime) -> bool:
-        """Say whether a service could be used at a moment: what is bought once, from then on."""
-        spans = self._spans[service.pk]
-        if not offering.is_subscription:
-            return bool(spans) and service.created_at - TOLERANCE <= at
-        return any(
-            start - TOLERANCE <= at and (end is None or at <= end + TOLERANCE)
-            for start, end, _ in spans
-        )
+
+def _was_in_use(line: _Line, offering: ProductOffering, at: datetime) -> bool:
+    """Say whether a service could be used at a moment: what is bought once, from then on."""
+    if not offering.is_subscription:
+        return bool(line.spans) and line.created_at - TOLERANCE <= at
+    return any(
+        start - TOLERANCE <= at and (end is None or at <= end + TOLERANCE)
+        for start, end in line.spans
+    )
+
+
+class Line(NamedTuple):
+    """A line of an account, and the day on which its billing periods begin."""
+
+    service_id: UUID
+    subscriber_id: UUID
+    offering_id: int
+    anchor_day: int
+
+
+# The values of a `Line`, from what belongs to a service.
+_OF_LINE = (
+    "service", "service__subscriber", "service__offering",
+    "service__subscriber__billing_anchor_day",
+)  # fmt: skip
 
 
 class NetworkGuide:
@@ -104,30 +163,30 @@ class NetworkGuide:
 
     def __init__(self, usernames: Iterable[str]) -> None:
         names = set(usernames)
-        self._services = {
-            credential.username: credential.service
-            for credential in AaaCredential.objects.filter(username__in=names).select_related(
-                "service__subscriber"
+        self._lines = {
+            username: Line(*line)
+            for username, *line in AaaCredential.objects.filter(username__in=names).values_list(
+                "username", *_OF_LINE
             )
         }
-        devices = {name for name in names - self._services.keys() if name.count(":") == 5}
-        self._services |= _lines_of_devices(devices) if devices else {}
-        self._spans = _active_spans([service.pk for service in self._services.values()])
+        devices = {name for name in names - self._lines.keys() if name.count(":") == 5}
+        self._lines |= _lines_of_devices(devices) if devices else {}
+        self._spans = _active_spans([line.service_id for line in self._lines.values()])
 
-    def service(self, username: str) -> Service | None:
+    def line(self, username: str) -> Line | None:
         """Return the line that logs in with this name."""
-        return self._services.get(username)
+        return self._lines.get(username)
 
     def guide(self, username: str, at: datetime) -> Guided:
         """Say whose use a slice that began at a moment is, and under which plan it falls."""
-        service = self._services.get(username)
-        if service is None:
+        line = self._lines.get(username)
+        if line is None:
             return Guided(error_code="unknown_user", error="No line logs in with this name.")
-        offering = service.offering_id
-        for start, end, plan in self._spans[service.pk]:
+        offering = line.offering_id
+        for start, end, plan in self._spans[line.service_id]:
             if start <= at and (end is None or at < end):
                 offering = plan
-        return Guided(service.subscriber_id, service.pk, offering)
+        return Guided(line.subscriber_id, line.service_id, offering)
 
 
 class _Waiting(Protocol):
@@ -165,19 +224,19 @@ def guide_again(waiting: Sequence[W], network: str) -> Iterator[tuple[W, Guided]
             yield use, guide.guide(use.subscriber_ref, use.product_ref, use.started_at)
 
 
-def _lines_of_devices(devices: set[str]) -> dict[str, Service]:
+def _lines_of_devices(devices: set[str]) -> dict[str, Line]:
     """Return the lines at which hardware stands, by its address as `aa:bb:cc:dd:ee:ff`."""
     found = {
-        reservation.device: reservation.service
-        for reservation in DhcpReservation.objects.filter(device__in=devices).select_related(
-            "service__subscriber"
+        device: Line(*line)
+        for device, *line in DhcpReservation.objects.filter(device__in=devices).values_list(
+            "device", *_OF_LINE
         )
     }
     spelt = {spelling: device for device in devices for spelling in _spellings(device)}
-    for equipment in SubscriberEquipment.objects.filter(serial__in=spelt).select_related(
-        "service__subscriber"
+    for serial, *line in SubscriberEquipment.objects.filter(serial__in=spelt).values_list(
+        "serial", *_OF_LINE
     ):
-        found[spelt[equipment.serial]] = equipment.service
+        found[spelt[serial]] = Line(*line)
     return found
 
 
@@ -190,9 +249,8 @@ def _active_spans(
     services: Iterable[UUID],
 ) -> defaultdict[UUID, list[tuple[datetime, datetime | None, int]]]:
     spans: defaultdict[UUID, list[tuple[datetime, datetime | None, int]]] = defaultdict(list)
-    rows = ServicePeriod.objects.filter(service__in=list(services), state=Service.State.ACTIVE)
-    for service, start, end, offering in rows.order_by("started_at").values_list(
-        "service", "started_at", "ended_at", "offering"
-    ):
-        spans[service].append((start, end, offering))
+    with connection.cursor() as cursor:
+        cursor.execute(_SPANS, [f"{{{','.join(map(str, services))}}}"])
+        for service, start, end, offering in cursor.fetchall():
+            spans[service].append((start, end, offering))
     return spans

@@ -179,8 +179,8 @@ def advance(mark: Mark, reading: Reading) -> tuple[Mark, Slice | None]:
     if added_in or added_out:
         emitted = Slice(mark.sequence + 1, mark.last_event_at, last_event_at, added_in, added_out)
     return (
-        replace(
-            mark,
+        Mark(
+            started_at=mark.started_at,
             last_event_at=last_event_at,
             ended_at=_ended_at(mark, reading, last_event_at, newer=newer),
             session_seconds=reading.session_seconds,

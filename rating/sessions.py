@@ -11,15 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
 from ispops import bulk
-from ispops.periods import billing_period
-from provisioning.models import AccessServer, AccountingRecord, Service
+from ispops.periods import Period, billing_period
+from provisioning.models import AccessServer, AccountingRecord
 from rating import metering, storing
 from rating.guiding import Guided, NetworkGuide
 from rating.metering import Mark, Reading, Slice
@@ -56,6 +56,8 @@ _MARKED = {
     "was_reset": "boolean",
 }
 Key = tuple[str, str]
+# A message, and what it tells of its session's counters.
+Message = tuple[AccountingRecord, Reading]
 
 
 def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
@@ -87,7 +89,7 @@ def meter_records(*, records: Sequence[AccountingRecord], at: datetime) -> dict[
     batch = _Batch(records, at)
     batch.run()
     return {
-        record.pk: "added" if batch.guide.service(record.username) else "unknown_user"
+        record.pk: "added" if batch.guide.line(record.username) else "unknown_user"
         for record in records
         if record.pk in batch.added
     }
@@ -106,6 +108,8 @@ class _Session:
     """The incarnations of one session id: rows and marks side by side, and what was emitted."""
 
     rows: list[MeteredSession] = field(default_factory=list)
+    # As the rows say, while there are any, and as they are to say.
+    before: list[Mark] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     emitted: list[tuple[int, Slice]] = field(default_factory=list)
 
@@ -116,14 +120,17 @@ class _Batch:
     def __init__(self, records: Sequence[AccountingRecord], at: datetime) -> None:
         self.at = at
         self.restarts = [r for r in records if r.status_type in _RESTARTS]
-        told = [r for r in records if r.status_type in _KINDS]
-        self.damaged = [r for r in told if not _reading(r).is_plausible]
-        damaged = {r.pk for r in self.damaged}
-        self.messages: defaultdict[Key, list[AccountingRecord]] = defaultdict(list)
-        for record in told:
-            if record.pk not in damaged:
-                self.messages[_key(record)].append(record)
-        self.guide = NetworkGuide({r.username for r in told})
+        told = [(r, _reading(r)) for r in records if r.status_type in _KINDS]
+        self.damaged: list[AccountingRecord] = []
+        self.messages: defaultdict[Key, list[Message]] = defaultdict(list)
+        for record, reading in told:
+            if reading.is_plausible:
+                self.messages[_key(record)].append((record, reading))
+            else:
+                self.damaged.append(record)
+        self.guide = NetworkGuide({record.username for record, _ in told})
+        # The latest billing period that was asked for, by its day.
+        self.periods: dict[int, Period] = {}
         # The keys of the messages that told of something new.
         self.added: set[int] = set()
         self.reversed = set(
@@ -132,8 +139,8 @@ class _Batch:
 
     def run(self) -> None:
         sessions = self._lock_sessions()
-        for key, records in sorted(self.messages.items()):
-            self._count(sessions[key], records)
+        for key, session in sessions.items():
+            self._count(session, self.messages[key])
         touched = list(sessions.values())
         self._save(touched)
         self._emit(touched)
@@ -149,31 +156,32 @@ class _Batch:
         sessions = {key: _Session() for key in sorted(self.messages)}
         ids = [key[0] for key in sessions]
         known = MeteredSession.objects.filter(unique_session_id__in=ids)
-        first = {_key(row) for row in known.filter(incarnation=0)}
+        begun = known.filter(incarnation=0).values_list("unique_session_id", "nas_ip")
+        first = {(session_id, nas_ip or "") for session_id, nas_ip in begun}
         MeteredSession.objects.bulk_create(
             [
-                self._row(min(records, key=_order), incarnation=0)
-                for key, records in sorted(self.messages.items())
+                self._row(*min(self.messages[key], key=_order), incarnation=0)
+                for key in sessions
                 if key not in first
             ],
             ignore_conflicts=True,
         )
-        locked = known.filter(incarnation=0).select_for_update(of=("self",), no_key=True)
+        locked = known.filter(incarnation=0).select_for_update(no_key=True).values_list("pk")
         list(locked.order_by("unique_session_id", "nas_ip"))
         for row in known.order_by("unique_session_id", "nas_ip", "incarnation"):
             session = sessions.get(_key(row))
             if session is not None:
                 session.rows.append(row)
-                session.marks.append(_mark(row))
+                session.before.append(_mark(row))
+                session.marks.append(session.before[-1])
         return sessions
 
-    def _count(self, session: _Session, records: list[AccountingRecord]) -> None:
-        for record in sorted(records, key=_order):
-            reading = _reading(record)
+    def _count(self, session: _Session, messages: list[Message]) -> None:
+        for record, reading in sorted(messages, key=_order):
             number = metering.incarnation_of(session.marks, reading)
             if number is None:
                 number = len(session.marks)
-                session.rows.append(self._row(record, incarnation=number))
+                session.rows.append(self._row(record, reading, incarnation=number))
                 session.marks.append(metering.open_mark(reading))
             session.marks[number], emitted = metering.advance(session.marks[number], reading)
             session.rows[number].framed_ip = record.framed_ip or session.rows[number].framed_ip
@@ -185,14 +193,16 @@ class _Batch:
             mark if mark.started_at == latest else metering.close(mark) for mark in session.marks
         ]
 
-    def _row(self, record: AccountingRecord, *, incarnation: int) -> MeteredSession:
-        reading = _reading(record)
+    def _row(
+        self, record: AccountingRecord, reading: Reading, *, incarnation: int
+    ) -> MeteredSession:
+        line = self.guide.line(record.username)
         return MeteredSession(
             unique_session_id=record.unique_session_id,
             nas_ip=record.nas_ip,
             incarnation=incarnation,
             session_class=record.session_class,
-            service=self.guide.service(record.username),
+            service_id=line.service_id if line else None,
             username=record.username,
             framed_ip=record.framed_ip,
             calling_station_id=record.calling_station_id,
@@ -205,18 +215,17 @@ class _Batch:
         changed: list[tuple[Any, ...]] = []
         fresh: list[MeteredSession] = []
         for session in sessions:
-            for row, mark in zip(session.rows, session.marks, strict=True):
-                if row.service_id is None:
-                    row.service = self.guide.service(row.username)
-                before = _mark(row)
+            for number, (row, mark) in enumerate(zip(session.rows, session.marks, strict=True)):
+                if row.service_id is None and (line := self.guide.line(row.username)):
+                    row.service_id = line.service_id
                 _apply(mark, row)
-                if row._state.adding:
+                if number >= len(session.before):
                     fresh.append(row)
-                elif before != mark or session.emitted:
-                    changed.append(tuple(getattr(row, name) for name in _MARKED))
+                elif session.before[number] != mark or session.emitted:
+                    changed.append(_marked(row))
         MeteredSession.objects.bulk_create(fresh)
         if changed:
-            bulk.update_rows("rating_meteredsession", "id", _MARKED, changed)
+            bulk.update_by_copy("rating_meteredsession", "id", _MARKED, changed)
 
     def _emit(self, sessions: Iterable[_Session]) -> None:
         uses = [_damaged(record) for record in self.damaged]
@@ -229,8 +238,8 @@ class _Batch:
 
     def _usage(self, row: MeteredSession, piece: Slice) -> Iterable[Reported]:
         """Give the uses of a slice: one, or several where a billing period ended in it."""
-        service = self.guide.service(row.username)
-        edges = _period_ends(service, piece) if service else []
+        line = self.guide.line(row.username)
+        edges = self._period_ends(line.anchor_day, piece) if line else []
         for part in metering.cut(piece, edges):
             guided = self.guide.guide(row.username, part.started_at)
             sent, got = part.input_bytes, part.output_bytes
@@ -249,12 +258,27 @@ class _Batch:
                 facts=facts,
             )
 
+    def _period_ends(self, anchor_day: int, piece: Slice) -> list[datetime]:
+        """Return the ends of the subscriber's billing periods that fall into a slice."""
+        ends: list[datetime] = []
+        start = piece.started_at
+        while start < piece.ended_at:
+            period = self.periods.get(anchor_day)
+            if period is None or start not in period:
+                period = self.periods[anchor_day] = billing_period(
+                    start, anchor_day=anchor_day, zone=settings.BILLING_TIME_ZONE
+                )
+            start = period.end
+            ends.append(start)
+        return ends
+
 
 def _key(row: AccountingRecord | MeteredSession) -> Key:
     return row.unique_session_id, row.nas_ip or ""
 
 
-def _order(record: AccountingRecord) -> tuple[datetime, int, int]:
+def _order(message: Message) -> tuple[datetime, int, int]:
+    record = message[0]
     return record.event_at, record.session_seconds, record.pk
 
 
@@ -272,29 +296,24 @@ def _reading(record: AccountingRecord) -> Reading:
 
 
 _MARK_FIELDS = tuple(Mark.__dataclass_fields__)
+_values_of_mark = attrgetter(*_MARK_FIELDS)
+_values_marked = attrgetter(*_MARKED)
 
 
 def _mark(row: MeteredSession) -> Mark:
-    return Mark(**{name: getattr(row, name) for name in _MARK_FIELDS})
+    return Mark(*_values_of_mark(row))
+
+
+def _marked(row: MeteredSession) -> tuple[Any, ...]:
+    """Return the values of `_MARKED` as COPY reads them."""
+    return tuple(
+        bulk.escape(value) if isinstance(value, str) else value for value in _values_marked(row)
+    )
 
 
 def _apply(mark: Mark, row: MeteredSession) -> None:
     for name in _MARK_FIELDS:
         setattr(row, name, getattr(mark, name))
-
-
-def _period_ends(service: Service, piece: Slice) -> list[datetime]:
-    """Return the ends of the subscriber's billing periods that fall into a slice."""
-    ends: list[datetime] = []
-    start = piece.started_at
-    while start < piece.ended_at:
-        start = billing_period(
-            start,
-            anchor_day=service.subscriber.billing_anchor_day,
-            zone=settings.BILLING_TIME_ZONE,
-        ).end
-        ends.append(start)
-    return ends
 
 
 def _use(
@@ -339,13 +358,13 @@ def _damaged(record: AccountingRecord) -> Reported:
     )
 
 
-def _require_new(answers: dict[UUID, str]) -> None:
+def _require_new(answers: Sequence[str]) -> None:
     """See to it that no octets are counted that were counted before, whatever the marks say.
 
     Raises:
         IntegrityError: a slice is known already.
     """
-    if any(answer != "new" for answer in answers.values()):
+    if any(answer != "new" for answer in answers):
         raise IntegrityError("a slice of a session was counted before")
 
 

@@ -7,9 +7,8 @@ use is included in what the product costs: it is rated without a charge.
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DataError, transaction
 
@@ -36,8 +35,7 @@ log = logging.getLogger(__name__)
 MOST_EVENTS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(NamedTuple):
     """What became of one reported event.
 
     `status` is `accepted` (it will be rated), `duplicate` (known already, nothing changed),
@@ -108,8 +106,8 @@ def _store(
     received_at: datetime,
 ) -> dict[str, str]:
     """Store the events that are not known; returns what became of each, by its id."""
-    uses = {
-        event_id: storing.Reported(
+    uses = [
+        storing.Reported(
             source=partner.code,
             event_id=event_id,
             content=event.said,
@@ -123,9 +121,9 @@ def _store(
             attributes=event.attributes,
         )
         for event_id, event in events.items()
-    }
-    answers = storing.store(uses=list(uses.values()), received_at=received_at)
-    return {event_id: answers[use.digest] for event_id, use in uses.items()}
+    ]
+    answers = storing.store(uses=uses, received_at=received_at)
+    return dict(zip(events, answers, strict=True))
 
 
 def _result(
@@ -136,7 +134,7 @@ def _result(
 ) -> RowResult:
     """Answer one event; of those that came with one id in one report, the first is stored."""
     answer = answers[event.event_id]
-    if answer == "other" or event.said != first.said:
+    if answer == "other" or (event is not first and event.said != first.said):
         return RowResult(
             event.event_id,
             "conflict",

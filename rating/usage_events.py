@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 LARGEST_QUANTITY = 10**15
+_write = json.JSONEncoder(sort_keys=True).encode
 FUTURE_BY = timedelta(hours=1)
 OLDEST = timedelta(days=400)
 MOST_ATTRIBUTES = 4_000
@@ -32,8 +32,7 @@ class UnusableEvent(ValueError):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class UsageEvent:
+class UsageEvent(NamedTuple):
     """A partner's event as it is stored. Quantities are whole units."""
 
     event_id: str
@@ -58,7 +57,7 @@ class UsageEvent:
             self.unit,
             self.attributes,
         ]
-        return json.dumps(said, sort_keys=True)
+        return _write(said)
 
 
 def read_event(row: Any, received_at: datetime) -> UsageEvent:
@@ -69,8 +68,8 @@ def read_event(row: Any, received_at: datetime) -> UsageEvent:
     """
     if not isinstance(row, Mapping):
         raise UnusableEvent("", "Send each event as an object.")
-    unknown = sorted(str(name) for name in row if name not in _FIELDS)
-    if unknown:
+    if not row.keys() <= _FIELDS:
+        unknown = sorted(str(name) for name in row if name not in _FIELDS)
         raise UnusableEvent(unknown[0][:40], "There is no such field; put it into attributes.")
     started_at = _instant(row, "started_at")
     if started_at is None:
@@ -126,7 +125,7 @@ def _instant(row: Mapping[str, Any], field: str) -> datetime | None:
         instant = datetime.fromisoformat(value)
         if instant.tzinfo is None:
             raise UnusableEvent(field, "This needs a time zone, such as 2026-05-04T12:00:00Z.")
-        return instant.astimezone(UTC)
+        return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, UnusableEvent):
             raise

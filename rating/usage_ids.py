@@ -5,7 +5,6 @@ A month of receipt is therefore a range of ids, which is what the tables are par
 
 import hashlib
 from datetime import datetime, timedelta
-from uuid import UUID
 
 # Behind the second of receipt are 16 bits of a number for the batch, and 14 for the place in it.
 PLACE_BITS = 14
@@ -25,11 +24,11 @@ def batch_id(moment: datetime, number: int) -> int:
     return first_id(moment) | number << PLACE_BITS
 
 
-def digest(text: str) -> UUID:
-    """Return what stands for a text of any length, for ever."""
-    return UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+def digest(text: str) -> str:
+    """Return what stands for a text of any length, for ever: a UUID in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def event_digest(source: str, event_id: str) -> UUID:
+def event_digest(source: str, event_id: str) -> str:
     """Return what stands for the id that a source gave a use."""
     return digest(f"{source}\0{event_id}")

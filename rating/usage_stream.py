@@ -125,7 +125,7 @@ class _Stream:
         first = self._lines + 1
         self._lines += len(results)
         return b"".join(
-            json.dumps({"line": number, **asdict(result)}).encode() + b"\n"
+            json.dumps({"line": number, **result._asdict()}).encode() + b"\n"
             for number, result in enumerate(results, start=first)
         )
 
