@@ -24,6 +24,8 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
+# So many rows are laid out at once: the columns of a batch take much less than its rows.
+_ROWS_AT_ONCE = 20_000
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -64,15 +66,19 @@ def read(query: str, types: Sequence[str]) -> list[Column]:
 
 def write(table: str, columns: Mapping[str, tuple[Column, str]]) -> None:
     """Append rows: each column by its name, with its values and their type."""
-    types = [kind for _, kind in columns.values()]
-    layout = _layout(types)
-    rows = np.empty(len(next(iter(columns.values()))[0]), dtype=layout)
+    layout = _layout([kind for _, kind in columns.values()])
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        for start in range(0, len(next(iter(columns.values()))[0]), _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            rows = _laid_out(layout, [(values[some], kind) for values, kind in columns.values()])
+            cursor.copy_expert(statement, BytesIO(_HEADER + rows.tobytes() + _TRAILER))
+
+
+def _laid_out(layout: np.dtype[Any], columns: Sequence[tuple[Column, str]]) -> Column:
+    rows = np.empty(len(columns[0][0]), dtype=layout)
     rows["count"] = len(columns)
-    for number, (values, kind) in enumerate(columns.values()):
+    for number, (values, kind) in enumerate(columns):
         rows[f"length{number}"] = np.dtype(kind).itemsize
         rows[f"value{number}"] = values
-    with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.copy_expert(
-            f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)",
-            BytesIO(_HEADER + rows.tobytes() + _TRAILER),
-        )
+    return rows

@@ -6,7 +6,7 @@ that are carried over, packs, discounts, caps and minimums. All arithmetic is th
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from rating.meters import Key, Meter, More
 from rating.pricing import Priced, UsagePrice
 from rating.tariff import Parties, Tariff
 
+_ROWS_AT_ONCE = 10_000
 _COLUMNS = (
     "usage_id", "subscriber_id", "service_id", "offering_id", "price_id", "period_start", "step",
     "started_at", "quantity", "units_after", "band_1", "band_2", "band_3", "free_after",
@@ -55,8 +56,23 @@ def rate(rows: Sequence[Row], tariff: Tariff, at: datetime) -> None:
     Raises:
         AmountTooLarge: a running total costs more than can be stored.
     """
-    if not rows:
-        return
+    # So many meters are looked at once that memory does not grow with the batch.
+    for some in _pieces(sorted(rows, key=lambda row: (row.meter, row.id))):
+        _rate(some, tariff, at)
+
+
+def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Yield rows by the ten thousand; those of one meter, which are in a row, stay together."""
+    start = 0
+    while start < len(rows):
+        end = min(start + _ROWS_AT_ONCE, len(rows))
+        while end < len(rows) and rows[end].meter == rows[end - 1].meter:
+            end += 1
+        yield rows[start:end]
+        start = end
+
+
+def _rate(rows: Sequence[Row], tariff: Tariff, at: datetime) -> None:
     meters = Meters(
         tariff.rule,
         {row.price.pk: row.price for row in rows},
@@ -64,8 +80,7 @@ def rate(rows: Sequence[Row], tariff: Tariff, at: datetime) -> None:
         {row.meter: row.anchor_day for row in rows},
         at=at,
     )
-    ordered = sorted(rows, key=lambda row: row.id)
-    bulk.copy_lines("rating_ratedusage", _COLUMNS, _lines(ordered, meters, tariff, at))
+    bulk.copy_lines("rating_ratedusage", _COLUMNS, _lines(rows, meters, tariff, at))
 
 
 def _lines(rows: Iterable[Row], meters: Meters, tariff: Tariff, at: datetime) -> Iterable[str]:
