@@ -29,7 +29,7 @@ _fork = multiprocessing.get_context("fork")
 
 
 @bench
-def balance(size: Size) -> Iterator[Case]:
+def rating_balance(size: Size) -> Iterator[Case]:
     """Accounts with a spending limit, a standing consent, and a product with an allowance."""
     accounts_ = _accounts(size.of(full=5_000, quick=500))
     many = [f"ref-{number}" for number in range(len(accounts_))]

@@ -69,6 +69,20 @@ def test_rates_are_operations_by_seconds(clock: Clock) -> None:
     assert result.runs == bench.RUNS
 
 
+def test_a_case_may_ask_for_fewer_runs(clock: Clock) -> None:
+    def once(size: Size) -> Iterator[Case]:
+        yield Case("slow", "MB", ours=lambda: 1, reference=lambda: 2, runs=1)
+
+    (result,) = bench.measure("once", once, Size(quick=False), clock=clock)
+    assert result.runs == 1
+
+
+def test_a_name_stands_for_the_bench_and_its_parts() -> None:
+    names = ["rating", "rating_growth", "ratings", "aaa"]
+    assert [name for name in names if bench._is_part(name, "rating")] == names[:2]
+    assert all(bench._is_part(name, "") for name in names)
+
+
 def test_what_is_no_work_is_taken_as_it_is(clock: Clock) -> None:
     def memory(size: Size) -> Iterator[Case]:
         yield Case("memory", "MB", ours=lambda: 120, reference=lambda: 300)
