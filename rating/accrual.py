@@ -75,7 +75,7 @@ def due(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]
     posted, in a stable order. Saves nothing."""
     spans = closing.active_spans(subscriber, period)
     held = [*_services(subscriber, spans), *_extra_addresses(subscriber, period)]
-    tariff = Tariff(
+    tariff = Tariff.of(
         {row.offering.pk for row in held} | {row.bundle_id for row in held if row.bundle_id}
     )
     charged = _charged_spans(subscriber, period)

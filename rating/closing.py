@@ -64,7 +64,7 @@ def close_use(*, subscriber: Subscriber, period: Period, at: datetime) -> list[C
     """Close the use of a period: charges what is still due for it, once."""
     lanes.hold_lane(subscriber.pk)
     spans = active_spans(subscriber, period)
-    tariff = Tariff({s.offering_id for s in spans} | {s.bundle_id for s in spans if s.bundle_id})
+    tariff = Tariff.of({s.offering_id for s in spans} | {s.bundle_id for s in spans if s.bundle_id})
     found = list(_due(subscriber, period, spans, tariff, at))
     UsageClosing.objects.bulk_create(
         UsageClosing(

@@ -93,7 +93,7 @@ def rate_batch(*, at: datetime, limit: int) -> int:
 
 def _rate_all(uses: Uses, at: datetime) -> None:
     offerings = {int(key) for column in (uses.offering, uses.bundle) for key in np.unique(column)}
-    batch = _Batch(uses, Tariff(offerings - {0}))
+    batch = _Batch(uses, Tariff.of(offerings - {0}))
     _find_rules(batch)
     _find_periods(uses)
     is_plain = np.array([found.is_plain for found in batch.rules] or [False])[uses.rule]

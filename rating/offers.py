@@ -78,7 +78,7 @@ def offer(
 ) -> Offer:
     """Return what buying something costs at a moment. Raises what `purchases.quote` does."""
     drafts = quote(subscriber=subscriber, line=line, offering=offering, at=at)
-    currency, tariff = subscriber.currency, Tariff([offering.pk])
+    currency, tariff = subscriber.currency, Tariff.of([offering.pk])
     sold = next((s for s in catalogue_at(at, currency) if s.offering.pk == offering.pk), None)
     return Offer(
         currency,

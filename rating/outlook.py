@@ -110,7 +110,7 @@ def of(rehearsal: Rehearsal, *, subscriber: Subscriber, at: datetime) -> Outlook
     makes_line = order.intent in plan.NEW_LINES
     starts_at = order.expected_at if makes_line else max(at, order.wanted_from or at)
     ends_at = rehearsal.old_line_until or starts_at
-    tariff = Tariff(_offerings(items))
+    tariff = Tariff.of(_offerings(items))
     lines = [
         _line(
             item,

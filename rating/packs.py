@@ -36,7 +36,7 @@ def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
     granted = UsagePack.objects.filter(purchase=purchase).first()
     if granted is not None:
         return granted
-    found = _find(purchase, Tariff([purchase.offering_id]), purchase.placed_at)
+    found = _find(purchase, Tariff.of([purchase.offering_id]), purchase.placed_at)
     if found is None:
         return None
     pack_price, use_price, service = found
@@ -44,7 +44,7 @@ def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
     period = accrual.period_at(purchase.subscriber, at)
     key = str(service.pk), use_price.pk
     meter = Meters(
-        Tariff([use_price.offering_id]).rule,
+        Tariff.of([use_price.offering_id]).rule,
         {use_price.pk: use_price},
         [(*key, period.start)],
         {key: purchase.subscriber.billing_anchor_day},
@@ -78,7 +78,7 @@ def _find(purchase: Purchase, tariff: Tariff, at: datetime) -> Found | None:
     carried = line.carried.exclude(state=Service.State.CEASED).order_by("created_at", "pk")
     services = [line, *carried.exclude(state=Service.State.RESERVED)]
     service = next((s for s in services if wanted in (s.offering_id, s.bundle_id)), None)
-    price = Tariff([wanted]).usage_price(wanted, at, currency, pack.pack_unit)
+    price = Tariff.of([wanted]).usage_price(wanted, at, currency, pack.pack_unit)
     if service is None or price is None:
         raise NothingToTopUp(
             f"{purchase.offering} is for {pack.pack_for}, which this line does not have.",

@@ -98,7 +98,7 @@ def place_purchase(
     if first is not None:
         return first
     _authorise(account, held, offering, at)
-    tariff = Tariff([offering.pk])
+    tariff = Tariff.of([offering.pk])
     service = services.create_carried_service(line=held, offering=offering, at=at)
     purchase = Purchase(
         subscriber=account,
@@ -131,7 +131,7 @@ def quote(
     Raises what `place_purchase` does, but for the spending limit.
     """
     _authorise(subscriber, line, offering, at)
-    tariff = Tariff([offering.pk])
+    tariff = Tariff.of([offering.pk])
     purchase = Purchase(
         subscriber=subscriber,
         line=line,

@@ -85,7 +85,7 @@ def hold(
     first = Reservation.objects.filter(partner=partner, idempotency_key=idempotency_key).first()
     if first is not None:
         return first
-    tariff = Tariff([offering.pk])
+    tariff = Tariff.of([offering.pk])
     unit_net = _unit_net(tariff, offering, account, at) if units is not None else None
     wanted = _wanted(net, units, unit_net)
     amount = wanted + _tax(tariff, offering, wanted, at)
@@ -194,7 +194,7 @@ def release(
 
 def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
     """Charge for a part: the step between two running totals, so that the parts sum exactly."""
-    tariff = Tariff([held.offering_id])
+    tariff = Tariff.of([held.offering_id])
     parties = tariff.parties(held.offering_id, held.held_at)
     before, after = to_micros(held.used_net), to_micros(held.used_net + part)
     counted = ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from ispops.catalog import catalogue
 from ispops.catalog.models import (
     BundleComponent,
     OfferingPrice,
@@ -63,25 +64,45 @@ class Tariff:
         """
         keys = set(offering_ids)
         self.offerings = ProductOffering.objects.select_related("provider").in_bulk(keys)
-        self._prices: defaultdict[tuple[int, str, str, str], list[OfferingPrice]]
-        self._prices = defaultdict(list)
+        prices: defaultdict[tuple[int, str, str, str], list[OfferingPrice]] = defaultdict(list)
         for price in OfferingPrice.objects.filter(offering__in=keys).order_by("valid_from"):
             key = (price.offering_id, price.charge, price.currency, price.unit)
-            self._prices[key].append(price)
-        self._terms: defaultdict[tuple[int, str], list[SettlementTerm]] = defaultdict(list)
+            prices[key].append(price)
+        terms: defaultdict[tuple[int, str], list[SettlementTerm]] = defaultdict(list)
         for term in SettlementTerm.objects.filter(offering__in=keys).order_by("valid_from"):
-            self._terms[term.offering_id, term.role].append(term)
-        self._taxes: defaultdict[str, list[TaxRate]] = defaultdict(list)
+            terms[term.offering_id, term.role].append(term)
+        taxes: defaultdict[str, list[TaxRate]] = defaultdict(list)
         categories = {*categories, *(row.tax_category for row in self.offerings.values())}
-        categories |= {p.tax_category for prices in self._prices.values() for p in prices}
+        categories |= {p.tax_category for rows in prices.values() for p in rows}
         for rate in TaxRate.objects.filter(category__in=categories).order_by("valid_from"):
-            self._taxes[rate.category].append(rate)
-        self._components: defaultdict[int, dict[int, int]] = defaultdict(dict)
+            taxes[rate.category].append(rate)
+        components: defaultdict[int, dict[int, int]] = defaultdict(dict)
         for part in BundleComponent.objects.filter(bundle__in=keys).order_by("pk"):
-            self._components[part.bundle_id][part.component_id] = part.revenue_weight
+            components[part.bundle_id][part.component_id] = part.revenue_weight
+        # Plain, so that looking something up never adds to them: several threads may share them.
+        self._prices, self._terms = dict(prices), dict(terms)
+        self._taxes, self._components = dict(taxes), dict(components)
         self._usage_prices: dict[tuple[int, bool], UsagePrice] = {}
         self._edges: dict[tuple[int, str], list[datetime]] = {}
         self._parties: dict[tuple[int, str, int], Parties] = {}
+
+    @classmethod
+    def of(cls, offering_ids: Iterable[int]) -> "Tariff":
+        """Return the tariff of offerings, kept in memory until the catalogue changes.
+
+        One small query, mostly. Nobody may change what it holds.
+        """
+        keys = frozenset(offering_ids)
+        revision = catalogue.revision()
+        kept = _kept.get(keys)
+        if kept is not None and revision is not None and kept[0] == revision:
+            return kept[1]
+        found = cls(keys)
+        if revision is not None and catalogue.revision() == revision:
+            while len(_kept) >= _MOST_KEPT:
+                _kept.pop(next(iter(_kept)), None)
+            _kept[keys] = revision, found
+        return found
 
     def rate(
         self, offering_id: int, charge: str, at: datetime, currency: str, *, bundle_id: int | None
@@ -90,14 +111,14 @@ class Tariff:
 
         Within a bundle that is its part, by revenue weight, of the one price of the bundle.
         """
-        price = _in_force(self._prices[bundle_id or offering_id, charge, currency, ""], at)
+        price = _in_force(self._prices.get((bundle_id or offering_id, charge, currency, "")), at)
         if price is None:
             return None
         whole = to_micros(price.amount)
         discount = rules.discount(price)
         if bundle_id is None:
             return Rate(price, whole, discount=discount)
-        weights = self._components[bundle_id]
+        weights = self._components.get(bundle_id, {})
         if not weights.get(offering_id):
             return None
         place = list(weights).index(offering_id)
@@ -121,8 +142,8 @@ class Tariff:
         together.
         """
         charge = OfferingPrice.Charge.USAGE
-        shared = bundle_id and _in_force(self._prices[bundle_id, charge, currency, unit], at)
-        return shared or _in_force(self._prices[offering_id, charge, currency, unit], at)
+        shared = bundle_id and _in_force(self._prices.get((bundle_id, charge, currency, unit)), at)
+        return shared or _in_force(self._prices.get((offering_id, charge, currency, unit)), at)
 
     def has_usage_price(self, offering_id: int, at: datetime, currency: str) -> bool:
         """Say whether any use of an offering is priced at a moment, in whatever unit."""
@@ -178,10 +199,10 @@ class Tariff:
         return found
 
     def _parties_at(self, offering_id: int, at: datetime, category: str) -> Parties:
-        offering = self.offerings[offering_id]
-        bsp = _in_force(self._terms[offering_id, SettlementTerm.Role.BSP], at)
-        network = _in_force(self._terms[offering_id, SettlementTerm.Role.NETWORK_PROVIDER], at)
-        tax = _in_force(self._taxes[category], at)
+        offering, role = self.offerings[offering_id], SettlementTerm.Role
+        bsp = _in_force(self._terms.get((offering_id, role.BSP)), at)
+        network = _in_force(self._terms.get((offering_id, role.NETWORK_PROVIDER)), at)
+        tax = _in_force(self._taxes.get(category), at)
         provider = offering.provider_id
         is_bsp = offering.kind == ProductOffering.Kind.BSP
         is_access = offering.kind == ProductOffering.Kind.ACCESS
@@ -196,9 +217,9 @@ class Tariff:
         )
 
     def _shared_by(self, offering_id: int, category: str) -> list[_Dated]:
-        dated: list[_Dated] = list(self._taxes[category])
+        dated: list[_Dated] = list(self._taxes.get(category, []))
         for role in SettlementTerm.Role.values:
-            dated += self._terms[offering_id, role]
+            dated += self._terms.get((offering_id, role), [])
         return dated
 
     def edges_of_terms(self, offering_id: int, category: str = "") -> set[datetime]:
@@ -213,12 +234,16 @@ class Tariff:
             if offering == (bundle_id or offering_id) and charge == OfferingPrice.Charge.RECURRING:
                 dated += prices
                 for category in {price.tax_category for price in prices if price.tax_category}:
-                    dated += self._taxes[category]
+                    dated += self._taxes.get(category, [])
         return _edges(dated)
 
 
-def _in_force(rows: list[D], at: datetime) -> D | None:
-    for row in reversed(rows):
+_MOST_KEPT = 256
+_kept: dict[frozenset[int], tuple[tuple[str, int], Tariff]] = {}
+
+
+def _in_force(rows: list[D] | None, at: datetime) -> D | None:
+    for row in reversed(rows or []):
         if row.valid_from <= at:
             return row if row.valid_to is None or at < row.valid_to else None
     return None

@@ -85,7 +85,7 @@ def top_up(
         offering=offering,
         since=at,
         cause=f"purchase:{purchase.public_id}:one_off",
-        tariff=Tariff([offering.pk]),
+        tariff=Tariff.of([offering.pk]),
         at=at,
     )
     made = Charge.objects.bulk_create(list(charges))

@@ -83,21 +83,21 @@ def catalogue_at(at: datetime, currency: str) -> tuple[SoldOffering, ...]:
 def _everything() -> _Everything:
     """Return what is kept, if it is of this revision; read it anew otherwise."""
     global _kept
-    revision = _revision()
-    if _kept is not None and revision is not None and _kept.revision == revision:
+    number = revision()
+    if _kept is not None and number is not None and _kept.revision == number:
         return _kept
     for _ in range(_READS):
-        found = _read(revision)
-        now = _revision()
-        if now == revision:
+        found = _read(number)
+        now = revision()
+        if now == number:
             break
-        revision = now  # It changed while it was read.
+        number = now  # It changed while it was read.
     if found.revision is not None:
         _kept = found
     return found
 
 
-def _revision() -> tuple[str, int] | None:
+def revision() -> tuple[str, int] | None:
     """Return the database and the number of its catalogue; None where nothing was ever sold."""
     with connection.cursor() as cursor:
         cursor.execute(_REVISION)
