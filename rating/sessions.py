@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -56,8 +56,30 @@ _MARKED = {
     "was_reset": "boolean",
 }
 Key = tuple[str, str]
+
+
+class Told(NamedTuple):
+    """What metering reads of an accounting message; an object of the inbox takes longer to make."""
+
+    pk: int
+    status_type: str
+    unique_session_id: str
+    session_class: str
+    username: str
+    nas_ip: str | None
+    calling_station_id: str
+    framed_ip: str | None
+    session_seconds: int
+    input_octets: int
+    output_octets: int
+    input_gigawords: int | None
+    output_gigawords: int | None
+    event_at: datetime
+
+
+Record = AccountingRecord | Told
 # A message, and what it tells of its session's counters.
-Message = tuple[AccountingRecord, Reading]
+Message = tuple[Record, Reading]
 
 
 def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
@@ -68,11 +90,9 @@ def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
     messages that no other holds, and counts a session only while it holds that session.
     """
     with transaction.atomic():
-        records = list(
-            AccountingRecord.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
-            .filter(metered_at__isnull=True)
-            .order_by("pk")[:limit]
-        )
+        waiting = AccountingRecord.objects.filter(metered_at__isnull=True).order_by("pk")
+        locked = waiting.select_for_update(skip_locked=True, no_key=True)
+        records = [Told(*row) for row in locked.values_list(*Told._fields)[:limit]]
         if records:
             _Batch(records, at).run()
             AccountingRecord.objects.filter(pk__in=[r.pk for r in records]).update(metered_at=at)
@@ -117,11 +137,11 @@ class _Session:
 class _Batch:
     """One transaction's work: messages in, slices and marks out."""
 
-    def __init__(self, records: Sequence[AccountingRecord], at: datetime) -> None:
+    def __init__(self, records: Sequence[Record], at: datetime) -> None:
         self.at = at
         self.restarts = [r for r in records if r.status_type in _RESTARTS]
         told = [(r, _reading(r)) for r in records if r.status_type in _KINDS]
-        self.damaged: list[AccountingRecord] = []
+        self.damaged: list[Record] = []
         self.messages: defaultdict[Key, list[Message]] = defaultdict(list)
         for record, reading in told:
             if reading.is_plausible:
@@ -193,9 +213,7 @@ class _Batch:
             mark if mark.started_at == latest else metering.close(mark) for mark in session.marks
         ]
 
-    def _row(
-        self, record: AccountingRecord, reading: Reading, *, incarnation: int
-    ) -> MeteredSession:
+    def _row(self, record: Record, reading: Reading, *, incarnation: int) -> MeteredSession:
         line = self.guide.line(record.username)
         return MeteredSession(
             unique_session_id=record.unique_session_id,
@@ -273,7 +291,7 @@ class _Batch:
         return ends
 
 
-def _key(row: AccountingRecord | MeteredSession) -> Key:
+def _key(row: Record | MeteredSession) -> Key:
     return row.unique_session_id, row.nas_ip or ""
 
 
@@ -282,7 +300,7 @@ def _order(message: Message) -> tuple[datetime, int, int]:
     return record.event_at, record.session_seconds, record.pk
 
 
-def _reading(record: AccountingRecord) -> Reading:
+def _reading(record: Record) -> Reading:
     return Reading(
         kind=_KINDS[record.status_type],
         event_at=record.event_at,
@@ -341,7 +359,7 @@ def _use(
     )
 
 
-def _damaged(record: AccountingRecord) -> Reported:
+def _damaged(record: Record) -> Reported:
     """Keep a message whose counters cannot be true where a person sees it; it counts nothing."""
     log.warning("accounting record %s has counters that cannot be true", record.pk)
     return _use(

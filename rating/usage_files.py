@@ -31,7 +31,7 @@ from rating.usage_lines import Counts, outcome
 Format, State = UsageFile.Format, UsageFile.State
 OF_THE_NETWORK = (Format.IPDR, Format.NETWORK_CSV)
 MOST_ROWS = 5_000_000
-ROWS_A_BATCH = 5_000
+ROWS_A_BATCH = 10_000
 _BATCH_BYTES = 2_000_000
 REASON_COLUMNS = ("row", "outcome", "code", "field", "reason")
 _TO_TELL = ("rejected", "conflict", "error")
