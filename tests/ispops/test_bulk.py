@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
-from ispops import bulk
+from ispops import binary, bulk
 from qualification.models import Premises
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -45,3 +46,14 @@ def test_a_constraint_is_told_as_from_any_query() -> None:
     with pytest.raises(IntegrityError, match="premises_address_once"), transaction.atomic():
         bulk.insert_models([place(1), place(1)])
     assert not Premises.objects.exists()
+
+
+def test_rows_that_are_written_in_pieces_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "ROWS_A_STATEMENT", 2)
+    monkeypatch.setattr(binary, "_ROWS_AT_ONCE", 2)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE pieces (number int) ON COMMIT DROP")
+    bulk.copy_rows("pieces", ["number"], ([number] for number in range(5)))
+    binary.write("pieces", {"number": (np.arange(5, 10), binary.INT4)})
+    [column] = binary.read("SELECT number FROM pieces ORDER BY number", (binary.INT4,))
+    assert column.tolist() == list(range(10))

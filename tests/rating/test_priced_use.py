@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.parties.models import Subscriber
 from provisioning import services
 from provisioning.models import Service
-from rating import billing, closing, posting, purchases, queries
+from rating import billing, by_meter, closing, posting, purchases, queries
 from rating.models import Charge, RatedUsage, Usage, UsageClosing, UsagePack, UsedPrice
 from rating.packs import NothingToTopUp
 from tests.rating.ground import (
@@ -448,3 +449,10 @@ def test_explanations_hold_no_floats(shop: Shop, line: Service, ada: Subscriber)
         raise AssertionError(text)
 
     json.loads(json.dumps(charge.explanation), parse_float=refuse)
+
+
+def test_uses_of_one_meter_stay_together_in_a_large_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_meter, "_ROWS_AT_ONCE", 2)
+    rows: Any = [SimpleNamespace(meter=meter) for meter in "aaabccd"]
+    pieces = ["".join(row.meter for row in piece) for piece in by_meter._pieces(rows)]
+    assert pieces == ["aaa", "bcc", "d"]
