@@ -17,10 +17,11 @@ from psycopg2.extras import Json
 from ispops import bulk
 from ispops.errors import InvalidInput
 from ispops.parties.models import Partner
-from rating import reported, usage
+from rating import culprits, reported, usage
 from rating.usage import RowResult
-from rating.usage_events import UnusableEvent, event_id_of, read_event
+from rating.usage_events import LONGEST_CODE, UnusableEvent, event_id_of, read_event
 
+_UNKNOWN = "This cannot be stored as it is. Look for what is unusual in it, or call us."
 _KEEP = """
 INSERT INTO rating_usageconflict
     (source, event_id, digest, kept, told, times, first_at, last_at)
@@ -50,10 +51,10 @@ def take_in(*, partner: Partner, rows: Sequence[Any], received_at: datetime) -> 
         raise InvalidInput(f"Send 1 to {usage.MOST_EVENTS:,} events at once.", field="events")
     rows = _checked(partner, rows)
     events = [row for row in rows if not isinstance(row, RowResult)]
-    answers = (
-        usage.record_usage(partner=partner, events=events, received_at=received_at)
-        if events
-        else []
+    answers = culprits.without(
+        lambda some: usage.record_usage(partner=partner, events=some, received_at=received_at),
+        events,
+        lambda event: RowResult(event_id_of(event), "error", "invalid_event", _UNKNOWN, "event"),
     )
     told = [
         event for event, answer in zip(events, answers, strict=True) if answer.status == "conflict"
@@ -69,7 +70,10 @@ def _checked(partner: Partner, rows: Sequence[Any]) -> list[Any]:
     codes = {
         code.strip()
         for row in rows
-        if isinstance(row, Mapping) and isinstance(code := row.get("offering"), str)
+        if isinstance(row, Mapping)
+        and isinstance(code := row.get("offering"), str)
+        and len(code) <= LONGEST_CODE
+        and code.isprintable()
     }
     units = reported.priced_units(partner, codes)
     return [_checked_row(row, units) for row in rows]

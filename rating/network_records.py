@@ -130,7 +130,7 @@ class RecordColumns:
         if ended_at <= started_at:
             raise UnusableEvent("ended_at", "This must be after the start.")
         return Span(
-            meter=row.text("meter"),
+            meter=row.text("meter", most=64),
             username=row.text("username"),
             started_at=started_at,
             ended_at=ended_at,
@@ -152,12 +152,12 @@ class _Values:
             return ""
         return self._values[place].strip()
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, *, most: int = 120) -> str:
         value = self.optional(name)
         if not value:
             raise UnusableEvent(name, "This must not be empty.")
-        if len(value) > 120 or not value.isprintable():
-            raise UnusableEvent(name, "This may have 120 characters that can be printed.")
+        if len(value) > most or not value.isprintable():
+            raise UnusableEvent(name, f"This may have {most} characters that can be printed.")
         return value
 
     def octets(self, name: str) -> int:
@@ -195,4 +195,7 @@ def _flow_began(created: str, up_time: str, event_at: datetime) -> datetime | No
     if len(created) > 12 or len(up_time) > 12:
         return None
     age = int(up_time) - int(created)
-    return event_at - timedelta(milliseconds=10 * age) if age >= 0 else None
+    try:
+        return event_at - timedelta(milliseconds=10 * age) if age >= 0 else None
+    except OverflowError:  # a device without a clock is at the beginning of time
+        return None

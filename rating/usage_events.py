@@ -9,7 +9,10 @@ LARGEST_QUANTITY = 10**15
 _write = json.JSONEncoder(sort_keys=True).encode
 FUTURE_BY = timedelta(hours=1)
 OLDEST = timedelta(days=400)
+LONGEST_CODE = 50
 MOST_ATTRIBUTES = 4_000
+# So nothing that reads or writes them later comes to the end of its stack.
+DEEPEST_ATTRIBUTES = 50
 _FIELDS = frozenset(
     {
         "event_id",
@@ -69,8 +72,10 @@ def read_event(row: Any, received_at: datetime) -> UsageEvent:
     if not isinstance(row, Mapping):
         raise UnusableEvent("", "Send each event as an object.")
     if not row.keys() <= _FIELDS:
-        unknown = sorted(str(name) for name in row if name not in _FIELDS)
-        raise UnusableEvent(unknown[0][:40], "There is no such field; put it into attributes.")
+        unknown = min(str(name) for name in row if name not in _FIELDS)
+        raise UnusableEvent(
+            printable(unknown[:40]), "There is no such field; put it into attributes."
+        )
     started_at = _instant(row, "started_at")
     if started_at is None:
         raise UnusableEvent("started_at", "Say when the use began.")
@@ -79,7 +84,7 @@ def read_event(row: Any, received_at: datetime) -> UsageEvent:
     return UsageEvent(
         event_id=_text(row, "event_id", most=120),
         subscriber_ref=_text(row, "subscriber_ref", most=40),
-        offering=_text(row, "offering", most=50),
+        offering=_text(row, "offering", most=LONGEST_CODE),
         started_at=started_at,
         ended_at=ended_at,
         quantity=_quantity(row.get("quantity")),
@@ -91,7 +96,12 @@ def read_event(row: Any, received_at: datetime) -> UsageEvent:
 def event_id_of(row: Any) -> str:
     """Return the event id that a row gives, as far as it gives one, to answer it by."""
     found = row.get("event_id") if isinstance(row, Mapping) else None
-    return found[:120].encode(errors="replace").decode() if isinstance(found, str) else ""
+    return printable(found[:120]) if isinstance(found, str) else ""
+
+
+def printable(text: str) -> str:
+    """Return a text that can be written, whatever a caller put into it, to answer by it."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _text(row: Mapping[str, Any], field: str, *, most: int) -> str:
@@ -157,4 +167,17 @@ def _attributes(value: Any) -> dict[str, Any]:
         raise UnusableEvent("attributes", "This has the character NUL, which is no text.")
     if len(written) > MOST_ATTRIBUTES:
         raise UnusableEvent("attributes", f"This may have {MOST_ATTRIBUTES:,} characters at most.")
+    if written.count("[") + written.count("{") > DEEPEST_ATTRIBUTES < _depth(value):
+        raise UnusableEvent("attributes", f"This may be nested {DEEPEST_ATTRIBUTES} deep at most.")
     return dict(value)
+
+
+def _depth(value: Any) -> int:
+    """Return how many objects and lists are in one another."""
+    depth, layer = 0, [value]
+    while layer := [part for part in layer if isinstance(part, dict | list)]:
+        depth += 1
+        layer = [
+            inner for part in layer for inner in (part.values() if isinstance(part, dict) else part)
+        ]
+    return depth

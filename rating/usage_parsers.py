@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 
 from ispops.parties.rest import CsvParser
@@ -23,7 +24,10 @@ class ReportParser(JSONParser):
                 f"Up to {in_megabytes(settings.USAGE_BATCH_MOST_BYTES)} can be sent as one report. "
                 "Send application/x-ndjson, or a file."
             )
-        return super().parse(stream, media_type, parser_context)
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError("The report is nested too deeply.") from error
 
 
 class NdjsonFileParser(CsvParser):

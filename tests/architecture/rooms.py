@@ -101,15 +101,15 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names(
-            "allowances amounts bands differences examples kernel metering network_records "
+            "allowances amounts bands differences examples ipdr kernel metering network_records "
             "notice_kinds pricing sharing thresholds usage_events usage_forecast usage_ids "
             "usage_lines usage_prices usage_words"
         ),
         verbs=_names(
-            "billing by_meter cancelling charges closing consents disputes engine intake lanes "
-            "ledger network_files packs partitions posting purchases refunds rerating reservations "
-            "retrying sessions settlement simulations standing storing taking telling topping_up "
-            "usage usage_files watching"
+            "billing by_meter cancelling charges closing consents culprits disputes engine intake "
+            "lanes ledger network_files packs partitions posting purchases refunds rerating "
+            "reservations retrying sessions settlement simulations standing storing taking telling "
+            "topping_up usage usage_files watching"
         ),
         reads=_names(
             "accrual balances books carriage claim_queries claims goods guiding held line_choices "

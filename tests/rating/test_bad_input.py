@@ -19,7 +19,7 @@ from django.urls import reverse
 
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import usage_files, usage_stream
+from rating import storing, usage_files, usage_stream
 from rating.models import Usage, UsageConflict, UsageFile
 from tests.rating.calls import token
 from tests.rating.ground import NOON, Shop, event, rate, subscribed
@@ -223,6 +223,55 @@ def test_lines_of_a_stream_that_are_no_events(
     results = by_stream(call, [event(line, shop.minutes), line_sent, event(line, shop.minutes)])
     assert [row["status"] for row in results] == ["accepted", "error", "accepted"]
     assert words in results[1]["reason"]
+
+
+_DEEP = b"[" * 400 + b"]" * 400
+_HOSTILE = [
+    (b'"\\ud800": 1', "?"),
+    (b'"\\u0000": 1', "?"),
+    (b'"offering": "\\u0000"', "offering"),
+    (b'"offering": "\\ud800"', "offering"),
+    (b'"offering": "' + b"a" * 60_000 + b'"', "offering"),
+    (b'"attributes": {"x": ' + _DEEP + b"}", "attributes"),
+]
+
+
+@pytest.mark.parametrize("way", [by_batch, by_stream, by_ndjson_file])
+def test_characters_and_depths_that_nothing_can_store_cost_their_row(
+    shop: Shop, line: Service, watching: Service, call: Any, way: Callable[..., Rows]
+) -> None:
+    good = event(line, shop.minutes)
+    rows = [as_line(good)[:-1] + b", " + said + b"}" for said, _ in _HOSTILE]
+    results = way(call, [*rows, good])
+    assert [row["field"] for row in results] == [*(field for _, field in _HOSTILE), ""]
+    assert [row["status"] for row in results] == ["error"] * len(rows) + ["accepted"]
+
+
+def test_a_report_that_is_nested_without_end_is_refused_whole(shop: Shop, call: Any) -> None:
+    answer = call("usage", b'{"events": ' + b"[" * 100_000, "application/json")
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/parse_error")
+
+
+def test_a_row_that_breaks_what_it_comes_with_costs_itself(
+    shop: Shop, line: Service, watching: Service, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the checks do not know yet; here, what the storing of one event cannot bear."""
+    rows = [event(line, shop.minutes) for _ in range(7)]
+    written = storing._line
+
+    def breaking(key: int, use: Any, told: str) -> str:
+        if use.event_id == rows[4]["event_id"]:
+            raise RecursionError
+        return written(key, use, told)
+
+    monkeypatch.setattr(storing, "_line", breaking)
+    results = by_batch(call, [*rows, rows[0]])
+    assert [row["status"] for row in results] == [
+        *["accepted"] * 4, "error", *["accepted"] * 2, "duplicate",
+    ]  # fmt: skip
+    assert (results[4]["event_id"], results[4]["field"]) == (rows[4]["event_id"], "event")
+    assert Usage.objects.count() == 6
+    assert rate() == 6
 
 
 def test_a_report_that_is_no_json_is_refused_whole(shop: Shop, call: Any) -> None:

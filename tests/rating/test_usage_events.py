@@ -36,6 +36,13 @@ def test_one_event_says_the_same_however_it_is_written() -> None:
         assert other.said != same
 
 
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
@@ -73,6 +80,7 @@ def test_one_event_says_the_same_however_it_is_written() -> None:
         ("attributes", {"x": "\ud800"}, "JSON"),
         ("attributes", {"\ud800": "x"}, "JSON"),
         ("attributes", {"x": "y" * 4_000}, "4,000"),
+        ("attributes", {"x": nested(50)}, "50 deep"),
         ("colour", "red", "no such field"),
     ],
 )
@@ -90,7 +98,13 @@ def test_a_row_that_is_no_object(row: Any) -> None:
 
 
 def test_an_answer_can_be_written_whatever_the_name() -> None:
-    assert event_id_of({"event_id": "e-\ud800"}) == "e-?"
+    assert event_id_of({"event_id": "e-\ud800\0"}) == "e-??"
+    assert outcome(GOOD | {"\ud800" * 50: 1}) == ("refused", "?" * 40)
+
+
+def test_attributes_as_deep_as_they_may_be() -> None:
+    attributes = {"x": nested(49), "y": [[]] * 50}
+    assert read_event(GOOD | {"attributes": attributes}, NOW).attributes == attributes
 
 
 def test_an_answer_names_the_event_as_far_as_it_has_a_name() -> None:
