@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from ipam.selection import UnusableDevice, normalise_device
 from ispops import bulk, uploads
 from provisioning.models import AccountingRecord
-from rating import network_records, sessions
+from rating import culprits, ipdr, network_records, sessions
 from rating.metering import LONGEST_SESSION, WRAP
 from rating.models import MeteredInterval, MeteredSession
 from rating.network_records import Span, Totals
@@ -40,8 +40,7 @@ VALUES %s ON CONFLICT DO NOTHING RETURNING id, meter, username, started_at, ende
 def unfold_ipdr(kept: IO[bytes]) -> int:
     """Turn a file of IPDR documents in XML into a table of its records, in place.
 
-    So a worker can go on at any record. Elements are told by their names, whatever their namespace
-    and whatever they are in. Returns how many records there are.
+    So a worker can go on at any record. Returns how many records there are.
 
     Raises:
         UnusableFile: it is no XML, has a document type, or holds no record.
@@ -53,7 +52,9 @@ def unfold_ipdr(kept: IO[bytes]) -> int:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(network_records.IPDR_COLUMNS)
         try:
-            count = _write_records(kept, writer)
+            count = ipdr.read_records(kept, network_records.IPDR_COLUMNS, writer.writerow)
+        except ipdr.UnusableDocument as error:
+            raise uploads.UnusableFile(str(error), field="file") from error
         except ElementTree.ParseError as error:
             raise uploads.UnusableFile(
                 f"Line {error.position[0]:,} is no XML.", field="file", line=error.position[0]
@@ -79,31 +80,6 @@ def _refuse_document_types(kept: IO[bytes]) -> None:
         end = piece[-8:]
 
 
-def _write_records(kept: IO[bytes], writer: Any) -> int:
-    count = 0
-    above: list[ElementTree.Element] = []
-    read = ElementTree.iterparse(kept, events=("start", "end"))  # noqa: S314 - see above
-    for event, element in read:
-        if event == "start":
-            above.append(element)
-            continue
-        above.pop()
-        if _name(element) != "IPDR":
-            continue
-        said = {_name(part): (part.text or "").strip() for part in element}
-        writer.writerow(
-            [" ".join(said.get(name, "").split())[:200] for name in network_records.IPDR_COLUMNS]
-        )
-        count += 1
-        for part in above:
-            part.clear()
-    return count
-
-
-def _name(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
 @transaction.atomic
 def take_in(*, rows: Sequence[Any], at: datetime) -> list[RowResult]:
     """Turn records into usage; returns what became of each, in their order.
@@ -113,6 +89,14 @@ def take_in(*, rows: Sequence[Any], at: datetime) -> list[RowResult]:
     counted, for a name that no line has yet.
     """
     _hold()
+    return culprits.without(lambda some: _take_in(some, at), rows, _refused)
+
+
+def _refused(row: Any) -> RowResult:
+    return RowResult("", "error", "unreadable", "This cannot be counted as it is.", "row")
+
+
+def _take_in(rows: Sequence[Any], at: datetime) -> list[RowResult]:
     results: list[RowResult | None] = [
         row if isinstance(row, RowResult) else _unbelievable(row, at) for row in rows
     ]
@@ -302,6 +286,6 @@ def _device(name: str) -> str:
 
 def _address(text: str) -> str | None:
     try:
-        return str(ip_address(text))
+        return str(ip_address(text.partition("%")[0]))  # without the interface, if it is named
     except ValueError:
         return None

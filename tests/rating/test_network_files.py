@@ -127,6 +127,17 @@ class TestIpdr:
         assert retrying.retry_guided_wrong(at=NOW) == 1
         assert Usage.objects.get().service == line
 
+    def test_a_device_without_a_clock_and_one_that_names_an_interface(
+        self, modem: SubscriberEquipment
+    ) -> None:
+        text = ipdr((15, 1, 100, 1), (16, 1, 150, 1), CMTSsysUpTime="999999999999")
+        no_clock = text.replace((NOON + timedelta(minutes=15)).isoformat(), "0001-01-01T00:00:00Z")
+        text = no_clock.replace("192.0.2.7", "fe80::1%eth0").replace("999999999999", "60000000")
+        for content in (no_clock, text):
+            assert (file := read(content)).rejected >= 1
+            assert b"too_old" in file.rejects.read()
+        assert octets() == (150, 0)
+
     def test_bad_records_have_their_reason_and_the_good_ones_count(
         self, modem: SubscriberEquipment
     ) -> None:
@@ -181,6 +192,24 @@ class TestSpansOfTime:
         assert (file.accepted, file.duplicates, octets()) == (2, 1, (300, 2))
 
 
+def test_a_record_that_breaks_what_it_comes_with_costs_itself(
+    line: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the checks do not know yet."""
+
+    def breaking(name: str) -> str:
+        if name == "evil":
+            raise OverflowError
+        return name
+
+    monkeypatch.setattr(network_files, "_device", breaking)
+    good = [spans((start, start + 15, 100, 10), name=line.credential.username) for start in (0, 15)]
+    evil = spans((0, 15, 1, 1), name="evil")
+    rows = [good[0], *("".join(text.splitlines(True)[1:]) for text in (evil, good[1]))]
+    file = read("".join(rows), "network_csv")
+    assert (file.accepted, file.rejected, octets()) == (2, 1, (200, 20))
+
+
 @settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -209,6 +238,7 @@ def test_octets_in_are_octets_out_whatever_comes_twice_or_late(data: Any, line: 
     [
         ("m,u,2026-05-04T12:00:00,2026-05-04T13:00:00Z,1,1", "started_at"),
         ("m,u,2026-05-04T12:00:00Z,2026-05-04T12:00:00Z,1,1", "ended_at"),
+        ("m" * 65 + ",u,2026-05-04T12:00:00Z,2026-05-04T13:00:00Z,1,1", "meter"),
         ("m,,2026-05-04T12:00:00Z,2026-05-04T13:00:00Z,1,1", "username"),
         ("m,u,2026-05-04T12:00:00Z,2026-05-04T13:00:00Z,1.5,1", "download_bytes"),
         ("m,u,2026-05-04T12:00:00Z,2026-05-04T13:00:00Z,1,1,1", "row"),
