@@ -7,8 +7,10 @@ is a charge of the same kind, with the same part of every share and of the tax.
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, Sum
 
@@ -16,12 +18,15 @@ from ispops import db, events
 from ispops.errors import Refusal
 from ispops.money import from_micros, to_micros
 from ispops.parties.models import Subscriber
+from ispops.periods import billing_period
+from rating import lanes
 from rating.models import Charge
 from rating.pricing import Priced
 from rating.tariff import Parties
 
 # What a charge is made of, in the order in which a part of it is taken from each; the ISP's part is
 # the last, so that it is the one that takes what rounding leaves.
+_OF_USE = ("minimum:", "rerating:")
 PARTS = ("amount_tax", "bsp_share", "network_provider_share", "isp_share")
 
 
@@ -121,6 +126,38 @@ def left_of(charge: Charge) -> list[int]:
         **{f"sum_{part}": Sum(part) for part in PARTS}
     )
     return [to_micros(getattr(charge, part) + (back[f"sum_{part}"] or 0)) for part in PARTS]
+
+
+def left_of_use(charge: Charge) -> int:
+    """Return what is left of all charges for the use of a service in a period, with tax.
+
+    That of `charge`, where it is one: its period's use, the least that it costs, what re-rating
+    charged or gave back, and all corrections. The subscriber's lane is held, so that nothing of it
+    changes until the transaction ends. Of other charges it is what is left of them alone.
+    """
+    if charge.step_after is None and not charge.cause.startswith(_OF_USE):
+        return sum(left_of(charge))
+    lanes.hold_lane(charge.subscriber_id)
+    period = billing_period(
+        charge.period_start,
+        anchor_day=charge.subscriber.billing_anchor_day,
+        zone=settings.BILLING_TIME_ZONE,
+    )
+    own = Charge.objects.filter(
+        Q(step_after__isnull=False)
+        | Q(cause__startswith="minimum:")
+        | Q(cause__startswith="rerating:"),
+        subscriber=charge.subscriber_id,
+        service=charge.service_id,
+        offering=charge.offering_id,
+        unit=charge.unit,
+        period_start__gte=period.start,
+        period_start__lt=period.end,
+    ).values("pk")
+    of_them = Q(pk__in=own) | Q(corrects__in=own) | Q(reverses__in=own)
+    rows = Charge.objects.filter(of_them, subscriber=charge.subscriber_id)
+    sums = rows.aggregate(net=Sum("amount_net"), tax=Sum("amount_tax"))
+    return to_micros((sums["net"] or Decimal(0)) + (sums["tax"] or Decimal(0)))
 
 
 def correct(

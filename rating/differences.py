@@ -26,6 +26,9 @@ class Parts(NamedTuple):
     def plus(self, other: "Parts") -> "Parts":
         return Parts(*(one + more for one, more in zip(self, other, strict=True)))
 
+    def less(self, other: "Parts") -> "Parts":
+        return Parts(*(one - more for one, more in zip(self, other, strict=True)))
+
 
 NOTHING = Parts()
 
@@ -36,6 +39,18 @@ def total(many: Iterable[Parts]) -> Parts:
     for parts in many:
         summed = summed.plus(parts)
     return summed
+
+
+def put_right(paid: Parts, given_back: Parts, would: Parts) -> Parts:
+    """Return what is to be charged or given back, so that what was paid becomes what is right.
+
+    What went back by hand is not taken again; but where so much went back already, or a part of it,
+    only the rest is given back. `given_back` is below zero.
+    """
+    left = paid.plus(given_back)
+    if would.net >= paid.net:
+        return would.less(paid)
+    return would.less(left) if would.net < left.net else NOTHING
 
 
 def bar_of(difference: int) -> int:

@@ -122,9 +122,16 @@ def _hold_open(dispute_id: UUID) -> Dispute:
 def _move_share(
     dispute: Dispute, partner: Partner, amount: Decimal | None, reason: str, at: datetime
 ) -> Charge:
-    if amount is None or not amount.is_finite() or not 0 < amount < Decimal(10) ** 12:
-        raise InvalidInput("Give the amount that the partner gets more.", field="amount")
+    if amount is None or not amount.is_finite() or amount <= 0 or amount != round(amount, 6):
+        raise InvalidInput(
+            "Give the amount that the partner gets more, with six decimals at most.",
+            field="amount",
+        )
     charge = db.lock(Charge, dispute.charge_id)
+    ours = charges.left_of(charge)[-1]
+    if amount > from_micros(max(ours, 0)):
+        rest = format_money(from_micros(max(ours, 0)), charge.currency)
+        raise InvalidInput(f"Our own part of this charge is {rest}.", field="amount")
     more = to_micros(amount)
     as_bsp = charge.bsp_id == partner.pk
     parts = [0, more if as_bsp else 0, 0 if as_bsp else more, -more]

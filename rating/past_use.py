@@ -4,6 +4,7 @@ Simulations read it here, for some accounts at a time, and never by another way:
 use change, `_USE` says what is meant.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,13 +74,35 @@ SELECT subscriber_id::text, anchor, meter::text, period_start, segment, offering
 _BESIDE = f"""
 SELECT c.service_id::text, p.start, c.offering_id, c.bsp_id, c.network_provider_id,
        {_PARTS.format("sum")}
-  FROM (SELECT subscriber_id, service_id, price_id, period_start, offering_id, bsp_id,
-               network_provider_id, amount_net AS net, isp_share AS isp, bsp_share AS bsp,
-               network_provider_share AS network, amount_tax AS tax
-          FROM rating_charge WHERE subscriber_id = ANY(%(subscribers)s::uuid[])
-           AND (cause LIKE 'minimum:%%' OR cause LIKE 'rerating:%%')) c
-  JOIN catalog_offeringprice op ON op.id = c.price_id AND op.offering_id = %(offering)s
-       AND op.unit = %(unit)s AND op.currency = %(currency)s
+  FROM (SELECT c.*, c.amount_net AS net, c.isp_share AS isp, c.bsp_share AS bsp,
+               c.network_provider_share AS network, c.amount_tax AS tax
+          FROM rating_charge c LEFT JOIN catalog_offeringprice op ON op.id = c.price_id
+         WHERE c.subscriber_id = ANY(%(subscribers)s::uuid[]) AND c.currency = %(currency)s
+           AND (c.cause LIKE 'minimum:%%' AND op.offering_id = %(offering)s AND op.unit = %(unit)s
+                OR c.cause LIKE 'rerating:%%' AND c.unit = %(unit)s
+                   AND COALESCE(c.bundle_id, c.offering_id) = %(offering)s)) c
+  JOIN parties_subscriber s ON s.id = c.subscriber_id
+  JOIN unnest(%(anchors)s::int[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+       AS p(anchor, start, finish)
+    ON p.anchor = s.billing_anchor_day AND c.period_start >= p.start AND c.period_start < p.finish
+ GROUP BY 1, 2, 3, 4, 5
+"""  # noqa: S608
+# What went back of charges for use by hand, and shares that were put right; by the periods of the
+# charges, and not of the corrections.
+_GIVEN_BACK = f"""
+SELECT c.service_id::text, p.start, c.offering_id, c.bsp_id, c.network_provider_id,
+       {_PARTS.format("sum")}
+  FROM (SELECT o.service_id, o.offering_id, o.bsp_id, o.network_provider_id, o.subscriber_id,
+               o.period_start, c.amount_net AS net, c.isp_share AS isp, c.bsp_share AS bsp,
+               c.network_provider_share AS network, c.amount_tax AS tax
+          FROM rating_charge o
+          JOIN rating_charge c ON o.id IN (c.corrects_id, c.reverses_id)
+         WHERE o.subscriber_id = ANY(%(subscribers)s::uuid[])
+           AND c.subscriber_id = ANY(%(subscribers)s::uuid[])
+           AND o.currency = %(currency)s AND o.unit = %(unit)s
+           AND COALESCE(o.bundle_id, o.offering_id) = %(offering)s
+           AND (o.step_after IS NOT NULL OR o.cause LIKE 'minimum:%%'
+                OR o.cause LIKE 'rerating:%%')) c
   JOIN parties_subscriber s ON s.id = c.subscriber_id
   JOIN unnest(%(anchors)s::int[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
        AS p(anchor, start, finish)
@@ -190,17 +213,28 @@ def used(scope: Scope, subscribers: Sequence[UUID], *, by_event: bool) -> Iterat
                 yield Used._make((*placed, int(quantity), uses, started, ended, parts))
 
 
-def charged_beside(scope: Scope, subscribers: Sequence[UUID]) -> list[tuple[str, Shared, Parts]]:
-    """Return what was charged beside use: because too little was used, or by re-rating.
+def charged_beside(
+    scope: Scope, subscribers: Sequence[UUID]
+) -> dict[str, list[tuple[Shared, Parts]]]:
+    """Return by service what was charged beside use: for too little of it, or by re-rating."""
+    return _shared_parts(_BESIDE, scope, subscribers)
 
-    Each with the service that it counts for.
-    """
+
+def given_back(scope: Scope, subscribers: Sequence[UUID]) -> dict[str, list[tuple[Shared, Parts]]]:
+    """Return by service what went back by hand of what was charged; amounts below zero."""
+    return _shared_parts(_GIVEN_BACK, scope, subscribers)
+
+
+def _shared_parts(
+    query: str, scope: Scope, subscribers: Sequence[UUID]
+) -> dict[str, list[tuple[Shared, Parts]]]:
+    found: defaultdict[str, list[tuple[Shared, Parts]]] = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(_BESIDE, scope.parameters(subscribers))
-        return [
-            (service, Shared(*shared), Parts(*(int(amount) for amount in paid)))
-            for service, *shared, paid in ((*row[:5], row[5:]) for row in cursor.fetchall())
-        ]
+        cursor.execute(query, scope.parameters(subscribers))
+        for service, start, offering, bsp, network, *parts in cursor.fetchall():
+            shared = Shared(start, offering, bsp, network)
+            found[service].append((shared, Parts(*(int(amount) for amount in parts))))
+    return found
 
 
 def packs(scope: Scope, subscribers: Sequence[UUID]) -> dict[str, tuple[GrantedPack, ...]]:

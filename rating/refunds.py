@@ -71,7 +71,8 @@ def refund_charge(
             raise RefundKeyReused("Use a new key for a new refund.", field="idempotency_key")
         return first
     left = charges.left_of(charge)
-    wanted = _wanted(charge, left, amount, percent)
+    most = min(sum(left), charges.left_of_use(charge))
+    wanted = _wanted(charge, most, amount, percent)
     refund = charges.correct(
         charge=charge,
         parts=[-part for part in spread(wanted, left)],
@@ -194,10 +195,8 @@ def _asked(amount: Decimal | None, percent: Decimal | None) -> str:
     return "the rest"
 
 
-def _wanted(
-    charge: Charge, left: list[int], amount: Decimal | None, percent: Decimal | None
-) -> int:
-    if charge.corrects_id or charge.reverses_id or sum(left) <= 0:
+def _wanted(charge: Charge, left: int, amount: Decimal | None, percent: Decimal | None) -> int:
+    if charge.corrects_id or charge.reverses_id or left <= 0:
         raise NothingToRefund("Nothing of this charge is left to give back.", field="amount")
     if amount is not None:
         wanted = to_micros(amount)
@@ -205,9 +204,9 @@ def _wanted(
         total = to_micros(charge.amount_net + charge.amount_tax)
         wanted = portion(total, int(percent * 1000), WHOLE)
     else:
-        wanted = sum(left)
-    if wanted > sum(left):
-        rest = format_money(from_micros(sum(left)), charge.currency)
+        wanted = left
+    if wanted > left:
+        rest = format_money(from_micros(left), charge.currency)
         raise RefundTooLarge(
             f"Of this charge {rest} with tax are left to give back.",
             field="amount" if amount is not None else "percent",

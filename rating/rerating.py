@@ -48,7 +48,7 @@ def _charge(
     period = billing_period(
         start, anchor_day=account.billing_anchor_day, zone=settings.BILLING_TIME_ZONE
     )
-    more = Parts(*(would - paid for would, paid in zip(one.would, one.paid, strict=True)))
+    more = one.more
     service = UUID(one.service_id)
     is_part = one.shared.offering_id != scope.offering.pk
     return Charge(
@@ -101,8 +101,11 @@ def _explanation(
     name = rerating.draft.name
     text = (
         f"{one.quantity:,} {rerating.facts['unit']} of the period: {words(one.would.net)} at the "
-        f"price “{name}”, and {words(one.paid.net)} was charged: {words(more.net)}"
+        f"price “{name}”, and {words(one.paid.net)} was charged"
     )
+    back = one.would.net - one.paid.net - more.net
+    text += f", of which {words(-back)} went back before" if back else ""
+    text += f": {words(more.net)}"
     return {"rule": "rerating", "price_version": name, "arithmetic": text}
 
 

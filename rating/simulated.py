@@ -24,7 +24,7 @@ from provisioning.models import Service, ServicePeriod
 from rating import past_use, pricing, rules
 from rating.amounts import storable
 from rating.bands import divide
-from rating.differences import NOTHING, Parts, total
+from rating.differences import NOTHING, Parts, put_right, total
 from rating.meters import GrantedPack, Meter, More, Newest, number_of, period_starts
 from rating.models import CustomerBill
 from rating.past_use import Scope, Shared, Used
@@ -43,6 +43,7 @@ class Difference(NamedTuple):
     quantity: int
     paid: Parts
     would: Parts
+    more: Parts
 
 
 class Result(NamedTuple):
@@ -145,16 +146,19 @@ class Trial:
         Raises:
             AmountTooLarge: it would cost more than can be stored.
         """
-        return [
-            Difference(
-                service.subscriber_id, key, shared, _quantity(service, shared),
-                paid.get(shared, NOTHING), would.get(shared, NOTHING),
-            )
-            for key, service, paid, would in self._priced(subscribers)
-            for shared in sorted(paid.keys() | would.keys(), key=str)
-            if self._is_counted(shared.period_start)
-            and paid.get(shared, NOTHING) != would.get(shared, NOTHING)
-        ]  # fmt: skip
+        back = past_use.given_back(self.scope, subscribers)
+        found = []
+        for key, service, paid, would in self._priced(subscribers):
+            given = _summed(back.get(key, []))
+            for shared in sorted(paid.keys() | would.keys(), key=str):
+                was, right = paid.get(shared, NOTHING), would.get(shared, NOTHING)
+                more = put_right(was, given.get(shared, NOTHING), right)
+                if more != NOTHING and self._is_counted(shared.period_start):
+                    quantity = _quantity(service, shared)
+                    found.append(
+                        Difference(service.subscriber_id, key, shared, quantity, was, right, more)
+                    )
+        return found
 
     def _priced(
         self, subscribers: Sequence[UUID]
@@ -164,14 +168,12 @@ class Trial:
         packs = past_use.packs(self.scope, subscribers)
         billed = self._billed(subscribers) if self._has_least else set()
         first_active = self._first_active(services)
-        beside: defaultdict[str, list[tuple[Shared, Parts]]] = defaultdict(list)
-        for key, shared, parts in past_use.charged_beside(self.scope, subscribers):
-            beside[key].append((shared, parts))
+        beside = past_use.charged_beside(self.scope, subscribers)
         for key, service in services.items():
             would = self._price(service, packs.get(key, ()), first_active.get(key), billed)
             paid = _summed(
                 [(_shared(at, self._parties_of(at)), of.paid) for at, of in service.sums.items()]
-                + beside[key]
+                + beside.get(key, [])
             )
             yield key, service, paid, would
 
