@@ -14,7 +14,7 @@ from django.conf import settings
 
 from ispops import bulk
 from ispops.catalog.models import OfferingPrice
-from rating.amounts import storable
+from rating.amounts import AmountTooLarge, storable
 from rating.bands import divide
 from rating.meter_reading import Meters
 from rating.meters import Key, Meter, More
@@ -28,6 +28,10 @@ _COLUMNS = (
     "events_after", "amount_net", "isp_share", "bsp_share", "network_provider_share",
     "amount_tax", "bsp_id", "network_provider_id", "explanation", "rated_at",
 )  # fmt: skip
+
+
+# Ten thousand million uses of so much can be summed up.
+_MOST_OF_A_USE = 10**12
 
 
 class Row(NamedTuple):
@@ -50,15 +54,17 @@ class Row(NamedTuple):
         return self.service_id, self.price.pk
 
 
-def rate(rows: Sequence[Row], tariff: Tariff, at: datetime) -> None:
-    """Write what uses come to. The caller holds their lanes.
+def rate(rows: Sequence[Row], tariff: Tariff, at: datetime) -> list[tuple[int, str]]:
+    """Write what uses come to; returns those that cannot be rated, and why.
 
-    Raises:
-        AmountTooLarge: a running total costs more than can be stored.
+    The caller holds their lanes. A use that costs more than can be stored is left out of its
+    counter, and the others go on.
     """
+    refused: list[tuple[int, str]] = []
     # So many meters are looked at once that memory does not grow with the batch.
     for some in _pieces(sorted(rows, key=lambda row: (row.meter, row.id))):
-        _rate(some, tariff, at)
+        _rate(some, tariff, at, refused)
+    return refused
 
 
 def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
@@ -72,7 +78,9 @@ def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         start = end
 
 
-def _rate(rows: Sequence[Row], tariff: Tariff, at: datetime) -> None:
+def _rate(
+    rows: Sequence[Row], tariff: Tariff, at: datetime, refused: list[tuple[int, str]]
+) -> None:
     meters = Meters(
         tariff.rule,
         {row.price.pk: row.price for row in rows},
@@ -80,19 +88,35 @@ def _rate(rows: Sequence[Row], tariff: Tariff, at: datetime) -> None:
         {row.meter: row.anchor_day for row in rows},
         at=at,
     )
-    bulk.copy_lines("rating_ratedusage", _COLUMNS, _lines(rows, meters, tariff, at))
+    bulk.copy_lines("rating_ratedusage", _COLUMNS, _lines(rows, meters, tariff, at, refused))
 
 
-def _lines(rows: Iterable[Row], meters: Meters, tariff: Tariff, at: datetime) -> Iterable[str]:
+def _lines(
+    rows: Iterable[Row],
+    meters: Meters,
+    tariff: Tariff,
+    at: datetime,
+    refused: list[tuple[int, str]],
+) -> Iterable[str]:
     for row in rows:
         meter = meters.of(row.meter, row.period_start)
-        more = _added(row, tariff.rule(row.price))
-        priced = meter.add(row.period_start, more, row.quantity, row.parties.terms)
-        yield _line(row, meter, priced, at)
+        try:
+            more = _added(row, tariff.rule(row.price))
+            priced = meter.add(row.period_start, more, row.quantity, row.parties.terms)
+        except AmountTooLarge as too_large:
+            refused.append((row.id, str(too_large)[:300]))
+        else:
+            yield _line(row, meter, priced, at)
 
 
 def _added(row: Row, rule: UsagePrice) -> More:
-    """Say what a use adds to its counter."""
+    """Say what a use adds to its counter.
+
+    Raises:
+        AmountTooLarge: the quantities of a counter could pass what can be summed.
+    """
+    if row.quantity > _MOST_OF_A_USE:
+        raise AmountTooLarge(f"{row.quantity:,} at once are more than can be counted")
     if rule.bands:
         zone = settings.BILLING_TIME_ZONE
         return More(divide(row.quantity, row.started_at, row.ended_at, rule.bands, zone))

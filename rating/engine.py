@@ -7,15 +7,16 @@ newest step ended. What has a price that is more than a running total goes throu
 crash at any point leaves the queue as it was.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
 from django.conf import settings
-from django.db import DataError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from ispops import binary, bulk
 from ispops.binary import INT4, INT8, Column
@@ -38,6 +39,21 @@ SELECT COALESCE(newest.step, 0), COALESCE(newest.units_after, 0)
      ORDER BY step.step DESC LIMIT 1) newest ON true
  ORDER BY asked.place
 """
+
+
+log = logging.getLogger(__name__)
+# A pack is good for 12 billing periods at most.
+PACKS_LAST = timedelta(days=13 * 31)
+# PostgreSQL's code for what a trigger of ours refuses, such as a change of a closed month.
+_RESTRICTED = "23001"
+
+
+class _TooMuch(Exception):
+    """Uses that make a counter pass what can be stored, by their ids."""
+
+    def __init__(self, ids: list[int]) -> None:
+        super().__init__("uses pass what can be stored")
+        self.ids = ids
 
 
 class Fault(NamedTuple):
@@ -76,7 +92,7 @@ def rate_batch(*, at: datetime, limit: int) -> int:
     A use that cannot be rated goes to the error queue when it is alone in its batch.
 
     Raises:
-        ArithmeticError, ValueError, DataError: one of several uses cannot be rated.
+        ArithmeticError, ValueError, DataError, IntegrityError: one of several uses cannot be rated.
     """
     count, uses = take(limit, at)
     if not len(uses.id):
@@ -84,11 +100,28 @@ def rate_batch(*, at: datetime, limit: int) -> int:
     try:
         with transaction.atomic():
             _rate_all(uses, at)
-    except (ArithmeticError, ValueError, DataError) as error:
-        if len(uses.id) > 1:
+    except (ArithmeticError, ValueError, DataError, IntegrityError) as error:
+        if len(uses.id) > 1 or not concerns_a_use(error):
             raise
-        _put_aside([(int(uses.id[0]), Fault("not_ratable", str(error)[:300]))])
+        _give_up(int(uses.id[0]), error)
     return count
+
+
+def concerns_a_use(error: Exception) -> bool:
+    """Say whether an error comes of one use that cannot be rated, and not of something else."""
+    if isinstance(error, IntegrityError):
+        return getattr(error.__cause__, "pgcode", "") == _RESTRICTED
+    return isinstance(error, ArithmeticError | ValueError | DataError)
+
+
+def _give_up(usage_id: int, error: Exception) -> None:
+    """Leave a use to a person; where its month is closed, that is only the log."""
+    log.exception("use %s cannot be rated", usage_id)
+    try:
+        with transaction.atomic():
+            _put_aside([(usage_id, Fault("not_ratable", str(error)[:300]))])
+    except IntegrityError:
+        log.exception("use %s cannot be put aside either", usage_id)
 
 
 def _rate_all(uses: Uses, at: datetime) -> None:
@@ -101,7 +134,8 @@ def _rate_all(uses: Uses, at: datetime) -> None:
     is_plain &= ~_has_packs(uses, batch.rules)
     _rate_plain(batch, uses.take(is_plain), at)
     others = uses.take(~is_plain & (uses.rule >= 0))
-    by_meter.rate(_rows(batch, others), batch.tariff, at)
+    refused = by_meter.rate(_rows(batch, others), batch.tariff, at)
+    batch.errors += [(key, Fault("not_ratable", words)) for key, words in refused]
     _put_aside(batch.errors)
     _keep_prices(batch.rules)
 
@@ -185,12 +219,14 @@ def _period_starts(day: int, earliest: int, latest: int) -> list[int]:
 
 
 def _has_packs(uses: Uses, rules: list[_Found]) -> Column:
-    """Say which uses are of services that bought packs for their price."""
+    """Say which uses are of services that bought packs for their price, and may have them still."""
     prices = list({found.price.pk for found in rules})
+    since = binary.moment(int(uses.period.min())) - PACKS_LAST
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT DISTINCT service_id, price_id FROM rating_usagepack WHERE price_id = ANY(%s)",
-            [prices],
+            "SELECT DISTINCT service_id, price_id FROM rating_usagepack "
+            "WHERE price_id = ANY(%s) AND granted_at >= %s",
+            [prices, since],
         )
         bought = cursor.fetchall()
     found = np.zeros(len(uses.id), dtype=bool)
@@ -229,9 +265,23 @@ def _rows(batch: _Batch, uses: Uses) -> list[by_meter.Row]:
 
 
 def _rate_plain(batch: _Batch, uses: Uses, at: datetime) -> None:
-    """Raise the counters of prices that are a running total, and write the steps."""
-    if not len(uses.id):
-        return
+    """Rate uses whose prices are a running total, without those that pass what can be stored."""
+    while len(uses.id):
+        try:
+            _take_steps(batch, uses, at)
+            break
+        except _TooMuch as too_much:
+            words = "it makes the sum of the period more than can be stored"
+            batch.errors += [(key, Fault("not_ratable", words)) for key in too_much.ids]
+            uses = uses.take(~np.isin(uses.id, too_much.ids))
+
+
+def _take_steps(batch: _Batch, uses: Uses, at: datetime) -> None:
+    """Raise the counters and write the steps.
+
+    Raises:
+        _TooMuch: some uses have to be left out.
+    """
     halves = _halves(uses.service)
     uses = uses.take(np.lexsort((uses.id, uses.period, uses.price, halves[:, 1], halves[:, 0])))
     halves = _halves(uses.service)
@@ -251,7 +301,7 @@ def _rate_plain(batch: _Batch, uses: Uses, at: datetime) -> None:
         for found in batch.rules
     ]
     amounts = Kernel(rules).price(steps)
-    _mend(amounts, steps, batch.rules)
+    _mend(amounts, steps, batch.rules, uses, group)
     _write(uses, step, after, amounts, batch.rules, at)
 
 
@@ -280,31 +330,45 @@ def _running(uses: Uses, begins: Column, group: Column, before: Column) -> Colum
     """Return the running total after each use.
 
     Raises:
-        AmountTooLarge: a total is more than can be stored.
+        _TooMuch: a total is more than can be stored.
     """
+    largest = before.astype(np.float64) + np.bincount(group, weights=uses.quantity)
+    if (largest > LARGEST).any():
+        raise _TooMuch(_culprits(uses, (largest > LARGEST)[group], group))
+    if uses.quantity.sum(dtype=np.float64) > LARGEST:
+        raise _TooMuch(_culprits(uses, np.ones(len(group), dtype=bool), np.zeros_like(group)))
     total = np.cumsum(uses.quantity)
     starts = total[begins] - uses.quantity[begins]
     after: Column = total - starts[group] + before[group]
-    largest = before.astype(np.float64) + np.bincount(group, weights=uses.quantity)
-    if (largest > LARGEST).any() or uses.quantity.sum(dtype=np.float64) > LARGEST:
-        raise pricing.AmountTooLarge("a counter would pass what can be stored")
     return after
 
 
-def _mend(amounts: Amounts, steps: Steps, rules: list[_Found]) -> None:
+def _culprits(uses: Uses, of: Column, group: Column) -> list[int]:
+    """Return the largest uses of the groups that some uses are of: those that are at least half
+    as large as the largest of their group."""
+    most = np.zeros(int(group.max()) + 1, dtype=np.int64)
+    np.maximum.at(most, group, uses.quantity)
+    ids: list[int] = uses.id[of & (uses.quantity >= most[group] // 2)].tolist()
+    return ids
+
+
+def _mend(amounts: Amounts, steps: Steps, rules: list[_Found], uses: Uses, group: Column) -> None:
     """Price by itself what 64 bits may be too few for.
 
     Raises:
-        AmountTooLarge: it cannot be stored either.
+        _TooMuch: it cannot be stored either.
     """
     for place in np.flatnonzero(~amounts.is_safe):
         found = rules[steps.rule[place]]
-        priced = pricing.price_usage(
-            price=found.rule,
-            before=int(steps.before[place]),
-            quantity=int(steps.after[place] - steps.before[place]),
-            terms=found.parties.terms,
-        )
+        try:
+            priced = pricing.price_usage(
+                price=found.rule,
+                before=int(steps.before[place]),
+                quantity=int(steps.after[place] - steps.before[place]),
+                terms=found.parties.terms,
+            )
+        except pricing.AmountTooLarge:
+            raise _TooMuch(_culprits(uses, group == group[place], group)) from None
         for name in ("net", "tax", "bsp", "network_provider", "isp"):
             getattr(amounts, name)[place] = getattr(priced, name)
 
@@ -361,8 +425,8 @@ def _put_aside(errors: Iterable[tuple[int, Fault]]) -> None:
 
 def _keep_prices(rules: Iterable[_Found]) -> None:
     """Say that prices are used; then the database keeps them as they are."""
-    used = [UsedPrice(price=price) for price in {found.price for found in rules}]
-    UsedPrice.objects.bulk_create(used, ignore_conflicts=True)
+    used = sorted({found.price.pk for found in rules})
+    UsedPrice.objects.bulk_create((UsedPrice(price_id=key) for key in used), ignore_conflicts=True)
 
 
 def _halves(keys: Column) -> Column:

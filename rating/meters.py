@@ -96,7 +96,6 @@ class Meter:
         before = self._standings
         uses = [standing.use for standing in before]
         uses[place] = _raised(uses[place], more)
-        self._steps[start] += 1
         self._standings = after = [
             was if use is was.use else rule.standing(use)
             for rule, was, use in zip(self._rules, before, self._freed(uses), strict=True)
@@ -106,6 +105,7 @@ class Meter:
             for n in range(place + 1, len(after))
             if before[n] is not after[n]
         ]
+        self._steps[start] += 1
         return price_use(
             price=self._rules[place],
             quantity=quantity,

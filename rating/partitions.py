@@ -72,6 +72,9 @@ def close_month(*, month: datetime, at: datetime) -> None:
     if at < end + CLOSED_AFTER:
         raise MonthNotOver(f"Close this month after {end + CLOSED_AFTER:%Y-%m-%d %H:%M} UTC.")
     with transaction.atomic(), connection.cursor() as cursor:
+        for name in _existing(cursor, month):
+            # Whoever writes to the month just now is waited for, and then seen.
+            cursor.execute(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(
             "SELECT FROM rating_waitingusage WHERE last >= %s AND first < %s LIMIT 1",
             [first_id(month), first_id(end)],

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from ispops import binary, db
+from ispops import binary
 from ispops.catalog.models import OfferingPrice
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
@@ -44,7 +44,7 @@ SELECT subscriber_id, service_id, offering_id, price_id, period_start, bsp_id, n
            max(step.step) FILTER (WHERE step.rated_at < %(until)s) OVER (
                PARTITION BY step.service_id, step.price_id, step.period_start, step.offering_id,
                             step.bsp_id, step.network_provider_id) AS last
-      FROM rating_ratedusage step
+      FROM {steps}
       LEFT JOIN LATERAL (
         SELECT charge.step_after FROM rating_charge charge
          WHERE charge.step_after IS NOT NULL AND charge.service_id = step.service_id
@@ -54,14 +54,38 @@ SELECT subscriber_id, service_id, offering_id, price_id, period_start, bsp_id, n
                IS NOT DISTINCT FROM (step.bsp_id, step.network_provider_id)
          ORDER BY charge.step_after DESC LIMIT 1) posted ON true
      WHERE step.usage_id >= %(first)s AND step.step > COALESCE(posted.step_after, 0)
-       AND {which}
   ) unposted
  WHERE step <= last GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 2, 4, 5, 3, 6, 7
 """
+_RATED_SINCE = "(SELECT * FROM rating_ratedusage WHERE rated_at >= %(since)s) step"
+# The counters of each service are found from one to the next along the key of steps, and each is
+# read from where it is charged: an account has thousands of steps, and few that are new.
 _OF_SUBSCRIBER = """
-step.service_id IN (SELECT id FROM provisioning_service WHERE subscriber_id = %(subscriber)s)
+    provisioning_service own CROSS JOIN LATERAL (
+      WITH RECURSIVE counter AS (
+        (SELECT first.service_id, first.price_id, first.period_start
+           FROM rating_ratedusage first
+          WHERE first.service_id = own.id AND first.usage_id >= %(first)s
+          ORDER BY first.price_id, first.period_start LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM counter CROSS JOIN LATERAL (
+          SELECT later.service_id, later.price_id, later.period_start
+            FROM rating_ratedusage later
+           WHERE later.service_id = own.id AND later.usage_id >= %(first)s
+             AND (later.price_id, later.period_start) > (counter.price_id, counter.period_start)
+           ORDER BY later.price_id, later.period_start LIMIT 1) next
+      ) SELECT * FROM counter) counter
+    CROSS JOIN LATERAL (
+      SELECT COALESCE(min(last), 0) AS low FROM (
+        SELECT max(gathered.step_after) AS last FROM rating_charge gathered
+         WHERE gathered.step_after IS NOT NULL AND gathered.service_id = counter.service_id
+           AND gathered.price_id = counter.price_id
+           AND gathered.period_start = counter.period_start
+         GROUP BY gathered.offering_id, gathered.bsp_id, gathered.network_provider_id) each) charged
+    JOIN rating_ratedusage step ON own.subscriber_id = %(subscriber)s
+     AND step.service_id = counter.service_id AND step.price_id = counter.price_id
+     AND step.period_start = counter.period_start AND step.step > charged.low
 """
-_RATED_SINCE = "step.rated_at >= %(since)s"
 _STANDINGS = """
 SELECT step.service_id, step.price_id, step.period_start, step.step, step.units_after, step.band_1,
        step.band_2, step.band_3, step.free_after, step.events_after, closing.part, closing.whole
@@ -106,29 +130,32 @@ class _Moved(NamedTuple):
 
 def due(*, subscriber: Subscriber) -> list[Charge]:
     """Return the charges for use that is rated and not charged yet, not saved."""
-    moved = _moved(_OF_SUBSCRIBER, until=_FOR_EVER, subscriber=subscriber.pk)
+    given: dict[str, Any] = {"subscriber": subscriber.pk, "until": _FOR_EVER}
+    with connection.cursor() as cursor:
+        cursor.execute(_UNPOSTED.format(steps=_OF_SUBSCRIBER), given | _first_open())
+        moved = [_Moved._make(row) for row in cursor.fetchall()]
     return _drafts(moved, {subscriber.pk: subscriber})
 
 
-@transaction.atomic
 def post_rated_usage(*, until: datetime) -> int:
     """Charge all use that was rated before a moment; returns how many charges that made.
 
-    Use of a counter that moved after it is charged with it. Charging again changes nothing.
+    Some thousands at a time, each in a transaction of its own, so that nobody waits long for them.
+    Charging again changes nothing, so two may do it at once.
     """
-    UsagePosting.objects.get_or_create(pk=1, defaults={"posted_until": binary.EPOCH})
-    posting = db.lock(UsagePosting, 1)
-    since = posting.posted_until - COMMITTED_WITHIN
+    posting, _ = UsagePosting.objects.get_or_create(pk=1, defaults={"posted_until": binary.EPOCH})
+    given: dict[str, Any] = {"since": posting.posted_until - COMMITTED_WITHIN, "until": until}
     made = 0
-    moved = _moved(_RATED_SINCE, until=until, since=since)
-    for start in range(0, len(moved), COUNTERS_AT_ONCE):
-        some = moved[start : start + COUNTERS_AT_ONCE]
-        accounts = Subscriber.objects.only("currency", "billing_anchor_day").in_bulk(
-            {row.subscriber_id for row in some}
-        )
-        made += len(save(_drafts(some, accounts)))
-    posting.posted_until = max(posting.posted_until, until)
-    posting.save(update_fields=["posted_until"])
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(_UNPOSTED.format(steps=_RATED_SINCE), given | _first_open())
+        while rows := cursor.fetchmany(COUNTERS_AT_ONCE):
+            moved = [_Moved._make(row) for row in rows]
+            accounts = Subscriber.objects.only("currency", "billing_anchor_day").in_bulk(
+                {row.subscriber_id for row in moved}
+            )
+            with transaction.atomic():
+                made += len(save(_drafts(moved, accounts)))
+    UsagePosting.objects.filter(pk=1, posted_until__lt=until).update(posted_until=until)
     return made
 
 
@@ -137,12 +164,8 @@ def save(drafts: Sequence[Charge]) -> list[Charge]:
     return Charge.objects.bulk_create(drafts, ignore_conflicts=True)
 
 
-def _moved(which: str, *, until: datetime, **parameters: Any) -> list[_Moved]:
-    """Find what is not charged yet, among the months that are not closed."""
-    given = parameters | {"until": until, "first": partitions.first_open_id()}
-    with connection.cursor() as cursor:
-        cursor.execute(_UNPOSTED.format(which=which), given)
-        return [_Moved._make(row) for row in cursor.fetchall()]
+def _first_open() -> dict[str, int]:
+    return {"first": partitions.first_open_id()}
 
 
 def _drafts(moved: Sequence[_Moved], accounts: dict[UUID, Subscriber]) -> list[Charge]:

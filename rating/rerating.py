@@ -6,7 +6,7 @@ of the tax. What was charged so far includes earlier re-ratings, so doing it aga
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -20,6 +20,9 @@ from rating import lanes
 from rating.differences import Parts
 from rating.models import Charge, RatedUsage, Simulation
 from rating.simulated import Difference, Result, Trial, months
+
+# What was rated by a transaction that was committed late is seen by the next look.
+OVERLAP = timedelta(hours=1)
 
 
 def post_differences(
@@ -119,7 +122,7 @@ def late_accounts(last: Simulation, asked_for: Sequence[str]) -> list[str]:
         price__offering=last.draft.offering_id,
         price__unit=last.facts["unit"],
         price__currency=last.facts["currency"],
-        rated_at__gte=last.created_at,
+        rated_at__gte=(last.followed_until or last.created_at) - OVERLAP,
         period_start__gte=begin,
         period_start__lt=until,
     )

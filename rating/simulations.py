@@ -20,7 +20,7 @@ from django.db import transaction
 
 from ispops import jobs
 from ispops.catalog import drafts
-from ispops.catalog.models import PriceDraft
+from ispops.catalog.models import OfferingPrice, PriceDraft
 from ispops.errors import InvalidInput, Refusal
 from ispops.money import from_micros
 from ispops.parties import audit
@@ -39,6 +39,7 @@ MOST_ACCOUNTS = 1_000
 MOST_ATTEMPTS = 5
 ACCOUNTS_AT_ONCE = 500
 POSTED_AT_ONCE = 50
+FOLLOWED_FOR = timedelta(days=500)
 # A worker gives way to other work after so long.
 TURN_SECONDS = 5.0
 FIRST_PAUSE = timedelta(seconds=5)
@@ -114,6 +115,11 @@ def rerate(*, simulation: Simulation, actor: User, at: datetime) -> Simulation:
     """
     if simulation.state != State.COMPLETED or simulation.is_rerating:
         raise NotSimulated("Only what a simulation has shown to the end can be posted.")
+    if _is_carried(simulation):
+        raise NotSimulated(
+            "Units of this price are carried over, so months cannot be put right one by one. Give "
+            "back what was too much by hand."
+        )
     row = _posting(simulation, simulation.accounts, actor, at)
     audit.record(
         actor=actor,
@@ -132,14 +138,28 @@ def follow_reratings(*, at: datetime) -> int:
     It was rated at the price that was wrong. A re-rating that a later one contradicts for some of
     its months is not followed.
     """
-    done = Simulation.objects.filter(posts__isnull=False, state=State.COMPLETED)
+    # Use may come so late, and no later.
+    done = Simulation.objects.filter(
+        posts__isnull=False, state=State.COMPLETED, last_month_date__gte=at - FOLLOWED_FOR
+    )
     followed = 0
     for last in rerating.in_force(done.select_related("draft__offering", "created_by", "posts")):
         shown = last.posts
         if shown is not None and (late := rerating.late_accounts(last, shown.accounts)):
             _posting(shown, late, last.created_by, at)
             followed += 1
+        Simulation.objects.filter(pk=last.pk).update(followed_until=at)
     return followed
+
+
+def _is_carried(simulation: Simulation) -> bool:
+    """Say whether units are carried over, by the draft or by any price that it stands for."""
+    facts = simulation.facts
+    prices = OfferingPrice.objects.filter(
+        offering=simulation.draft.offering, charge="usage", unit=facts["unit"],
+        currency=facts["currency"], rollover_periods__gt=0,
+    )  # fmt: skip
+    return bool(facts.get("rollover_periods")) or prices.exists()
 
 
 def _posting(simulation: Simulation, accounts: list[str], actor: User, at: datetime) -> Simulation:

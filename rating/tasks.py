@@ -89,12 +89,12 @@ def expire_purchases() -> None:
 
 @shared_task
 def post_rated_usage() -> None:
-    """Charge what was rated since the last time, put late use right that fell into periods that
-    were re-rated, and tend the months of usage."""
+    """Charge what was rated since the last time, tend the months of usage, and put late use right
+    that fell into periods that were re-rated."""
     now = timezone.now()
-    simulations.follow_reratings(at=now)
     posting.post_rated_usage(until=now - posting.COMMITTED_WITHIN)
     partitions.tend_months(at=now)
+    simulations.follow_reratings(at=now)
 
 
 @shared_task

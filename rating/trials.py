@@ -43,6 +43,8 @@ class Simulation(PublicIdModel, LeasedRow):
     created_by = ForeignKey(User, PROTECT, related_name="+")
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Until when use was looked for that came late into the months of a re-rating.
+    followed_until = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         permissions = [("post_simulation", "Can post the differences of a simulation")]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import DataError, transaction
+from django.db import DataError, IntegrityError, transaction
 
 from ispops import db, jobs
 from ispops.errors import InvalidInput
@@ -166,7 +166,9 @@ def rate_usage(*, at: datetime, limit: int = 100_000) -> int:
         try:
             with transaction.atomic():
                 return engine.rate_batch(at=at, limit=limit)
-        except (ArithmeticError, ValueError, DataError):
+        except (ArithmeticError, ValueError, DataError, IntegrityError) as error:
+            if limit == 1 or not engine.concerns_a_use(error):
+                raise
             log.exception("a batch of %s uses could not be rated; taking fewer", limit)
             limit //= 2
 

@@ -217,7 +217,7 @@ class RatedUsage(models.Model):
         ]
         # The key of service, price, period and step is each partition's own, because one of the
         # whole table would need the month in it.
-        indexes = [BrinIndex(fields=["rated_at"], name="step_by_time")]
+        indexes = [BrinIndex(fields=["rated_at"], name="step_by_time", autosummarize=True)]
 
     def __str__(self) -> str:
         return f"{self.quantity} at {self.price_id}"

@@ -73,7 +73,7 @@ CREATE TABLE rating_ratedusage (
         (bsp_share = 0 OR bsp_id IS NOT NULL)
         AND (network_provider_share = 0 OR network_provider_id IS NOT NULL))
 ) PARTITION BY RANGE (usage_id);
-CREATE INDEX step_by_time ON rating_ratedusage USING brin (rated_at);
+CREATE INDEX step_by_time ON rating_ratedusage USING brin (rated_at) WITH (autosummarize = on);
 """
 
 # A month is a table made by itself and then attached, which nobody who writes has to wait for.
@@ -270,7 +270,9 @@ class Migration(migrations.Migration):
                     ],
                     options={
                         "verbose_name_plural": "rated usage",
-                        "indexes": [django.contrib.postgres.indexes.BrinIndex(fields=["rated_at"], name="step_by_time")],
+                        "indexes": [django.contrib.postgres.indexes.BrinIndex(
+                            autosummarize=True, fields=["rated_at"], name="step_by_time"
+                        )],
                         "constraints": [
                             models.CheckConstraint(
                                 condition=Q(

@@ -95,6 +95,8 @@ def keep_rated_usage(apps, schema_editor):
             cursor.execute(STEP, step)
             cursor.execute(STEPPED, step)
         cursor.execute(NEWEST)
+        # What waits to be checked until the commit would keep the table from being altered.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table in ("rating_charge", "rating_ratedusage"):
             cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER append_only")
         cursor.execute("DROP TABLE rating_oldusage, rating_oldcounter")

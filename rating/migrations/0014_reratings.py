@@ -24,6 +24,11 @@ class Migration(migrations.Migration):
             name='posts',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='reratings', to='rating.simulation'),
         ),
+        migrations.AddField(
+            model_name='simulation',
+            name='followed_until',
+            field=models.DateTimeField(blank=True, null=True),
+        ),
         migrations.AddIndex(
             model_name='simulation',
             index=models.Index(condition=models.Q(('posts__isnull', False)), fields=['created_at'], name='rerating_by_time'),

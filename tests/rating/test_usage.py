@@ -339,6 +339,16 @@ class TestRating:
         assert [c.amount_net for c in rated(ada)] == [Decimal(2), Decimal(2)]
         assert not RatedUsage.objects.exclude(price__unit="minute").exists()
 
+    def test_uses_that_are_too_much_are_set_aside_at_once_and_the_others_rated(
+        self, shop: Shop, line: Service, watching: Service, ada: Subscriber
+    ) -> None:
+        huge = event(line, shop.minutes, 10**15, unit="minute")
+        told = [huge | {"event_id": f"huge-{n}"} for n in range(2_000)]
+        report(shop.films, event(line, shop.minutes, 200), *told)
+        assert rate(limit=10_000) == 2_001
+        assert Usage.objects.filter(error_code="not_ratable").count() >= 1_000
+        assert rated(ada)[0].amount_net == Decimal(2)
+
     def test_a_counter_that_is_full_is_set_aside_too(
         self,
         shop: Shop,
