@@ -30,10 +30,6 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-# Ten thousand million uses of so much can be summed up.
-_MOST_OF_A_USE = 10**12
-
-
 class Row(NamedTuple):
     """A use, the service that it is counted for, and what it is priced and shared by."""
 
@@ -110,13 +106,7 @@ def _lines(
 
 
 def _added(row: Row, rule: UsagePrice) -> More:
-    """Say what a use adds to its counter.
-
-    Raises:
-        AmountTooLarge: the quantities of a counter could pass what can be summed.
-    """
-    if row.quantity > _MOST_OF_A_USE:
-        raise AmountTooLarge(f"{row.quantity:,} at once are more than can be counted")
+    """Say what a use adds to its counter."""
     if rule.bands:
         zone = settings.BILLING_TIME_ZONE
         return More(divide(row.quantity, row.started_at, row.ended_at, rule.bands, zone))

@@ -29,13 +29,15 @@ from rating.rules import usage_rule
 # What a worker began to rate before a moment is committed by then.
 COMMITTED_WITHIN = timedelta(hours=1)
 COUNTERS_AT_ONCE = 5_000
+# A charge says no larger quantity, so that bills can add many up; its amount is exact always.
+MOST_UNITS = 10**17
 _FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 # Steps are numbered in the order in which they were committed, which may differ from that of their
 # times by a moment: what was rated until then is all up to the last step before it.
 _UNPOSTED = """
 SELECT subscriber_id, service_id, offering_id, price_id, period_start, bsp_id, network_provider_id,
-       step_before, max(step), sum(quantity)::bigint, sum(amount_net)::bigint,
+       step_before, max(step), LEAST(sum(quantity), %(most)s)::bigint, sum(amount_net)::bigint,
        sum(isp_share)::bigint, sum(bsp_share)::bigint, sum(network_provider_share)::bigint,
        sum(amount_tax)::bigint, LEAST(max(rated_at), %(until)s - interval '1 microsecond'),
        count(*), (array_agg(explanation ORDER BY step DESC))[1]
@@ -132,7 +134,7 @@ def due(*, subscriber: Subscriber) -> list[Charge]:
     """Return the charges for use that is rated and not charged yet, not saved."""
     given: dict[str, Any] = {"subscriber": subscriber.pk, "until": _FOR_EVER}
     with connection.cursor() as cursor:
-        cursor.execute(_UNPOSTED.format(steps=_OF_SUBSCRIBER), given | _first_open())
+        cursor.execute(_UNPOSTED.format(steps=_OF_SUBSCRIBER), given | _bounds())
         moved = [_Moved._make(row) for row in cursor.fetchall()]
     return _drafts(moved, {subscriber.pk: subscriber})
 
@@ -147,7 +149,7 @@ def post_rated_usage(*, until: datetime) -> int:
     given: dict[str, Any] = {"since": posting.posted_until - COMMITTED_WITHIN, "until": until}
     made = 0
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_UNPOSTED.format(steps=_RATED_SINCE), given | _first_open())
+        cursor.execute(_UNPOSTED.format(steps=_RATED_SINCE), given | _bounds())
         while rows := cursor.fetchmany(COUNTERS_AT_ONCE):
             moved = [_Moved._make(row) for row in rows]
             accounts = Subscriber.objects.only("currency", "billing_anchor_day").in_bulk(
@@ -164,8 +166,8 @@ def save(drafts: Sequence[Charge]) -> list[Charge]:
     return Charge.objects.bulk_create(drafts, ignore_conflicts=True)
 
 
-def _first_open() -> dict[str, int]:
-    return {"first": partitions.first_open_id()}
+def _bounds() -> dict[str, int]:
+    return {"first": partitions.first_open_id(), "most": MOST_UNITS}
 
 
 def _drafts(moved: Sequence[_Moved], accounts: dict[UUID, Subscriber]) -> list[Charge]:

@@ -82,8 +82,15 @@ def _look_since(last: datetime, at: datetime) -> int:
         for line_id in _in_need(in_order[first : first + LINES_AT_ONCE], at):
             settled += _settle_or_log(line_id, at)
     for subscriber in _limited(used):
-        telling.spending(subscriber=subscriber, at=at)
+        _tell_or_log(subscriber, at)
     return settled
+
+
+def _tell_or_log(subscriber: Subscriber, at: datetime) -> None:
+    try:
+        telling.spending(subscriber=subscriber, at=at)
+    except Exception:
+        log.exception("what %s spends could not be told", subscriber.public_id)
 
 
 def _settle_or_log(line_id: UUID, at: datetime) -> bool:

@@ -15,7 +15,7 @@ BEGIN
            AND step.offering_id = NEW.offering_id
            AND (step.bsp_id, step.network_provider_id)
                IS NOT DISTINCT FROM (NEW.bsp_id, NEW.network_provider_id)
-        HAVING (sum(step.quantity), sum(step.amount_net), sum(step.amount_tax),
+        HAVING (LEAST(sum(step.quantity), 100000000000000000), sum(step.amount_net), sum(step.amount_tax),
                 sum(step.isp_share), sum(step.bsp_share), sum(step.network_provider_share))
              = (NEW.quantity, NEW.amount_net, NEW.amount_tax,
                 NEW.isp_share, NEW.bsp_share, NEW.network_provider_share)
