@@ -220,6 +220,8 @@ def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
     not charged yet, what subscriptions will still add until the period's end, and what is held.
     """
     period = accrual.period_at(subscriber, at)
+    # What is charged is read last: what becomes a charge at this moment counts twice, never not.
+    coming = held.held_of(subscriber, at) + _coming(subscriber, period, at)
     posted = Charge.objects.filter(
         subscriber=subscriber,
         period_start__gte=period.start,
@@ -227,7 +229,7 @@ def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
         bsp__isnull=False,
     ).aggregate(net=Sum("amount_net"), tax=Sum("amount_tax"))
     spent = (posted["net"] or Decimal(0)) + (posted["tax"] or Decimal(0))
-    return spent + _coming(subscriber, period, at) + held.held_of(subscriber, at)
+    return coming + spent
 
 
 def _coming(subscriber: Subscriber, period: Period, at: datetime) -> Decimal:

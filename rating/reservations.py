@@ -9,6 +9,7 @@ is needed for that.
 import hashlib
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID
 
 from django.db import transaction
@@ -26,6 +27,7 @@ from rating.sharing import Terms, Totals, take_step, tax_of
 from rating.standing import left_of_month, month_of
 from rating.tariff import Tariff
 
+T = TypeVar("T")
 LONGEST = timedelta(days=7)
 
 
@@ -124,16 +126,21 @@ def use(
 ) -> ReservationUse:
     """Use a part of what is held, which is charged at once; the last part releases the rest.
 
+    The account is held before the reservation, as by whoever buys, holds or withdraws a consent.
+
     By neither `net` nor `units` it is all that is left. The same key again returns the first use.
 
     Raises:
         NotFound: the partner has no such reservation.
         InvalidInput: the amount, the units or the key make no sense.
+        NotConsented: the consent that it is by was withdrawn, or the account cannot buy any more.
         ReservationOver: it was released, or its time is over.
         MoreThanHeld: less than that is left of it.
         ReservationKeyReused: the key belongs to the use of another part.
     """
     _key(idempotency_key)
+    own = Reservation.objects.filter(pk=reservation_id, partner=partner)
+    db.lock(Subscriber, _found(own.values_list("subscriber", flat=True).first()))
     held = _hold_own(reservation_id, partner)
     first = held.uses.filter(idempotency_key=idempotency_key).select_related("charge").first()
     left = held.net - held.used_net
@@ -142,6 +149,7 @@ def use(
         if (net is not None or units is not None) and first.net != part:
             raise ReservationKeyReused("Use a new key.", field="idempotency_key")
         return first
+    _require_still_consented(held)
     if held.released_at is not None or held.held_until <= at:
         raise ReservationOver("It was released, or its time is over. Hold it anew.")
     if part > left or part <= 0:
@@ -230,6 +238,13 @@ def _tax(tariff: Tariff, offering: ProductOffering, net: Decimal, at: datetime) 
     return from_micros(tax_of(to_micros(net), terms.tax_milli))
 
 
+def _require_still_consented(held: Reservation) -> None:
+    if held.subscriber.standing != Subscriber.Standing.GOOD:
+        raise NotConsented("This subscriber cannot buy at the moment.")
+    if held.standing.ended_at is not None:
+        raise NotConsented("The subscriber has withdrawn the consent. Ask for a purchase.")
+
+
 def _require_consent(
     account: Subscriber, partner: Partner, amount: Decimal, at: datetime
 ) -> StandingConsent:
@@ -293,8 +308,11 @@ def _offering(partner: Partner, code: str) -> ProductOffering:
 
 def _hold_own(reservation_id: UUID, partner: Partner | None) -> Reservation:
     rows = Reservation.objects.select_for_update(of=("self",), no_key=True)
-    rows = rows.select_related("subscriber", "offering").filter(pk=reservation_id)
-    found = (rows.filter(partner=partner) if partner else rows).first()
-    if found is None:
+    rows = rows.select_related("subscriber", "offering", "standing").filter(pk=reservation_id)
+    return _found((rows.filter(partner=partner) if partner else rows).first())
+
+
+def _found(value: T | None) -> T:
+    if value is None:
         raise NotFound("There is no such reservation.")
-    return found
+    return value

@@ -37,7 +37,8 @@ def words(partner: Partner, amount: Decimal, currency: str) -> str:
 def give(
     *, subscriber: Subscriber, partner: Partner, monthly_limit: Decimal, user: User, at: datetime
 ) -> StandingConsent:
-    """Let a partner sell single things up to an amount a month; one given before ends.
+    """Let a partner sell single things up to an amount a month; one given before ends, and with it
+    what is held by it.
 
     The same amount again changes nothing.
 
@@ -79,7 +80,9 @@ def give(
 
 @transaction.atomic
 def withdraw(*, consent_id: UUID, user: User, at: datetime) -> StandingConsent:
-    """End a standing consent of an account of this login. Again, it changes nothing.
+    """End a standing consent of an account of this login, and release what is held by it.
+
+    Again, it changes nothing.
 
     Raises:
         NotFound: there is no such consent of theirs.
@@ -120,6 +123,8 @@ def _live(subscriber: Subscriber, partner: Partner) -> StandingConsent | None:
 def _end(consent: StandingConsent, user: User, at: datetime) -> None:
     consent.ended_at, consent.ended_by = at, user
     consent.save(update_fields=["ended_at", "ended_by"])
+    # Nothing can be used of what is held by it any more.
+    held.live(at, standing=consent).update(released_at=at)
     audit.record(
         actor=user,
         action="standing_consent.withdrawn",

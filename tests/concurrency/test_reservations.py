@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from ispops import db
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
-from rating import purchases, reservations, standing
-from rating.models import Charge, Reservation
+from rating import held, purchases, reservations, standing
+from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from tests import factories
 from tests.concurrency.test_rating import MANY, at_once, kinds, slow
 from tests.rating.ground import NOON, Shop, buy, make_shop
 from tests.small_isp import make_small_isp
 
 pytestmark = pytest.mark.django_db(transaction=True)
+FEW = 4
 
 
 @pytest.fixture
@@ -91,6 +95,81 @@ def test_without_both_guards_the_limit_is_passed(shop: Shop, ada: Subscriber) ->
     finally:
         with connection.cursor() as cursor:
             cursor.execute(trigger.format("ENABLE"))
+
+
+def use_and_buy(shop: Shop, row: Reservation, when: Callable[[], Any]) -> None:
+    """Use what is held while three films are bought, each of which would pass a limit of 15."""
+    Subscriber.objects.update(spending_limit=Decimal(15))
+    line = row.subscriber.services.get()
+
+    def work(number: int) -> Any:
+        if number:
+            return buy(line, shop.film, key=f"film-{number}")
+        when()
+        return reservations.use(
+            reservation_id=row.pk, partner=shop.films, idempotency_key="u", at=NOON
+        )
+
+    answers = at_once(work, many=FEW)
+    assert isinstance(answers[0], ReservationUse)
+
+
+def test_using_and_buying_do_not_pass_it_together(
+    shop: Shop, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, usual, are_read = hold(shop, ada, "one"), purchases._coming, Event()
+
+    def coming(*given: Any) -> Decimal:
+        are_read.set()
+        time.sleep(0.3)
+        return usual(*given)
+
+    monkeypatch.setattr(purchases, "_coming", coming)
+    use_and_buy(shop, row, lambda: are_read.wait(timeout=20))
+    assert purchases.third_party_spend(ada, NOON) == 11
+
+
+def test_without_the_lock_and_the_order_they_do(
+    shop: Shop, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The charges are read first, what is held second, and the use falls in between."""
+    row, usual = hold(shop, ada, "one"), purchases.third_party_spend
+    are_read, is_used = Event(), Event()
+
+    def charges_first(subscriber: Subscriber, at: datetime) -> Decimal:
+        spent = usual(subscriber, at) - held.held_of(subscriber, at)
+        are_read.set()
+        is_used.wait(timeout=20)
+        return spent + held.held_of(subscriber, at)
+
+    def publish(*given: Any, **named: Any) -> None:
+        transaction.on_commit(is_used.set)
+
+    monkeypatch.setattr(db, "lock", lambda model, pk: model.objects.get(pk=pk))
+    monkeypatch.setattr(purchases, "third_party_spend", charges_first)
+    monkeypatch.setattr(reservations.events, "publish", publish)
+    monkeypatch.setattr(purchases, "_note", lambda *_: None)
+    use_and_buy(shop, row, lambda: are_read.wait(timeout=20))
+    assert usual(ada, NOON) > 15
+
+
+def test_nothing_is_used_after_the_consent_was_withdrawn(shop: Shop, ada: Subscriber) -> None:
+    held, given = hold(shop, ada, "one"), StandingConsent.objects.get()
+    user = ada.users.get()
+
+    def work(number: int) -> Any:
+        if number == 0:
+            return standing.withdraw(consent_id=given.pk, user=user, at=NOON)
+        return reservations.use(
+            reservation_id=held.pk, partner=shop.films, net=Decimal(1),
+            idempotency_key=f"u{number}", at=NOON,
+        )  # fmt: skip
+
+    answers = kinds(at_once(work, many=FEW))
+    assert answers["StandingConsent"] == 1
+    assert answers["ReservationUse"] + answers["NotConsented"] == FEW - 1
+    held.refresh_from_db()
+    assert (held.released_at, held.used_net) == (NOON, answers["ReservationUse"])
 
 
 def test_eight_parts_of_one_reservation_are_no_more_than_it(shop: Shop, ada: Subscriber) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,23 @@ from ispops.errors import InvalidInput, NotFound
 from ispops.parties.models import AuditEntry, Partner, Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import balances, consents, purchases, reservations, standing
+from rating import balances, consents, held, posting, purchases, reservations, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from rating.purchases import SpendingLimitReached
 from rating.reservations import MoreThanHeld, NotConsented, ReservationKeyReused, ReservationOver
 from tests import factories
-from tests.rating.ground import NOON, Shop, buy, charges, event, rate, refused, report, subscribed
+from tests.rating.ground import (
+    NOON,
+    Shop,
+    buy,
+    charges,
+    event,
+    posted,
+    rate,
+    refused,
+    report,
+    subscribed,
+)
 from tests.rating.ground import total as sum_of
 
 pytestmark = pytest.mark.django_db
@@ -172,6 +184,90 @@ class TestHolding:
         for change in ({"used_net": 11, "used_amount": 12}, {"amount": 5}, {"net": 20}):
             with refused("no_more_is_used", "stays"):
                 Reservation.objects.update(**change)
+
+
+@pytest.mark.usefixtures("line")
+class TestWithdrawing:
+    """Nothing is charged for what the subscriber no longer lets the partner do."""
+
+    def test_what_is_held_is_released_with_the_consent(
+        self, shop: Shop, ada: Subscriber, given: StandingConsent
+    ) -> None:
+        held = hold(shop, ada)
+        first = use(held, net=Decimal(4))
+        standing.withdraw(consent_id=given.pk, user=ada.users.get(), at=LATER)
+        held.refresh_from_db()
+        assert (held.released_at, purchases.third_party_spend(ada, LATER)) == (
+            LATER,
+            Decimal("4.4"),
+        )
+        with pytest.raises(NotConsented):
+            use(held, "more", net=Decimal(1))
+        assert use(held, net=Decimal(4)) == first
+        assert Charge.objects.count() == 1
+
+    def test_another_amount_releases_it_too(
+        self, shop: Shop, ada: Subscriber, given: StandingConsent
+    ) -> None:
+        held = hold(shop, ada)
+        standing.give(
+            subscriber=ada, partner=shop.films, monthly_limit=Decimal(5), user=ada.users.get(),
+            at=LATER,
+        )  # fmt: skip
+        with pytest.raises(NotConsented):
+            use(held)
+
+    @pytest.mark.parametrize("account", ["restricted", "closed"])
+    def test_an_account_that_cannot_buy_is_charged_nothing(
+        self, shop: Shop, ada: Subscriber, given: StandingConsent, account: str
+    ) -> None:
+        held = hold(shop, ada)
+        Subscriber.objects.filter(pk=ada.pk).update(standing=account)
+        with pytest.raises(NotConsented) as caught:
+            use(held)
+        assert account not in caught.value.detail
+        with refused("may be used any more"):
+            Reservation.objects.update(used_net=1, used_amount=1)
+
+    def test_the_database_sees_the_end_of_the_consent(
+        self, shop: Shop, ada: Subscriber, given: StandingConsent
+    ) -> None:
+        hold(shop, ada)
+        StandingConsent.objects.update(ended_at=LATER, ended_by=ada.users.get())
+        with refused("may be used any more"):
+            Reservation.objects.update(used_net=1, used_amount=1)
+
+
+@pytest.mark.usefixtures("line", "given")
+class TestWhatIsChargedMeanwhile:
+    """What becomes a charge while the spending is added up is not forgotten."""
+
+    def test_a_part_that_is_used(
+        self, shop: Shop, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        row, usual = hold(shop, ada), held.held_of
+
+        def held_of(*whose: Any) -> Decimal:
+            use(row)
+            return usual(*whose)
+
+        monkeypatch.setattr(held, "held_of", held_of)
+        assert purchases.third_party_spend(ada, LATER) == 11
+
+    def test_use_that_is_posted(
+        self, shop: Shop, ada: Subscriber, line: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        subscribed(line, shop.minutes)
+        report(shop.films, event(line, shop.minutes, 150))
+        rate()
+        usual = posting.due
+
+        def due(**whose: Any) -> list[Charge]:
+            posted(ada)
+            return usual(**whose)
+
+        monkeypatch.setattr(posting, "due", due)
+        assert purchases.third_party_spend(ada, LATER) == Decimal("1.1")
 
 
 def facts(row: Reservation) -> dict[str, object]:
