@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Max, Q, Sum
 
 from ispops import db, events
 from ispops.errors import Refusal
@@ -20,7 +20,7 @@ from ispops.money import from_micros, to_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import billing_period
 from rating import lanes
-from rating.models import Charge
+from rating.models import Charge, SettlementStatement
 from rating.pricing import Priced
 from rating.tariff import Parties
 
@@ -191,6 +191,17 @@ def _adjust(charge: Charge, parts: Sequence[int], *, at: datetime, **facts: Any)
         amount_tax=tax,
         bsp_id=charge.bsp_id,
         network_provider_id=charge.network_provider_id,
-        charged_at=at,
+        charged_at=_not_stated(charge, at),
         **facts,
     )
+
+
+def _not_stated(charge: Charge, at: datetime) -> datetime:
+    """Return `at`, or the end of the last period of a partner in the charge that has a statement.
+
+    What happened earlier and is written only now would else be on no statement.
+    """
+    partners = [key for key in (charge.bsp_id, charge.network_provider_id) if key]
+    stated = SettlementStatement.objects.filter(partner__in=partners, period_end__gt=at)
+    last = stated.aggregate(last=Max("period_end"))["last"] if partners else None
+    return last or at

@@ -56,6 +56,17 @@ def test_what_is_taken_back_counts_in_the_period_in_which_it_is(shop: Shop, line
     assert (first.amount, second.amount) == (Decimal("3.493"), Decimal("-3.493"))
 
 
+def test_what_is_taken_back_too_late_for_a_statement_is_on_the_next(
+    shop: Shop, line: Service
+) -> None:
+    """It happened in May, and was heard of when May's statement was out."""
+    film = buy(line, shop.film)
+    settle(shop.films)
+    late = MAY.end - timedelta(minutes=1)
+    purchases.reverse_purchase(service_order_id=film.service_order_id, because="No.", at=late)
+    assert settle(shop.films, JUNE).amount == Decimal("-3.493")
+
+
 def test_a_charge_on_the_edge_is_on_one_statement(shop: Shop, line: Service) -> None:
     buy(line, shop.film, at=MAY.end - timedelta(microseconds=1))
     buy(line, shop.film, at=MAY.end)
