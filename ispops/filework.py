@@ -197,10 +197,12 @@ def written(row: Any, field: Any) -> Iterator[bytes]:
     """Yield what is done of the file that is written, whole rows only, also while it grows.
 
     Raises:
-        NotFound: nothing is done yet.
+        NotFound: nothing is done yet, or it was deleted since.
     """
     if not row.bytes_written:
         raise NotFound("Nothing is done yet. Look again in a moment.")
+    if not field:
+        raise NotFound("This was kept for a while and is deleted now. Send the file again.")
     return _first_bytes(field.storage.open(str(field)), row.bytes_written)
 
 

@@ -361,6 +361,8 @@ QUALIFICATION_VALID_FOR = timedelta(days=30)
 BULK_MOST_ROWS = int(os.environ.get("BULK_MOST_ROWS", "500000"))
 BULK_MOST_OPEN = 3
 USAGE_FILES_MOST_OPEN = 10
+# How long a file and its rejects are kept once it is over, and how much of one sender.
+USAGE_FILES_KEPT_FOR, USAGE_FILES_MOST_BYTES = timedelta(days=30), 10 * UNPACKED_MOST_BYTES
 # How long a port is kept for whoever begins to register, and for how long staff may keep one.
 PORT_HELD_FOR_REGISTRATION = timedelta(minutes=30)
 REGISTRATION_KEPT_FOR, REGISTRATION_REMINDED_AFTER = timedelta(days=14), timedelta(hours=2)

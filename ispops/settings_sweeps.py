@@ -27,6 +27,7 @@ CELERY_BEAT_SCHEDULE = {
     "read-accounting": {"task": "provisioning.tasks.read_accounting_inbox", "schedule": 2.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "read-usage-files": {"task": "rating.tasks.read_due_usage_files", "schedule": 5.0},
+    "delete-usage-files": {"task": "rating.tasks.delete_old_usage_files", "schedule": 3600.0},
     "retry-rating-errors": {"task": "rating.tasks.retry_rating_errors", "schedule": 60.0},
     "rate-usage": {"task": "rating.tasks.rate_stored_usage", "schedule": 5.0},
     "watch-usage": {"task": "rating.tasks.watch_usage", "schedule": 30.0},

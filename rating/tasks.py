@@ -72,6 +72,12 @@ def read_due_usage_files() -> None:
 
 
 @shared_task
+def delete_old_usage_files() -> None:
+    """Let go of files of usage that are over for long."""
+    usage_files.delete_old(at=timezone.now())
+
+
+@shared_task
 def retry_rating_errors() -> None:
     """Let go of errors whose reason has gone."""
     retrying.retry_guided_wrong(at=timezone.now())

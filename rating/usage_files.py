@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 from django.conf import settings
 from django.core.files.base import File
 from django.db import transaction
+from django.db.models import QuerySet
 
 from ispops import db, filework, jobs, uploads
 from ispops.errors import IllegalTransition, InvalidInput, Refusal
@@ -99,6 +100,7 @@ def submit_file(
         row.file.delete(save=False)
         raise
     _send(row)
+    transaction.on_commit(lambda: make_room(partner=partner), robust=True)
     return row
 
 
@@ -133,6 +135,51 @@ def read_next(*, file_id: Any = None, at: datetime) -> bool:
         return False
     _Turn(claimed[0], at).run()
     return True
+
+
+def make_room(*, partner: Partner | None) -> int:
+    """Delete what is kept of files that are over, the oldest first, when it is too much.
+
+    It is counted of each partner, and of the network. Returns of how many files.
+    """
+    left, deleted = settings.USAGE_FILES_MOST_BYTES, 0
+    for row in _kept().filter(partner=partner).order_by("-finished_at", "-pk"):
+        left -= _size(row.file) + _size(row.rejects)
+        if left < 0:
+            _delete_content(row)
+            deleted += 1
+    return deleted
+
+
+def delete_old(*, at: datetime) -> int:
+    """Delete what is kept of files that are over for long; returns of how many files."""
+    old = _kept().filter(finished_at__lt=at - settings.USAGE_FILES_KEPT_FOR)
+    for row in old:
+        _delete_content(row)
+    return len(old)
+
+
+def _kept() -> QuerySet[UsageFile]:
+    over = UsageFile.objects.exclude(state__in=filework.OPEN)
+    return over.exclude(file="", rejects="")
+
+
+def _delete_content(row: UsageFile) -> None:
+    """Delete the file and its rejects; what was counted of it stays.
+
+    The row forgets them last: who is interrupted leaves nothing behind that nobody knows of.
+    """
+    for field in (row.file, row.rejects):
+        if field:
+            field.storage.delete(str(field))
+    UsageFile.objects.filter(pk=row.pk).update(file="", rejects="")
+
+
+def _size(field: Any) -> int:
+    try:
+        return field.size if field else 0
+    except FileNotFoundError:
+        return 0
 
 
 class _Turn(filework.Turn):

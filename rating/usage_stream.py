@@ -11,10 +11,11 @@ import json
 import logging
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -34,9 +35,13 @@ ROWS_A_CHUNK = 5_000
 BYTES_A_CHUNK = 2_000_000
 # A caller that is silent for so long is not kept a place for.
 IDLE_SECONDS = 30.0
+# Nor is one that sends a little now and then; to read its answers it has as long once more.
+MOST_SECONDS = 3_600.0
+# How much of the answers waits for a caller that sends; then it has to read before it is read on.
+MOST_KEPT = 64_000_000
 _BROKE_OFF = (
-    "The body broke off, or nothing came for too long. The lines that have an answer are stored; "
-    "send the others again."
+    "The body broke off, or nothing came for too long, or it took more than an hour. The lines "
+    "that have an answer are stored; send the others again."
 )
 _READ_AT_ONCE = 1 << 16
 # What is written at once to a socket that says it can take something.
@@ -78,14 +83,21 @@ class _Body(io.RawIOBase):
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
+        self._until = time.monotonic() + MOST_SECONDS
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, into: Any) -> int:
+        if time.monotonic() > self._until:
+            raise TimeoutError("it took too long")
         piece = self._read(len(into))
         into[: len(piece)] = piece
         return len(piece)
+
+
+class _OverLimit(Exception):
+    """More came than one stream may have."""
 
 
 class _Stream:
@@ -146,16 +158,15 @@ class _Stream:
 
     def _incoming(self) -> Iterator[tuple[int, bytes | None]]:
         """Yield the lines until the body, the limit or the caller's patience ends."""
-        most = settings.USAGE_STREAM_MOST_BYTES
         try:
-            for end, line in usage_lines.lines(self._readline):
-                if end > most:
-                    self._problem = (
-                        f"Up to {in_megabytes(most)} can be sent in one stream. The lines that "
-                        "have no answer were not read: send them in another one."
-                    )
-                    return
-                yield end, line
+            yield from usage_lines.lines(self._readline)
+        except _OverLimit:
+            most = in_megabytes(settings.USAGE_STREAM_MOST_BYTES)
+            self._problem = (
+                f"Up to {most} can be sent in one stream. The lines that have no answer were not "
+                "read: send them in another one."
+            )
+            return
         except Exception as broken:
             log.info("the body of a stream of %s broke off: %s", self._partner, broken)
             self._problem = _BROKE_OFF
@@ -165,31 +176,43 @@ class _Stream:
     def _readline(self, most: int) -> bytes:
         line = self._body_readline(most)
         self._read += len(line)
+        # Here and not line by line, because empty lines and an endless one are never handed on.
+        if self._read > settings.USAGE_STREAM_MOST_BYTES:
+            raise _OverLimit
         return line
 
 
 def _patiently(answers: Iterator[bytes], connection: socket.socket) -> Iterator[bytes]:
-    """Yield answers while the caller takes them in; keep them while it does not.
+    """Yield answers while the caller takes them in; keep them while it does not, up to a limit.
 
     The caller reads at the latest when it has sent all, so then they are written whatever it does.
+
+    Raises:
+        TimeoutError: the caller still reads long after its body should have ended.
     """
+    until = time.monotonic() + 2 * MOST_SECONDS
     with TemporaryFile() as kept:
         taken = 0
         for written in answers:
-            kept.seek(0, 2)
-            kept.write(written)
-            while _takes_more(connection):
-                kept.seek(taken)
-                piece = kept.read(_PIECE)
+            size = kept.seek(0, 2) + kept.write(written)
+            while size > MOST_KEPT or _takes_more(connection):
+                piece = _piece(kept, taken, until)
                 if not piece:
                     kept.truncate(0)
                     taken = 0
                     break
                 taken += len(piece)
                 yield piece
-        kept.seek(taken)
-        while piece := kept.read(1 << 16):
+        while piece := _piece(kept, taken, until):
+            taken += len(piece)
             yield piece
+
+
+def _piece(kept: IO[bytes], start: int, until: float) -> bytes:
+    if time.monotonic() > until:
+        raise TimeoutError("the answers of a stream were not read in time")
+    kept.seek(start)
+    return kept.read(_PIECE)
 
 
 def _takes_more(connection: socket.socket) -> bool:

@@ -316,6 +316,16 @@ def test_a_stream_that_stops_early_says_so_and_keeps_what_came(
     assert Usage.objects.count() == len(results) > 0
 
 
+def test_a_stream_may_take_an_hour_and_no_more(
+    shop: Shop, line: Service, watching: Service, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_stream, "MOST_SECONDS", -1.0)
+    body = as_line(event(line, shop.minutes))
+    answer = call("usage", body, "application/x-ndjson")
+    summary = json.loads(answer.getvalue())["summary"]
+    assert (summary["lines"], "an hour" in summary["problem"]) == (0, True)
+
+
 def test_a_report_of_too_many_events_is_refused(shop: Shop, call: Any) -> None:
     answer = call("usage", json.dumps({"events": [{}] * 10_001}), "application/json")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "events")

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from ispops.parties.models import AuditEntry, Partner
 from provisioning.models import PartnerSubscriber, Service
-from rating import retrying, usage_files
+from rating import retrying, tasks, usage_files
 from rating.models import Usage, UsageFile
 from tests.rating.calls import token
 from tests.rating.ground import NOON, Shop, event, report, subscribed
@@ -116,6 +116,49 @@ def test_only_so_many_files_may_wait(
     refused = ask(shop.films, "usage-files", as_csv(told))
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/too_many_open_files")
     assert UsageFile.objects.count() == 1
+
+
+def _kept(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.rglob("*"))
+
+
+def test_a_file_that_is_over_is_deleted_after_its_time(
+    shop: Shop, ask: Any, told: dict[str, Any], tmp_path: Path
+) -> None:
+    key = ask(shop.films, "usage-files", as_csv(told | {"quantity": -1})).json()["id"]
+    work()
+    waits = ask(shop.films, "usage-files", as_csv(told | {"quantity": -2})).json()["id"]
+    assert ask(shop.films, "usage-file-rejects", args=[key]).status_code == 200
+    with time_machine.travel(NOW + timedelta(days=29), tick=False):
+        tasks.delete_old_usage_files()
+    assert _kept(tmp_path) == 3
+    with time_machine.travel(NOW + timedelta(days=31), tick=False):
+        tasks.delete_old_usage_files()
+    assert _kept(tmp_path) == 1
+    gone = ask(shop.films, "usage-file-rejects", args=[key])
+    assert (gone.status_code, "deleted" in gone.json()["detail"]) == (404, True)
+    assert ask(shop.films, "usage-file", args=[key]).json()["rejected"] == 1
+    work()
+    assert ask(shop.films, "usage-file", args=[waits]).json()["state"] == "completed"
+
+
+def test_the_oldest_files_make_room_for_a_new_one(
+    shop: Shop, ask: Any, told: dict[str, Any], settings: LazySettings, tmp_path: Path,
+    django_capture_on_commit_callbacks: Any,
+) -> None:  # fmt: skip
+    """What is over goes, of that partner alone; one that is not read yet stays whatever comes."""
+    text = as_csv(told)
+    settings.USAGE_FILES_MOST_BYTES = 2 * len(text)
+    ask(shop.backup, "usage-files", text)
+    keys = []
+    for _ in range(4):
+        with django_capture_on_commit_callbacks(execute=True):
+            keys.append(ask(shop.films, "usage-files", text).json()["id"])
+        if len(keys) < 4:
+            ask(shop.films, "usage-file-cancellation", "", args=[keys[-1]], key=keys[-1])
+    left = [file.public_id for file in UsageFile.objects.order_by("pk") if file.file]
+    assert left[1:] == keys[1:]
+    assert _kept(tmp_path) == 4
 
 
 def test_errors_leave_by_themselves_once_their_reason_is_gone(
