@@ -127,7 +127,7 @@ class AccountPurchases(generics.ListAPIView[Purchase]):
 
     @extend_schema(
         summary="Buy a partner's product, or more data",
-        description="One-off, a subscription, a pack of units or a bundle. The partner is told, "
+        description="One-off, a subscription or a pack of units. The partner is told, "
         "and the purchase is `completed` when it has confirmed. More data for a plan of ours is "
         "there at once, and makes a line fast again that its fair use has slowed.",
         request=BuyIn,

@@ -59,7 +59,9 @@ class ReservationIn(serializers.Serializer[Any]):
     units = serializers.IntegerField(
         min_value=1, required=False, help_text="So many of it at its one-off price."
     )
-    held_until = serializers.DateTimeField(help_text="Within seven days; then it holds nothing.")
+    held_until = serializers.DateTimeField(
+        help_text="Within seven days; at the latest the end of the calendar month."
+    )
 
 
 class UseIn(serializers.Serializer[Any]):
@@ -151,7 +153,9 @@ class Reservations(generics.ListAPIView[Reservation]):
     @extend_schema(
         summary="Hold an amount",
         description="It counts against the subscriber's spending limit, and what its standing "
-        "consent lets you charge, until it is used, released, or its time is over.",
+        "consent lets you charge, until it is used, released, or its time is over; `held_until` "
+        "says when that is, never after the end of the calendar month. When the subscriber "
+        "withdraws or changes the consent, it is released. Subscriptions cannot be held.",
         request=ReservationIn,
         responses={201: ReservationOut},
     )
@@ -195,7 +199,8 @@ class ReservationUses(APIView):
 
     @extend_schema(
         summary="Use a part of what is held",
-        description="It is charged at once. More than is left is refused with 409.",
+        description="It is charged at once. More than is left is refused with 409, and so is use "
+        "after the subscriber has withdrawn the consent.",
         request=UseIn,
         responses={200: ReservationOut},
     )

@@ -12,7 +12,14 @@ from ispops.notices import notify
 from ispops.periods import day_in_words
 from provisioning.models import Service, ServiceOrder, Slowdown
 from rating import notice_kinds, offers, purchases, telling, watching
-from rating.models import Charge, CustomerBill, Dispute, Purchase, PurchaseRequest
+from rating.models import (
+    Charge,
+    CustomerBill,
+    Dispute,
+    Purchase,
+    PurchaseRequest,
+    Reservation,
+)
 
 
 @events.on("service_order.completed", name="rating.partner_confirmed")
@@ -178,6 +185,29 @@ def write_bought_by_standing_consent(event: Any) -> None:
         purchase_url=_address("portal:purchase", event.payload["purchase"]),
         consents_url=_address("portal:consents"),
     )
+
+
+@events.on("reservation.used", name="rating.write_charged_by_standing_consent")
+def write_charged_by_standing_consent(event: Any) -> None:
+    """What is charged of a reservation is told: by its first part, how much it can come to."""
+    key, charge = Reservation.key_of(event.subject), Charge.key_of(event.payload["charge"])
+    rows = Reservation.objects.select_related("partner", "subscriber", "offering")
+    row = rows.filter(pk=key).first() if key else None
+    if row is None or charge is None:
+        return
+    most = round_to_minor_unit(row.amount, row.currency)
+    notify.send(
+        kind=notice_kinds.CHARGED_BY_STANDING_CONSENT.code,
+        subscriber=row.subscriber,
+        cause=row.public_id,
+        at=event.occurred_at,
+        partner=str(row.partner),
+        product=row.offering.name,
+        most=format_money(most, row.currency),
+        charge_url=_address("portal:charge", event.payload["charge"]),
+        consents_url=_address("portal:consents"),
+    )
+    telling.spending(subscriber=row.subscriber, at=event.occurred_at)
 
 
 def _address(page: str, *ids: str) -> str:

@@ -246,6 +246,13 @@ Nothing is charged unless you say yes. Without an answer it ends on {{ expires_o
     "Yes or no: {{ request_url }}",
 )
 
+_CONSENTS_URL = Variable(
+    "consents_url",
+    "where it is withdrawn",
+    "https://my.isp.example/account/consents/",
+    is_link=True,
+)
+
 BOUGHT_BY_STANDING_CONSENT = Kind(
     code="bought_by_standing_consent",
     title="Bought by a standing consent",
@@ -260,12 +267,7 @@ BOUGHT_BY_STANDING_CONSENT = Kind(
             "https://my.isp.example/account/purchases/1/",
             is_link=True,
         ),
-        Variable(
-            "consents_url",
-            "where it is withdrawn",
-            "https://my.isp.example/account/consents/",
-            is_link=True,
-        ),
+        _CONSENTS_URL,
     ),
     subject="{{ product }} from {{ partner }}: {{ amount }}",
     text="""\
@@ -281,12 +283,40 @@ You no longer want that? Withdraw it here:
 """,
 )
 
+CHARGED_BY_STANDING_CONSENT = Kind(
+    code="charged_by_standing_consent",
+    title="Charged by a standing consent",
+    sent_when="when a partner first charges for something that it holds an amount for, which a "
+    "subscriber's standing consent covers",
+    variables=(
+        Variable("partner", "who charges for it", "Cinebox"),
+        Variable("product", "what it is", "A film"),
+        Variable("most", "what it comes to at most, with tax", "USD 11.00"),
+        _CHARGE_URL,
+        _CONSENTS_URL,
+    ),
+    subject="{{ partner }} charges you for {{ product }}",
+    text="""\
+Hello {{ name }},
+
+{{ partner }} charges you for {{ product }}, as you let them do. That may come to {{ most }}, with
+tax, and no more. The first charge of it:
+{{ charge_url }}
+
+You no longer want that? Withdraw it here:
+{{ consents_url }}
+
+{{ isp }}
+""",
+)
+
 register(
     BILL_ISSUED,
     CHARGE_REFUNDED,
     DISPUTE_ANSWERED,
     PURCHASE_ASKED_FOR,
     BOUGHT_BY_STANDING_CONSENT,
+    CHARGED_BY_STANDING_CONSENT,
     USAGE_THRESHOLD,
     SPENDING_LIMIT,
     LINE_SLOWED,

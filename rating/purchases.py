@@ -162,18 +162,27 @@ def _authorise(account: Subscriber, line: Service, offering: ProductOffering, at
     is_line = line.line_id is None and line.state == Service.State.ACTIVE
     if line.subscriber_id != account.pk or not is_line:
         raise InvalidInput("Choose an active line of this account.", field="line")
-    is_sold = offering.sold_from <= at and (offering.sold_to is None or at < offering.sold_to)
-    partner = offering.provider
-    if offering.kind != ProductOffering.Kind.BSP or not is_sold or not partner:
-        raise OfferingWithdrawn("This product is no longer sold.", field="offering")
-    if not partner.active:
-        raise OfferingWithdrawn(f"{partner} does not sell at the moment.", field="offering")
+    require_sold(offering, at)
     verdict = carriage.offers_on(line, [offering])[offering.pk]
     if not verdict.eligible:
         raise OfferingNotCarried(verdict.reason, field="offering", reason_code=verdict.reason_code)
     has_it = line.carried.exclude(state=Service.State.CEASED).filter(offering=offering)
     if offering.is_subscription and has_it.exists():
         raise AlreadySubscribed(f"This line has {offering} already.", field="offering")
+
+
+def require_sold(offering: ProductOffering, at: datetime) -> None:
+    """Refuse what is no partner's product that is sold at a moment.
+
+    Raises:
+        OfferingWithdrawn: see above.
+    """
+    is_sold = offering.sold_from <= at and (offering.sold_to is None or at < offering.sold_to)
+    partner = offering.provider
+    if offering.kind != ProductOffering.Kind.BSP or not is_sold or not partner:
+        raise OfferingWithdrawn("This product is no longer sold.", field="offering")
+    if not partner.active:
+        raise OfferingWithdrawn(f"{partner} does not sell at the moment.", field="offering")
 
 
 def _drafts(purchase: Purchase, tariff: Tariff) -> Iterator[Charge]:

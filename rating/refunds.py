@@ -72,7 +72,7 @@ def refund_charge(
         return first
     left = charges.left_of(charge)
     most = min(sum(left), charges.left_of_use(charge))
-    wanted = _wanted(charge, most, amount, percent)
+    wanted = _wanted(charge, most, amount, percent, tells_rest=partner is None)
     refund = charges.correct(
         charge=charge,
         parts=[-part for part in spread(wanted, left)],
@@ -195,7 +195,15 @@ def _asked(amount: Decimal | None, percent: Decimal | None) -> str:
     return "the rest"
 
 
-def _wanted(charge: Charge, left: int, amount: Decimal | None, percent: Decimal | None) -> int:
+def _wanted(
+    charge: Charge,
+    left: int,
+    amount: Decimal | None,
+    percent: Decimal | None,
+    *,
+    tells_rest: bool,
+) -> int:
+    """Return how much goes back. What is left with tax and all shares is not for a partner."""
     if charge.corrects_id or charge.reverses_id or left <= 0:
         raise NothingToRefund("Nothing of this charge is left to give back.", field="amount")
     if amount is not None:
@@ -208,7 +216,9 @@ def _wanted(charge: Charge, left: int, amount: Decimal | None, percent: Decimal 
     if wanted > left:
         rest = format_money(from_micros(left), charge.currency)
         raise RefundTooLarge(
-            f"Of this charge {rest} with tax are left to give back.",
+            f"Of this charge {rest} with tax are left to give back."
+            if tells_rest
+            else "Less than that of this charge is left to give back.",
             field="amount" if amount is not None else "percent",
         )
     if wanted == 0:

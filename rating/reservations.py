@@ -23,9 +23,9 @@ from ispops.parties.models import Partner, Subscriber, User
 from provisioning.models import PartnerSubscriber
 from rating import accrual, charges, purchases
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
-from rating.sharing import Terms, Totals, take_step, tax_of
-from rating.standing import left_of_month, month_of
-from rating.tariff import Tariff
+from rating.sharing import Totals, take_step, tax_of
+from rating.standing import end_of_month, left_of_month, month_of
+from rating.tariff import Parties, Rate, Tariff
 
 T = TypeVar("T")
 LONGEST = timedelta(days=7)
@@ -65,34 +65,37 @@ def hold(
 ) -> Reservation:
     """Hold an amount before tax, or the price of some units of an own product, until a moment.
 
-    The same key again returns the first reservation.
+    The same key again returns the first reservation. Nothing is held beyond the calendar month,
+    because what a standing consent covers is counted by months.
 
     Raises:
-        InvalidInput: a value is none that can be used; names the field.
+        InvalidInput: a value is none that can be used, or it is a subscription; names the field.
+        OfferingWithdrawn: it is not sold at `at`.
+        OfferingNotCarried: it is not for this kind of account.
         NotConsented: no standing consent of the subscriber covers it, or the account cannot buy.
         SpendingLimitReached: it would pass the spending limit.
         ReservationKeyReused: the key belongs to a reservation of something else.
     """
     _key(idempotency_key)
     account, offering = _account(partner, subscriber_ref), _offering(partner, offering_code)
-    first = Reservation.objects.filter(partner=partner, idempotency_key=idempotency_key).first()
+    first = _held_before(partner, idempotency_key, account, offering, net, units)
     if first is not None:
-        same = (first.subscriber_id, first.offering_id) == (account.pk, offering.pk)
-        if not same or first.units != units or (net is not None and first.net != net):
-            raise ReservationKeyReused("Use a new key.", field="idempotency_key")
         return first
     if not at < held_until <= at + LONGEST:
         raise InvalidInput("Give a moment within the next seven days.", field="held_until")
     account = db.lock(Subscriber, account.pk)
-    first = Reservation.objects.filter(partner=partner, idempotency_key=idempotency_key).first()
+    first = _held_before(partner, idempotency_key, account, offering, net, units)
     if first is not None:
         return first
+    _require_sold(offering, account, at)
     tariff = Tariff.of([offering.pk])
-    unit_net = _unit_net(tariff, offering, account, at) if units is not None else None
+    rate = _rate(tariff, offering.pk, account.currency, at)
+    unit_net = _unit_net(rate) if units is not None else None
     wanted = _wanted(net, units, unit_net)
-    amount = wanted + _tax(tariff, offering, wanted, at)
+    terms = _parties(tariff, offering.pk, rate, at).terms
+    amount = wanted + from_micros(tax_of(to_micros(wanted), terms.tax_milli))
     standing = _require_consent(account, partner, amount, at)
-    purchases.require_room(account, amount, at)
+    _require_room(account, amount, at)
     period = accrual.period_at(account, at)
     return Reservation.objects.create(
         subscriber=account,
@@ -109,8 +112,24 @@ def hold(
         period_end=period.end,
         month_start=month_of(at),
         held_at=at,
-        held_until=held_until,
+        held_until=min(held_until, end_of_month(at)),
     )
+
+
+def _held_before(
+    partner: Partner,
+    key: str,
+    account: Subscriber,
+    offering: ProductOffering,
+    net: Decimal | None,
+    units: int | None,
+) -> Reservation | None:
+    first = Reservation.objects.filter(partner=partner, idempotency_key=key).first()
+    if first is not None:
+        same = (first.subscriber_id, first.offering_id) == (account.pk, offering.pk)
+        if not same or first.units != units or (net is not None and first.net != net):
+            raise ReservationKeyReused("Use a new key.", field="idempotency_key")
+    return first
 
 
 @transaction.atomic
@@ -203,7 +222,8 @@ def release(
 def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
     """Charge for a part: the step between two running totals, so that the parts sum exactly."""
     tariff = Tariff.of([held.offering_id])
-    parties = tariff.parties(held.offering_id, held.held_at)
+    rate = _rate(tariff, held.offering_id, held.currency, held.held_at)
+    parties = _parties(tariff, held.offering_id, rate, held.held_at)
     before, after = to_micros(held.used_net), to_micros(held.used_net + part)
     counted = ""
     if held.unit_net:
@@ -224,6 +244,7 @@ def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
         parties=parties,
         period_start=at,
         at=at,
+        price=rate.price if rate and held.unit_net else None,
     )
     charge.save(force_insert=True)
     return charge
@@ -233,9 +254,34 @@ def _totals(net: int) -> Totals:
     return Totals(net, net, part=1 if net else 0)
 
 
-def _tax(tariff: Tariff, offering: ProductOffering, net: Decimal, at: datetime) -> Decimal:
-    terms: Terms = tariff.parties(offering.pk, at).terms
-    return from_micros(tax_of(to_micros(net), terms.tax_milli))
+def _rate(tariff: Tariff, offering_id: int, currency: str, at: datetime) -> Rate | None:
+    charge = OfferingPrice.Charge.ONE_OFF
+    return tariff.rate(offering_id, charge, at, currency, bundle_id=None)
+
+
+def _parties(tariff: Tariff, offering_id: int, rate: Rate | None, at: datetime) -> Parties:
+    """Return the tax and the shares: taxed as its one-off price is, where it has one."""
+    return tariff.parties(offering_id, at, rate.price.tax_category if rate else "")
+
+
+def _require_sold(offering: ProductOffering, account: Subscriber, at: datetime) -> None:
+    purchases.require_sold(offering, at)
+    if offering.is_subscription:
+        raise InvalidInput("Ask for the purchase of a subscription instead.", field="offering")
+    if offering.subscriber_kind not in ("", account.kind):
+        raise purchases.OfferingNotCarried(
+            "It is not sold to this kind of account.", field="offering"
+        )
+
+
+def _require_room(account: Subscriber, amount: Decimal, at: datetime) -> None:
+    """Refuse what would pass the spending limit; what is spent elsewhere is not the partner's."""
+    try:
+        purchases.require_room(account, amount, at)
+    except purchases.SpendingLimitReached:
+        raise purchases.SpendingLimitReached(
+            "The subscriber's spending limit does not allow it.", field="offering"
+        ) from None
 
 
 def _require_still_consented(held: Reservation) -> None:
@@ -261,11 +307,7 @@ def _require_consent(
     return standing
 
 
-def _unit_net(
-    tariff: Tariff, offering: ProductOffering, account: Subscriber, at: datetime
-) -> Decimal:
-    charge = OfferingPrice.Charge.ONE_OFF
-    rate = tariff.rate(offering.pk, charge, at, account.currency, bundle_id=None)
+def _unit_net(rate: Rate | None) -> Decimal:
     if rate is None or not rate.amount:
         raise InvalidInput("It has no price for one of them. Give an amount.", field="units")
     return from_micros(rate.amount)
@@ -300,7 +342,8 @@ def _account(partner: Partner, reference: str) -> Subscriber:
 
 
 def _offering(partner: Partner, code: str) -> ProductOffering:
-    found = ProductOffering.objects.filter(provider=partner, code=code).first()
+    own = ProductOffering.objects.select_related("provider").filter(provider=partner)
+    found = own.filter(code=code).first()
     if found is None:
         raise InvalidInput("You have no such product.", field="offering")
     return found

@@ -1,6 +1,6 @@
 """Standing consents: what a subscriber lets one partner sell unasked, and for how much a month."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -22,6 +22,11 @@ def month_of(at: datetime) -> datetime:
     """Return when the calendar month of a moment began, in the ISP's time zone."""
     here = at.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE))
     return here.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def end_of_month(at: datetime) -> datetime:
+    """Return when the calendar month of a moment ends, in the ISP's time zone."""
+    return (month_of(at) + timedelta(days=32)).replace(day=1)
 
 
 def words(partner: Partner, amount: Decimal, currency: str) -> str:

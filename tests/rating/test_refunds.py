@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -96,6 +97,11 @@ class TestRefund:
         assert charges.left_of(film) == [0, 0, 0, 0]
         with pytest.raises(NothingToRefund):
             refund(film, "e", amount=Decimal("0.01"))
+
+    def test_a_partner_does_not_hear_what_others_have_left(self, shop: Shop, film: Charge) -> None:
+        with pytest.raises(RefundTooLarge) as caught:
+            refund(film, amount=Decimal(9), partner=shop.films)
+        assert not re.search(r"\d", caught.value.detail)
 
     def test_the_same_key_is_one_refund(self, film: Charge) -> None:
         first = refund(film, amount=Decimal(1))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from ispops.errors import InvalidInput, NotFound
+from ispops.catalog import publishing
+from ispops.catalog.models import ProductOffering
+from ispops.errors import InvalidInput, NotFound, Refusal
+from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Partner, Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
 from rating import balances, consents, held, posting, purchases, reservations, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
-from rating.purchases import SpendingLimitReached
+from rating.purchases import OfferingNotCarried, OfferingWithdrawn, SpendingLimitReached
 from rating.reservations import MoreThanHeld, NotConsented, ReservationKeyReused, ReservationOver
 from tests import factories
 from tests.rating.ground import (
@@ -24,12 +28,14 @@ from tests.rating.ground import (
     charges,
     event,
     posted,
+    product,
     rate,
     refused,
     report,
     subscribed,
 )
 from tests.rating.ground import total as sum_of
+from tests.small_isp import LAUNCH
 
 pytestmark = pytest.mark.django_db
 LATER = NOON + timedelta(minutes=5)
@@ -133,7 +139,8 @@ class TestHolding:
             ({"net": Decimal(10) ** 30}, "net"),
             ({"units": 0}, "units"),
             ({"units": 1, "net": Decimal(1)}, "net"),
-            ({"offering_code": "minutes", "units": 1}, "units"),
+            ({"offering_code": "tips", "units": 1}, "units"),
+            ({"offering_code": "minutes"}, "offering"),
             ({"offering_code": "storage"}, "offering"),
             ({"subscriber_ref": "x"}, "subscriber_ref"),
             ({"held_until": NOON}, "held_until"),
@@ -144,18 +151,82 @@ class TestHolding:
     def test_what_makes_no_sense_names_the_field(
         self, shop: Shop, ada: Subscriber, how: dict[str, object], field: str
     ) -> None:
+        product("tips", "Tips", shop.films, LAUNCH)
         with pytest.raises(InvalidInput) as caught:
             hold(shop, ada, **how)  # type: ignore[arg-type]
         assert caught.value.field == field
+
+    @pytest.mark.parametrize(
+        ("facts", "refusal"),
+        [
+            ({"sold_to": NOON}, OfferingWithdrawn),
+            ({"sold_from": LATER}, OfferingWithdrawn),
+            ({"kind": "addon", "addon_type": "other"}, OfferingWithdrawn),
+            ({"subscriber_kind": "business"}, OfferingNotCarried),
+        ],
+    )
+    def test_only_what_could_be_bought_is_held(
+        self, shop: Shop, ada: Subscriber, facts: dict[str, object], refusal: type[Refusal]
+    ) -> None:
+        ProductOffering.objects.filter(pk=shop.film.pk).update(**facts)
+        with pytest.raises(refusal) as caught:
+            hold(shop, ada)
+        assert caught.value.field == "offering"
+
+    def test_what_is_charged_of_it_is_told_once(self, shop: Shop, ada: Subscriber) -> None:
+        row = hold(shop, ada)
+        first = use(row, "a", net=Decimal(1))
+        use(row, "b", net=Decimal(1))
+        factories.deliver_events(at=LATER)
+        notice = Notice.objects.get(kind="charged_by_standing_consent")
+        for words in ("A film", "USD 11.00", first.charge.public_id, "/consents/"):
+            assert words in notice.body
+
+    def test_what_is_charged_of_it_counts_for_the_warning(
+        self, shop: Shop, ada: Subscriber
+    ) -> None:
+        Subscriber.objects.filter(pk=ada.pk).update(spending_limit=Decimal(12))
+        use(hold(shop, ada))
+        factories.deliver_events(at=LATER)
+        assert "USD 11.00" in Notice.objects.get(kind="spending_limit").body
+
+    @pytest.mark.parametrize("how", [{"units": 2}, {}], ids=["units", "amount"])
+    def test_it_is_taxed_as_its_price_is(
+        self, shop: Shop, ada: Subscriber, how: dict[str, int]
+    ) -> None:
+        publishing.set_tax_rate(category="films", percent=Decimal(20), at=LAUNCH)
+        publishing.set_price(
+            offering=shop.film, charge="one_off", amount=Decimal(5), tax_category="films", at=NOON
+        )
+        row = hold(shop, ada, **how)
+        assert row.amount == 12
+        charge = use(row).charge
+        assert (charge.amount_net, charge.amount_tax) == (10, 2)
+        assert (charge.price is not None) == ("units" in how)
+
+    def test_nothing_is_held_beyond_the_month(
+        self, shop: Shop, ada: Subscriber, given: StandingConsent
+    ) -> None:
+        """In New York, May ends at four in the morning of 1 June by UTC."""
+        end = datetime(2026, 6, 1, 4, tzinfo=UTC)
+        before, after = end - timedelta(minutes=5), end + timedelta(minutes=5)
+        row = hold(shop, ada, net=Decimal(90), at=before, held_until=end + timedelta(days=3))
+        assert row.held_until == end
+        with pytest.raises(ReservationOver):
+            use(row, at=after)
+        assert standing.left_of_month(given, before) == 1
+        assert standing.left_of_month(given, after) == 100
 
     def test_the_spending_limit_counts_what_is_held(
         self, shop: Shop, line: Service, ada: Subscriber
     ) -> None:
         Subscriber.objects.filter(pk=ada.pk).update(spending_limit=Decimal(15))
         hold(shop, ada)
-        for attempt in (lambda: hold(shop, ada, "more"), lambda: buy(line, shop.film)):
-            with pytest.raises(SpendingLimitReached):
-                attempt()
+        with pytest.raises(SpendingLimitReached) as told:
+            hold(shop, ada, "more")
+        assert not re.search(r"\d", told.value.detail)
+        with pytest.raises(SpendingLimitReached):
+            buy(line, shop.film)
         buy(line, shop.film, at=UNTIL)
 
     def test_the_consent_counts_it_too(self, shop: Shop, ada: Subscriber) -> None:
