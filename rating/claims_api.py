@@ -113,7 +113,8 @@ class PurchaseRequests(generics.ListAPIView[PurchaseRequest]):
         description="Nothing is charged before the subscriber has agreed: the request waits, and "
         "expires after three days. You hear of the answer by the webhook "
         "`purchase_request.agreed`, `.declined` or `.expired`. What the subscriber's standing "
-        "consent covers is agreed to at once.",
+        "consent covers is agreed to at once. What was declined is not asked for again within "
+        "seven days, and nobody is asked more than ten times a day.",
         request=PurchaseRequestIn,
         responses={201: PurchaseRequestOut},
     )

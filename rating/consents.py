@@ -25,12 +25,21 @@ State = PurchaseRequest.State
 VALID_FOR = timedelta(days=3)
 # A partner that asks again and again is not heard before the first are answered.
 MOST_WAITING = 3
+# Nor one that asks, takes it back and asks anew; each time the subscriber is written to.
+MOST_A_DAY = 10
+# A no is heard for so long.
+DECLINED_FOR = timedelta(days=7)
 EXPIRED_PER_SWEEP = 500
 
 
 class TooManyRequests(Refusal):
     code = "too_many_purchase_requests"
-    title = "The subscriber has not answered the requests before"
+    title = "The subscriber was asked too often"
+
+
+class DeclinedLately(Refusal):
+    code = "purchase_declined_lately"
+    title = "The subscriber has said no to it lately"
 
 
 class PurchaseNotPossible(Refusal):
@@ -64,7 +73,9 @@ def request_purchase(
         InvalidInput: the key, the subscriber, the product or the line is none that is known.
         PurchaseKeyReused: the key belongs to a request of something else.
         PurchaseNotPossible: the account cannot buy.
-        TooManyRequests: `MOST_WAITING` of this partner wait for the subscriber's answer.
+        TooManyRequests: `MOST_WAITING` of this partner wait for the subscriber's answer, or it was
+            asked `MOST_A_DAY` times.
+        DeclinedLately: the subscriber has declined the same within `DECLINED_FOR`.
         and what `purchases.quote` raises of the product.
     """
     if not 0 < len(idempotency_key) <= 200:
@@ -81,11 +92,6 @@ def request_purchase(
     line = db.lock(Service, _line(partner, account, service_ref).pk)
     account = db.lock(Subscriber, account.pk)
     _offer(account, line, offering, at)
-    waiting = PurchaseRequest.objects.filter(
-        partner=partner, subscriber=account, state=State.WAITING, expires_at__gt=at
-    )
-    if waiting.count() >= MOST_WAITING:
-        raise TooManyRequests("Wait until the subscriber has answered, or a request has expired.")
     text = words.replace("\x00", "").strip()
     if len(text) > 300:
         raise InvalidInput("Write 300 characters at most.", field="words")
@@ -101,8 +107,26 @@ def request_purchase(
     )
     _agree_by_standing(request, at)
     if request.state == State.WAITING:
+        _require_welcome(request, at)
         events.publish("purchase_request.waiting", subject=request.public_id, at=at)
     return request
+
+
+def _require_welcome(request: PurchaseRequest, at: datetime) -> None:
+    """Refuse what would only bother a subscriber; what a standing consent covers does not."""
+    before = PurchaseRequest.objects.filter(
+        partner=request.partner, subscriber=request.subscriber
+    ).exclude(pk=request.pk)
+    if before.filter(state=State.WAITING, expires_at__gt=at).count() >= MOST_WAITING:
+        raise TooManyRequests("Wait until the subscriber has answered, or a request has expired.")
+    declined = before.filter(
+        offering=request.offering, state=State.DECLINED, answered_at__gt=at - DECLINED_FOR
+    )
+    if declined.exists():
+        raise DeclinedLately("Ask again some days later, or for something else.", field="offering")
+    asked = before.filter(requested_at__gt=at - timedelta(days=1)).exclude(state=State.AGREED)
+    if asked.count() >= MOST_A_DAY:
+        raise TooManyRequests("This subscriber was asked often enough for a day.")
 
 
 @transaction.atomic

@@ -31,6 +31,8 @@ class Offer:
     month_net: Decimal
     month_tax: Decimal
     usage_terms: str
+    # It costs this once and never again, whatever is used, and whichever prices begin later.
+    is_single: bool
 
     @property
     def now(self) -> Decimal:
@@ -44,11 +46,6 @@ class Offer:
     @property
     def month(self) -> Decimal:
         return self.month_net + self.month_tax
-
-    @property
-    def is_single(self) -> bool:
-        """Say whether it costs this once and never again, whatever is used."""
-        return not self.month_net and not self.usage_terms
 
     @property
     def in_words(self) -> str:
@@ -87,6 +84,7 @@ def offer(
         *_price(tariff, offering, OfferingPrice.Charge.ONE_OFF, at, currency),
         *_price(tariff, offering, OfferingPrice.Charge.RECURRING, at, currency),
         sold.usage_terms if sold else "",
+        is_single=not (offering.is_subscription or tariff.costs_again(offering.pk, at, currency)),
     )
 
 

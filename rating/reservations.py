@@ -88,12 +88,7 @@ def hold(
     if first is not None:
         return first
     _require_sold(offering, account, at)
-    tariff = Tariff.of([offering.pk])
-    rate = _rate(tariff, offering.pk, account.currency, at)
-    unit_net = _unit_net(rate) if units is not None else None
-    wanted = _wanted(net, units, unit_net)
-    terms = _parties(tariff, offering.pk, rate, at).terms
-    amount = wanted + from_micros(tax_of(to_micros(wanted), terms.tax_milli))
+    wanted, unit_net, amount = _amounts(offering, account, net, units, at)
     standing = _require_consent(account, partner, amount, at)
     _require_room(account, amount, at)
     period = accrual.period_at(account, at)
@@ -252,6 +247,22 @@ def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
 
 def _totals(net: int) -> Totals:
     return Totals(net, net, part=1 if net else 0)
+
+
+def _amounts(
+    offering: ProductOffering,
+    account: Subscriber,
+    net: Decimal | None,
+    units: int | None,
+    at: datetime,
+) -> tuple[Decimal, Decimal | None, Decimal]:
+    """Return what is meant before tax, of units also the price of one, and the sum with tax."""
+    tariff = Tariff.of([offering.pk])
+    rate = _rate(tariff, offering.pk, account.currency, at)
+    unit_net = _unit_net(rate) if units is not None else None
+    wanted = _wanted(net, units, unit_net)
+    terms = _parties(tariff, offering.pk, rate, at).terms
+    return wanted, unit_net, wanted + from_micros(tax_of(to_micros(wanted), terms.tax_milli))
 
 
 def _rate(tariff: Tariff, offering_id: int, currency: str, at: datetime) -> Rate | None:

@@ -154,6 +154,16 @@ class Tariff:
             == (offering_id, OfferingPrice.Charge.USAGE, currency)
         )
 
+    def costs_again(self, offering_id: int, at: datetime, currency: str) -> bool:
+        """Say whether an offering has, or will have, a price by the month or by use."""
+        return any(
+            price.valid_to is None or price.valid_to > at
+            for (offering, charge, in_currency, _), prices in self._prices.items()
+            if (offering, in_currency) == (offering_id, currency)
+            and charge != OfferingPrice.Charge.ONE_OFF
+            for price in prices
+        )
+
     def usage_prices(self) -> Iterator[OfferingPrice]:
         """Return every price by use of the offerings, of any time."""
         for (_, charge, _, _), prices in self._prices.items():

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from ispops.catalog import publishing
+from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.errors import IllegalTransition, InvalidInput, NotFound
 from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Subscriber, WebhookDelivery
@@ -18,6 +19,7 @@ from rating.models import Charge, Purchase, PurchaseConsent, PurchaseRequest
 from rating.purchases import AlreadySubscribed, PurchaseKeyReused, SpendingLimitReached
 from tests import factories
 from tests.rating.ground import NOON, Shop, buy, refused, subscribed
+from tests.small_isp import LAUNCH
 
 pytestmark = pytest.mark.django_db
 LATER = NOON + timedelta(minutes=5)
@@ -117,6 +119,39 @@ class TestAsking:
         with pytest.raises(PurchaseKeyReused):
             ask(shop, ada, code="minutes", idempotency_key="n0")
 
+    def test_nor_by_taking_it_back_and_asking_anew(self, shop: Shop, ada: Subscriber) -> None:
+        for number in range(consents.MOST_A_DAY):
+            asked = ask(shop, ada, idempotency_key=f"n{number}")
+            consents.withdraw(request_id=asked.pk, partner=shop.films, at=NOON)
+        with pytest.raises(consents.TooManyRequests):
+            ask(shop, ada, idempotency_key="more", at=LATER)
+        assert PurchaseRequest.objects.count() == consents.MOST_A_DAY
+        agree(ask(shop, ada, idempotency_key="next", at=NOON + timedelta(days=1)),
+              at=NOON + timedelta(days=1))  # fmt: skip
+
+    def test_what_was_agreed_to_does_not_count(self, shop: Shop, ada: Subscriber) -> None:
+        for number in range(consents.MOST_A_DAY + 1):
+            agree(ask(shop, ada, idempotency_key=f"n{number}"))
+
+    def test_a_no_is_heard_for_some_days(self, shop: Shop, ada: Subscriber) -> None:
+        asked = ask(shop, ada)
+        consents.decline(request_id=asked.pk, user=ada.users.get(), at=NOON)
+        later = NOON + consents.DECLINED_FOR
+        with pytest.raises(consents.DeclinedLately) as caught:
+            ask(shop, ada, idempotency_key="again", at=later - timedelta(seconds=1))
+        assert caught.value.field == "offering"
+        assert ask(shop, ada, "minutes", idempotency_key="other").state == "waiting"
+        assert ask(shop, ada, idempotency_key="late", at=later).state == "waiting"
+
+    def test_a_standing_consent_after_a_no_is_a_yes(self, shop: Shop, ada: Subscriber) -> None:
+        asked = ask(shop, ada)
+        consents.decline(request_id=asked.pk, user=ada.users.get(), at=NOON)
+        standing.give(
+            subscriber=ada, partner=shop.films, monthly_limit=Decimal(12), user=ada.users.get(),
+            at=LATER,
+        )  # fmt: skip
+        assert ask(shop, ada, idempotency_key="again", at=LATER).state == "agreed"
+
 
 class TestAnswering:
     def test_yes_buys_what_was_shown_and_is_kept(self, shop: Shop, ada: Subscriber) -> None:
@@ -207,6 +242,27 @@ class TestStanding:
     def test_what_is_not_for_a_single_time_always_asks(self, shop: Shop, ada: Subscriber) -> None:
         self.give(shop, ada, "500")
         assert ask(shop, ada, "minutes").state == "waiting"
+
+    @pytest.mark.parametrize("later", ["recurring", "usage", "subscription"])
+    def test_what_costs_more_later_always_asks(
+        self, shop: Shop, ada: Subscriber, later: str
+    ) -> None:
+        self.give(shop, ada)
+        begins = NOON + timedelta(days=1)
+        if later == "subscription":
+            ProductOffering.objects.filter(pk=shop.film.pk).update(is_subscription=True)
+        else:
+            unit = {"unit": "minute"} if later == "usage" else {}
+            publishing.set_price(
+                offering=shop.film, charge=later, amount=Decimal(3), at=begins, **unit
+            )
+        assert ask(shop, ada).state == "waiting"
+
+    def test_what_cost_more_before_does_not(self, shop: Shop, ada: Subscriber) -> None:
+        self.give(shop, ada)
+        publishing.set_price(offering=shop.film, charge="recurring", amount=Decimal(3), at=LAUNCH)
+        OfferingPrice.objects.filter(offering=shop.film, charge="recurring").update(valid_to=NOON)
+        assert ask(shop, ada).state == "agreed"
 
     def test_it_is_changed_and_withdrawn(self, shop: Shop, ada: Subscriber) -> None:
         first = self.give(shop, ada)
