@@ -19,41 +19,19 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, connection, transaction
 
 from ispops import binary, bulk
-from ispops.binary import INT4, INT8, Column
-from ispops.catalog.models import OfferingPrice
+from ispops.binary import Column
 from ispops.periods import billing_period
-from rating import by_meter, kernel, pricing
-from rating.amounts import LARGEST
-from rating.kernel import Amounts, Kernel, Steps
+from rating import by_meter
+from rating.stepping import Found, halves_of, rate_plain
 from rating.taking import Uses, take
-from rating.tariff import Parties, Tariff
-from rating.usage_ids import AHEAD, first_id
+from rating.tariff import Tariff
 from rating.used import UsedPrice
-
-_BEFORE = """
-SELECT COALESCE(newest.step, 0), COALESCE(newest.units_after, 0)
-  FROM rating_counters asked LEFT JOIN LATERAL (
-    SELECT step.step, step.units_after FROM rating_ratedusage step
-     WHERE step.service_id = asked.service AND step.price_id = asked.price
-       AND step.period_start = asked.period AND step.usage_id >= {since}
-     ORDER BY step.step DESC LIMIT 1) newest ON true
- ORDER BY asked.place
-"""
-
 
 log = logging.getLogger(__name__)
 # A pack is good for 12 billing periods at most.
 PACKS_LAST = timedelta(days=13 * 31)
 # PostgreSQL's code for what a trigger of ours refuses, such as a change of a closed month.
 _RESTRICTED = "23001"
-
-
-class _TooMuch(Exception):
-    """Uses that make a counter pass what can be stored, by their ids."""
-
-    def __init__(self, ids: list[int]) -> None:
-        super().__init__("uses pass what can be stored")
-        self.ids = ids
 
 
 class Fault(NamedTuple):
@@ -63,19 +41,6 @@ class Fault(NamedTuple):
     words: str
 
 
-class _Found(NamedTuple):
-    """What uses of one offering, unit and currency between two changes of the catalogue follow."""
-
-    price: OfferingPrice
-    rule: pricing.UsagePrice
-    parties: Parties
-    is_shared: bool
-
-    @property
-    def is_plain(self) -> bool:
-        return kernel.takes(self.rule, self.parties.terms)
-
-
 @dataclass(slots=True)
 class _Batch:
     """What one transaction takes, and what it comes to."""
@@ -83,7 +48,7 @@ class _Batch:
     uses: Uses
     tariff: Tariff
     errors: list[tuple[int, Fault]] = field(default_factory=list)
-    rules: list[_Found] = field(default_factory=list)
+    rules: list[Found] = field(default_factory=list)
 
 
 def rate_batch(*, at: datetime, limit: int) -> int:
@@ -132,7 +97,9 @@ def _rate_all(uses: Uses, at: datetime) -> None:
     is_plain = np.array([found.is_plain for found in batch.rules] or [False])[uses.rule]
     is_plain &= uses.rule >= 0
     is_plain &= ~_has_packs(uses, batch.rules)
-    _rate_plain(batch, uses.take(is_plain), at)
+    too_much = Fault("not_ratable", "it makes the sum of the period more than can be stored")
+    plain = rate_plain(uses.take(is_plain), batch.rules, at)
+    batch.errors += [(key, too_much) for key in plain]
     others = uses.take(~is_plain & (uses.rule >= 0))
     refused = by_meter.rate(_rows(batch, others), batch.tariff, at)
     batch.errors += [(key, Fault("not_ratable", words)) for key, words in refused]
@@ -159,7 +126,7 @@ def _find_rules(batch: _Batch) -> None:
             rule_of[place] = len(batch.rules)
             batch.rules.append(found)
     uses.rule = rule_of[which]
-    nobodys = (uses.rule >= 0) & (_halves(uses.service) == 0).all(axis=1)
+    nobodys = (uses.rule >= 0) & (halves_of(uses.service) == 0).all(axis=1)
     lost = Fault("no_service", "The use names no service to count it for.")
     batch.errors += [(int(key), lost) for key in uses.id[nobodys]]
     uses.rule[nobodys] = -1
@@ -168,7 +135,7 @@ def _find_rules(batch: _Batch) -> None:
     uses.price = np.array([found.price.pk for found in batch.rules] or [0])[uses.rule]
 
 
-def _answer(tariff: Tariff, uses: Uses, at: int, words: dict[int, str]) -> _Found | Fault | None:
+def _answer(tariff: Tariff, uses: Uses, at: int, words: dict[int, str]) -> Found | Fault | None:
     """Return what a use follows, None when it is included, or why it cannot be rated."""
     offering, started = int(uses.offering[at]), binary.moment(uses.started[at])
     bundle = int(uses.bundle[at]) or None
@@ -184,7 +151,7 @@ def _answer(tariff: Tariff, uses: Uses, at: int, words: dict[int, str]) -> _Foun
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
         told = f"Price {price.pk} of the catalogue cannot be used: {error}"
         return Fault("bad_price", told[:300])
-    return _Found(price, rule, parties, price.offering_id == bundle)
+    return Found(price, rule, parties, price.offering_id == bundle)
 
 
 def _words(tariff: Tariff) -> dict[int, str]:
@@ -218,7 +185,7 @@ def _period_starts(day: int, earliest: int, latest: int) -> list[int]:
         moment = period.end
 
 
-def _has_packs(uses: Uses, rules: list[_Found]) -> Column:
+def _has_packs(uses: Uses, rules: list[Found]) -> Column:
     """Say which uses are of services that bought packs for their price, and may have them still."""
     prices = list({found.price.pk for found in rules})
     since = binary.moment(int(uses.period.min())) - PACKS_LAST
@@ -264,158 +231,6 @@ def _rows(batch: _Batch, uses: Uses) -> list[by_meter.Row]:
     return rows
 
 
-def _rate_plain(batch: _Batch, uses: Uses, at: datetime) -> None:
-    """Rate uses whose prices are a running total, without those that pass what can be stored."""
-    while len(uses.id):
-        try:
-            _take_steps(batch, uses, at)
-            break
-        except _TooMuch as too_much:
-            words = "it makes the sum of the period more than can be stored"
-            batch.errors += [(key, Fault("not_ratable", words)) for key in too_much.ids]
-            uses = uses.take(~np.isin(uses.id, too_much.ids))
-
-
-def _take_steps(batch: _Batch, uses: Uses, at: datetime) -> None:
-    """Raise the counters and write the steps.
-
-    Raises:
-        _TooMuch: some uses have to be left out.
-    """
-    halves = _halves(uses.service)
-    uses = uses.take(np.lexsort((uses.id, uses.period, uses.price, halves[:, 1], halves[:, 0])))
-    halves = _halves(uses.service)
-    begins = np.ones(len(uses.id), dtype=bool)
-    begins[1:] = (
-        (halves[1:] != halves[:-1]).any(axis=1)
-        | (uses.price[1:] != uses.price[:-1])
-        | (uses.period[1:] != uses.period[:-1])
-    )
-    step, before = _counters(uses.take(begins))
-    group = np.cumsum(begins) - 1
-    after = _running(uses, begins, group, before)
-    step = step[group] + np.arange(len(group)) - np.flatnonzero(begins)[group] + 1
-    steps = Steps(uses.rule, after - uses.quantity, after)
-    rules = [
-        (found.rule, found.parties.terms) if found.is_plain else kernel.NOTHING
-        for found in batch.rules
-    ]
-    amounts = Kernel(rules).price(steps)
-    _mend(amounts, steps, batch.rules, uses, group)
-    _write(uses, step, after, amounts, batch.rules, at)
-
-
-def _counters(heads: Uses) -> list[Column]:
-    """Return where the counters of some uses stand: their newest steps and the units of these."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS rating_counters "
-            "(place int, service uuid, price bigint, period timestamptz) ON COMMIT DELETE ROWS"
-        )
-        cursor.execute("TRUNCATE rating_counters")
-    binary.write(
-        "rating_counters",
-        {
-            "place": (np.arange(len(heads.id)), INT4),
-            "service": (heads.service, binary.UUID),
-            "price": (heads.price, INT8),
-            "period": (heads.period, INT8),
-        },
-    )
-    since = first_id(binary.moment(int(heads.period.min())) - AHEAD)
-    return binary.read(_BEFORE.format(since=since), (INT8, INT8))
-
-
-def _running(uses: Uses, begins: Column, group: Column, before: Column) -> Column:
-    """Return the running total after each use.
-
-    Raises:
-        _TooMuch: a total is more than can be stored.
-    """
-    largest = before.astype(np.float64) + np.bincount(group, weights=uses.quantity)
-    if (largest > LARGEST).any():
-        raise _TooMuch(_culprits(uses, (largest > LARGEST)[group], group))
-    if uses.quantity.sum(dtype=np.float64) > LARGEST:
-        raise _TooMuch(_culprits(uses, np.ones(len(group), dtype=bool), np.zeros_like(group)))
-    total = np.cumsum(uses.quantity)
-    starts = total[begins] - uses.quantity[begins]
-    after: Column = total - starts[group] + before[group]
-    return after
-
-
-def _culprits(uses: Uses, of: Column, group: Column) -> list[int]:
-    """Return the largest uses of the groups that some uses are of: those that are at least half
-    as large as the largest of their group."""
-    most = np.zeros(int(group.max()) + 1, dtype=np.int64)
-    np.maximum.at(most, group, uses.quantity)
-    ids: list[int] = uses.id[of & (uses.quantity >= most[group] // 2)].tolist()
-    return ids
-
-
-def _mend(amounts: Amounts, steps: Steps, rules: list[_Found], uses: Uses, group: Column) -> None:
-    """Price by itself what 64 bits may be too few for.
-
-    Raises:
-        _TooMuch: it cannot be stored either.
-    """
-    for place in np.flatnonzero(~amounts.is_safe):
-        found = rules[steps.rule[place]]
-        try:
-            priced = pricing.price_usage(
-                price=found.rule,
-                before=int(steps.before[place]),
-                quantity=int(steps.after[place] - steps.before[place]),
-                terms=found.parties.terms,
-            )
-        except pricing.AmountTooLarge:
-            raise _TooMuch(_culprits(uses, group == group[place], group)) from None
-        for name in ("net", "tax", "bsp", "network_provider", "isp"):
-            getattr(amounts, name)[place] = getattr(priced, name)
-
-
-def _write(
-    uses: Uses,
-    step: Column,
-    after: Column,
-    amounts: Amounts,
-    rules: list[_Found],
-    at: datetime,
-) -> None:
-    bsp, network = (
-        np.array([getattr(found.parties, name) or 0 for found in rules])[uses.rule]
-        for name in ("bsp_id", "network_provider_id")
-    )
-    columns = {
-        "usage_id": (uses.id, INT8),
-        "subscriber_id": (uses.subscriber, binary.UUID),
-        "service_id": (uses.service, binary.UUID),
-        "offering_id": (uses.offering, INT8),
-        "price_id": (uses.price, INT8),
-        "period_start": (uses.period, INT8),
-        "step": (step, INT8),
-        "started_at": (uses.started, INT8),
-        "quantity": (uses.quantity, INT8),
-        "units_after": (after, INT8),
-        "amount_net": (amounts.net, INT8),
-        "isp_share": (amounts.isp, INT8),
-        "bsp_share": (amounts.bsp, INT8),
-        "network_provider_share": (amounts.network_provider, INT8),
-        "amount_tax": (amounts.tax, INT8),
-        "rated_at": (np.full(len(uses.id), binary.instant(at)), INT8),
-    }
-    partners = {"bsp_id": (bsp, INT8), "network_provider_id": (network, INT8)}
-    # A partner that there is not is no number, so those rows go without its column.
-    which = (bsp > 0) + 2 * (network > 0)
-    for pattern in np.unique(which):
-        those = which == pattern
-        names = [name for bit, name in ((1, "bsp_id"), (2, "network_provider_id")) if pattern & bit]
-        chosen = columns | {name: partners[name] for name in names}
-        binary.write(
-            "rating_ratedusage",
-            {name: (values[those], kind) for name, (values, kind) in chosen.items()},
-        )
-
-
 def _put_aside(errors: Iterable[tuple[int, Fault]]) -> None:
     rows = [(key, *fault) for key, fault in errors]
     if rows:
@@ -423,15 +238,10 @@ def _put_aside(errors: Iterable[tuple[int, Fault]]) -> None:
         bulk.update_rows("rating_usage", "id", types, rows)
 
 
-def _keep_prices(rules: Iterable[_Found]) -> None:
+def _keep_prices(rules: Iterable[Found]) -> None:
     """Say that prices are used; then the database keeps them as they are."""
     used = sorted({found.price.pk for found in rules})
     UsedPrice.objects.bulk_create((UsedPrice(price_id=key) for key in used), ignore_conflicts=True)
-
-
-def _halves(keys: Column) -> Column:
-    """Return UUIDs as two numbers each, which can be sorted and compared."""
-    return np.frombuffer(keys.tobytes(), dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def _distinct(*columns: Column) -> tuple[Column, Column, Column]:

@@ -108,8 +108,8 @@ ROOMS = {
         verbs=_names(
             "billing by_meter cancelling charges closing consents culprits disputes engine intake "
             "lanes ledger network_files packs partitions posting purchases refunds rerating "
-            "reservations retrying sessions settlement simulations standing storing taking telling "
-            "topping_up usage usage_files watching"
+            "reservations retrying sessions settlement simulations standing stepping storing "
+            "taking telling topping_up usage usage_files watching"
         ),
         reads=_names(
             "accrual balances books carriage claim_queries claims goods guiding held line_choices "

@@ -22,7 +22,7 @@ from ispops import db
 from ispops.catalog import publishing
 from ispops.parties.models import Subscriber, WebhookDelivery
 from provisioning.models import AccountingRecord, Service, ServiceOrder
-from rating import billing, by_meter, engine, posting, purchases, storing, taking, usage
+from rating import billing, by_meter, posting, purchases, stepping, storing, taking, usage
 from rating.models import Charge, CustomerBill, MeteredSession, Purchase, RatedUsage, Usage
 from rating.purchases import SpendingLimitReached
 from tests import factories
@@ -197,7 +197,7 @@ class TestTwoWorkers:
         for _ in range(20):
             report(shop.films, event(line, shop.minutes))
         unheld(monkeypatch)
-        slow(monkeypatch, engine, "_counters")
+        slow(monkeypatch, stepping, "_counters")
         answers = at_once(self.rate, many=2)
         assert any(isinstance(answer, IntegrityError) for answer in answers)
 

@@ -15,7 +15,7 @@ from ispops.errors import InvalidInput
 from ispops.parties.models import AuditEntry, Subscriber
 from provisioning import services
 from provisioning.models import PartnerSubscriber, Service
-from rating import engine, pricing, tasks, usage
+from rating import engine, pricing, stepping, tasks, usage
 from rating.models import RatedUsage, Usage
 from tests.rating.ground import (
     MAY,
@@ -359,7 +359,7 @@ class TestRating:
     ) -> None:
         report(shop.films, event(line, shop.minutes, 200))
         rate()
-        monkeypatch.setattr(engine, "LARGEST", 200)
+        monkeypatch.setattr(stepping, "LARGEST", 200)
         report(shop.films, event(line, shop.minutes, 1))
         assert rate() == 1
         assert Usage.objects.latest("pk").error_code == "not_ratable"
