@@ -85,6 +85,8 @@ class BillPreview:
     period: Period
     currency: str
     lines: list[Line]
+    # What use came to that is not charged yet; among the lines, too.
+    uses: list[Charge] = field(default_factory=list)
 
     @property
     def amount_net(self) -> Decimal:
@@ -108,7 +110,8 @@ def running_bill(*, subscriber: Subscriber, at: datetime) -> BillPreview:
     due = accrual.due(subscriber=subscriber, period=period, at=at)
     posted = unbilled(subscriber, period)
     used = [row for row in posting.due(subscriber=subscriber) if row.period_start < period.end]
-    return BillPreview(period, subscriber.currency, _lines(subscriber, [*posted, *due, *used]))
+    lines = _lines(subscriber, [*posted, *due, *used])
+    return BillPreview(period, subscriber.currency, lines, used)
 
 
 def bill_of(

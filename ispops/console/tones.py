@@ -4,9 +4,9 @@
 SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
 _TONES = {
     "good": {
-        "accepted", "active", "answered", "applied", "booked", "completed", "delivered", "done",
-        "eligible", "good", "granted", "online", "passed", "placed", "qualified", "rated", "sent",
-        "upheld",
+        "accepted", "active", "agreed", "answered", "applied", "booked", "completed", "delivered",
+        "done", "eligible", "good", "granted", "online", "passed", "placed", "qualified", "rated",
+        "sent", "upheld",
     },
     "busy": {
         "acknowledged", "applying", "asking", "awaiting", "cancelling", "checking",
@@ -19,8 +19,8 @@ _TONES = {
         "restricted", "suspended", "timed_out",
     },
     "bad": {
-        "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint", "parked",
-        "refused", "undelivered", "unusable",
+        "declined", "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint",
+        "parked", "refused", "rejected", "undelivered", "unusable",
     },
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ ID = "ord_" + "0190" * 8
 # What is over, or has not begun, and asks nothing of anybody.
 QUIET = {
     "abandoned", "cancelled", "ceased", "closed", "discarded", "ended", "moved", "reversed",
-    "rolled_back", "skipped",
+    "rolled_back", "skipped", "withdrawn",
 }  # fmt: skip
 
 

@@ -6,13 +6,16 @@ Real processes, a real browser, real HTTP; nothing inside the product is replace
 
 import os
 import re
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from ispops.demo import people, places
+from rating import posting
 from tests.journeys.outside import (
     GIB,
     PartnerProgram,
@@ -71,7 +74,7 @@ def test_from_the_first_question_to_the_bill(visitor: Page, browser: Browser, st
     _sees_usage(page)
 
     _answers_for_a_second_device(page, aaa, name, password)
-    _reads_the_bill(page)
+    _reads_the_bill(page, stack)
     _partner_sees_its_part_and_no_more(stack, cinebox, reference, email)
     _csr_sees_everything(browser, stack, email, address, reference)
 
@@ -214,7 +217,7 @@ def _answers_for_a_second_device(page: Page, aaa: RadiusServer, name: str, passw
     assert reply_of(second)["reply:Framed-IP-Address"].startswith("198.18.")
 
 
-def _reads_the_bill(page: Page) -> None:
+def _reads_the_bill(page: Page, stack: Stack) -> None:
     page.get_by_role("link", name="Bill", exact=True).click()
     lines = page.get_by_role("region", name="What is on it")
     for line in ("Cable 200", "ShieldWall Family", "Cinebox by the minute", "Extra IP address"):
@@ -224,6 +227,12 @@ def _reads_the_bill(page: Page) -> None:
         "USD 2.00"
     )
     picture(page, "bill")
+    used = page.get_by_role("region", name="Use so far")
+    expect(used).to_contain_text("30 included")
+    with stack.orm():  # As every night.
+        posting.post_rated_usage(until=timezone.now() + timedelta(minutes=1))
+    page.reload()
+    expect(used).to_have_count(0)
     page.get_by_role("row", name=re.compile("Cinebox by the minute")).get_by_role("link").click()
     expect(page.locator("main")).to_contain_text("30")
     picture(page, "why")

@@ -40,7 +40,7 @@ def used(isp: Isp, session: str) -> tuple[int, int]:
         SELECT coalesce(sum((u.attributes->>'upload_bytes')::bigint), 0),
                coalesce(sum((u.attributes->>'download_bytes')::bigint), 0)
         FROM rating_usage u JOIN rating_meteredsession m ON u.event_id LIKE m.id || '/%%'
-        WHERE u.state <> 'error' AND m.unique_session_id IN (
+        WHERE u.error_code = '' AND m.unique_session_id IN (
             SELECT unique_session_id FROM provisioning_accountingrecord WHERE session_id = %s
         )
         """,
