@@ -26,8 +26,9 @@ from rating.tariff import Parties
 
 # What a charge is made of, in the order in which a part of it is taken from each; the ISP's part is
 # the last, so that it is the one that takes what rounding leaves.
-_OF_USE = ("minimum:", "rerating:")
 PARTS = ("amount_tax", "bsp_share", "network_provider_share", "isp_share")
+# Charges for use that gather no steps, by what their causes begin with.
+_OF_USE = ("minimum:", "rerating:")
 
 
 class AlreadyReversed(Refusal):

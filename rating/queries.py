@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -12,7 +12,6 @@ from django.db.models import (
     Exists,
     ExpressionWrapper,
     F,
-    Model,
     OuterRef,
     Q,
     QuerySet,
@@ -30,8 +29,6 @@ from ispops.periods import Period
 from provisioning.models import PartnerSubscriber, Service
 from rating.models import Charge, Purchase, RatedUsage, SettlementStatement, Usage
 from rating.sessions import SOURCE
-
-M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,7 @@ def post_differences(
     """
     lanes.hold_lanes(subscribers)
     accounts = Subscriber.objects.in_bulk(subscribers)
-    found = trial.differences(subscribers)
-    results = trial.simulate(subscribers)
+    results, found = trial.settle(subscribers)
     Charge.objects.bulk_create(
         _charge(rerating, trial, accounts[UUID(one.subscriber_id)], one, at) for one in found
     )

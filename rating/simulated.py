@@ -82,6 +82,10 @@ class _Service:
     active: list[ServicePeriod]
 
 
+# A meter, whose it is, what was paid for its use, and what that would have been.
+_PricedService = tuple[str, _Service, dict[Shared, Parts], dict[Shared, Parts]]
+
+
 def months(first: date, last: date) -> tuple[datetime, datetime]:
     """Return the span in which the billing periods lie that begin in some months."""
     zone = settings.BILLING_TIME_ZONE
@@ -135,20 +139,19 @@ class Trial:
         Raises:
             AmountTooLarge: it would cost more than can be stored.
         """
-        found: list[Result] = []
-        for key, service, paid, would in self._priced(subscribers):
-            found += self._results(key, service, paid, would)
-        return found
+        return self._all_results(self._priced(subscribers))
 
-    def differences(self, subscribers: Sequence[UUID]) -> list[Difference]:
-        """Say what some accounts would have to pay on top, or get back, and who shares in that.
+    def settle(self, subscribers: Sequence[UUID]) -> tuple[list[Result], list[Difference]]:
+        """Price what some accounts used, and say what they would have to pay on top, or get back,
+        and who shares in that.
 
         Raises:
             AmountTooLarge: it would cost more than can be stored.
         """
+        priced = list(self._priced(subscribers))
         back = past_use.given_back(self.scope, subscribers)
         found = []
-        for key, service, paid, would in self._priced(subscribers):
+        for key, service, paid, would in priced:
             given = _summed(back.get(key, []))
             for shared in sorted(paid.keys() | would.keys(), key=str):
                 was, right = paid.get(shared, NOTHING), would.get(shared, NOTHING)
@@ -158,11 +161,15 @@ class Trial:
                     found.append(
                         Difference(service.subscriber_id, key, shared, quantity, was, right, more)
                     )
+        return self._all_results(priced), found
+
+    def _all_results(self, priced: Iterable[_PricedService]) -> list[Result]:
+        found: list[Result] = []
+        for key, service, paid, would in priced:
+            found += self._results(key, service, paid, would)
         return found
 
-    def _priced(
-        self, subscribers: Sequence[UUID]
-    ) -> Iterable[tuple[str, _Service, dict[Shared, Parts], dict[Shared, Parts]]]:
+    def _priced(self, subscribers: Sequence[UUID]) -> Iterable[_PricedService]:
         """Give each service with what was paid and what it would have been."""
         services = self._services(subscribers)
         packs = past_use.packs(self.scope, subscribers)

@@ -4,12 +4,14 @@ import csv
 from typing import Any, TypeVar
 
 from django.contrib import admin
+from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from ispops.db import PublicIdModel
+from ispops.errors import InvalidInput
 from ispops.uploads import harmless_row
 
 M = TypeVar("M", bound=PublicIdModel)
@@ -61,3 +63,15 @@ class _Line:
 
     def write(self, line: str) -> str:
         return line
+
+
+def uploaded(request: HttpRequest) -> UploadedFile:
+    """Return the file that a form sent.
+
+    Raises:
+        InvalidInput: it sent none.
+    """
+    upload = request.FILES.get("file")
+    if not isinstance(upload, UploadedFile):
+        raise InvalidInput("Choose a file.", field="file")
+    return upload

@@ -12,7 +12,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ispops.console import actions, charts, pages
-from ispops.errors import InvalidInput, Refusal
+from ispops.errors import Refusal
 from ispops.parties.models import Subscriber
 from ispops.uploads import too_big_words
 from qualification import bulk_qualify as verbs
@@ -57,9 +57,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 def _submit(request: HttpRequest) -> BulkQualification:
-    upload = request.FILES.get("file")
-    if upload is None:
-        raise InvalidInput("Choose a file.", field="file")
+    upload = pages.uploaded(request)
     return verbs.submit_file(
         upload=upload,  # type: ignore[arg-type]
         file_name=upload.name or "",

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -69,9 +68,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 def _submit(request: HttpRequest) -> CoverageImport:
-    upload = request.FILES.get("file")
-    if not isinstance(upload, UploadedFile):
-        raise InvalidInput("Choose a file.", field="file")
+    upload = pages.uploaded(request)
     code, list_format = request.POST.get("provider", ""), request.POST.get("format", "")
     networks = Partner.objects.filter(kind=Partner.Kind.NETWORK_PROVIDER)
     is_places = list_format == Format.PREMISES

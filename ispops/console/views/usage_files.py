@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -69,9 +68,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 
 
 def _submit(request: HttpRequest) -> UsageFile:
-    upload = request.FILES.get("file")
-    if not isinstance(upload, UploadedFile):
-        raise InvalidInput("Choose a file.", field="file")
+    upload = pages.uploaded(request)
     code, file_format = request.POST.get("partner", ""), request.POST.get("format", "")
     is_own = file_format in verbs.OF_THE_NETWORK
     return verbs.submit_file(
