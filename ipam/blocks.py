@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from ipam import selection
 from ipam.models import AddressServer, Block, FreeExtent, Pool
@@ -29,7 +30,7 @@ class OutsideParent(Refusal):
 
 
 class OverlappingBlock(Refusal):
-    """A block of this tier holds some of these addresses already."""
+    """Another block holds some of these addresses already."""
 
     code = "overlapping_block"
     title = "The block overlaps another one"
@@ -58,7 +59,8 @@ def create_block(
     Raises:
         BadNetwork: no network, a prefix that is too long, or host bits set.
         OutsideParent: not inside the parent, or not of a lower tier; or a parent is missing.
-        OverlappingBlock: a block of the same tier and VRF holds some of these addresses.
+        OverlappingBlock: a block of the same parent, or an allocation or pool of the VRF, holds
+            some of these addresses.
         InvalidInput: no such tier, or the name is too long.
     """
     canonical = str(_parsed(network))
@@ -76,11 +78,7 @@ def create_block(
         with transaction.atomic():
             block.save(force_insert=True)
     except IntegrityError as error:
-        raise OverlappingBlock(
-            f"{canonical} overlaps another {block.get_tier_display().lower()} of this VRF. "
-            "Choose a range that is free.",
-            field="network",
-        ) from error
+        raise _overlapping(block) from error
     return block
 
 
@@ -152,7 +150,7 @@ def _require_inside(network: str, tier: int, parent: Block | None) -> None:
         return
     if parent is None:
         raise OutsideParent("Say which block this one is cut from.", field="parent")
-    if tier <= parent.tier:
+    if tier < parent.tier or (tier == parent.tier and tier != Block.Tier.REGION):
         raise OutsideParent(
             f"A {Block.Tier(tier).label.lower()} is not cut from a "
             f"{Block.Tier(parent.tier).label.lower()}.",
@@ -163,6 +161,17 @@ def _require_inside(network: str, tier: int, parent: Block | None) -> None:
             f"{network} is not inside {parent.network}, from which it is to be cut.",
             field="network",
         )
+
+
+def _overlapping(block: Block) -> OverlappingBlock:
+    """Name the block that is in the way; it is not an ancestor, so it is of the tier or parent."""
+    near = Q(parent=block.parent_id) if block.parent_id else Q(pk__isnull=True)
+    others = Block.objects.filter(near | Q(tier=block.tier), vrf=block.vrf)
+    other = others.filter(network__overlaps=block.network).order_by("-tier").first()
+    words = f"{other.network}, a block of this VRF" if other else "another block of this VRF"
+    return OverlappingBlock(
+        f"{block.network} overlaps {words}. Choose a range that is free.", field="network"
+    )
 
 
 def _require_fitting(pool: Pool) -> None:

@@ -34,11 +34,20 @@ class Covers(models.Lookup):  # type: ignore[type-arg]
     """`network__covers="100.64.0.7"`: the stored network holds that address or network."""
 
     lookup_name = "covers"
+    operator = ">>="
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, left_parameters = self.process_lhs(compiler, connection)
         right, right_parameters = self.process_rhs(compiler, connection)
-        return f"{left} >>= {right}::inet", (*left_parameters, *right_parameters)
+        return f"{left} {self.operator} {right}::inet", (*left_parameters, *right_parameters)
+
+
+@NetworkField.register_lookup
+class Overlaps(Covers):
+    """`network__overlaps="100.64.0.0/16"`: the stored network and that one share an address."""
+
+    lookup_name = "overlaps"
+    operator = "&&"
 
 
 class AddressServer(models.Model):
@@ -71,7 +80,9 @@ class AddressServer(models.Model):
 class Block(models.Model):
     """A range of addresses: from the registry's allocation down to what backs a pool.
 
-    Blocks of one tier of one VRF never overlap (a GiST exclusion in the migration).
+    A region may be cut from a region. Allocations and pools of one VRF never overlap, nor do blocks
+    that are cut from one block (GiST exclusions in the migrations); so two blocks share addresses
+    only where one is cut from the other.
     """
 
     class Tier(models.IntegerChoices):

@@ -76,8 +76,8 @@ ROOMS = {
     ),
     "ipam": Room(
         stage=3,
-        pure=_names("selection transitions"),
-        verbs=_names("allocation asking blocks extents leases overallocation statements"),
+        pure=_names("carving selection transitions"),
+        verbs=_names("allocation asking blocks extents leases overallocation statements tree"),
     ),
     "provisioning": Room(
         stage=4,

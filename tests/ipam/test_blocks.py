@@ -67,10 +67,11 @@ def test_a_block_lies_inside_its_parent(network: str) -> None:
 
 def test_every_tier_is_cut_from_a_higher_one() -> None:
     top = create("192.0.2.0/24")
-    region = create("192.0.2.0/25", Tier.REGION, parent=top)
+    leaf = create("192.0.2.0/25", Tier.POOL, parent=top)
     for tier, parent in [
         (Tier.REGION, None),
-        (Tier.REGION, region),
+        (Tier.REGION, leaf),
+        (Tier.POOL, leaf),
         (Tier.ALLOCATION, top),
     ]:
         with pytest.raises(blocks.OutsideParent):
