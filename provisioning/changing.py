@@ -163,21 +163,30 @@ def compose(
     comes = _coming(add, now, ends, stays={held.product for held in bundled}, at=at)
     was_sold_in = line.bundle if plan_code is None else None
     for product in ends:
-        if now[product].bundle is not None and now[product].bundle == was_sold_in:
+        sold_in = now[product].bundle
+        if sold_in is not None and sold_in.kind == Kind.PACKAGE:
+            raise InvalidInput(f"{product} is part of {sold_in}. Cancel that.", field="remove")
+        if sold_in is not None and sold_in == was_sold_in:
             raise InvalidInput(
                 f"{product} is part of {was_sold_in}. Choose another plan to be without it.",
                 field="remove",
             )
-    single = [
-        service.offering
+    # What was bought in a bundle of partners' products stays in it, whichever plan the line has.
+    stays = [
+        Held(service.offering, service.bundle)
         for service in carried
-        if service.bundle is None and service.offering not in ends
+        if _is_apart(service) and service.offering not in ends
     ]
     then = {held.product: held for held in bundled}
-    for product in [*single, *comes]:
-        then.setdefault(product, Held(product))
+    for held in [*stays, *(Held(product) for product in comes)]:
+        then.setdefault(held.product, held)
     before = [Held(service.offering, service.bundle) for service in carried]
     return Composition(now, access, plan.differences(before, then.values()))
+
+
+def _is_apart(service: Service) -> bool:
+    """Say whether a product was not sold with the plan of its line."""
+    return service.bundle is None or service.bundle.kind == Kind.PACKAGE
 
 
 def _named(carried: Sequence[Service], codes: Sequence[str]) -> set[ProductOffering]:
@@ -199,10 +208,10 @@ def _plan(
 ) -> tuple[Held[ProductOffering], list[Held[ProductOffering]]]:
     """Return the access plan that the line shall have, and what comes with it as one plan."""
     if plan_code is None:
-        of_it = [service for service in carried if service.bundle_id and line.bundle_id]
+        of_it = [one for one in carried if line.bundle_id and not _is_apart(one)]
         return (
             Held(line.offering, line.bundle),
-            [Held(service.offering, service.bundle) for service in of_it],
+            [Held(one.offering, one.bundle) for one in of_it],
         )
     chosen = composing.offerings([plan_code], at)[0]
     if chosen.kind == Kind.ACCESS:
@@ -230,7 +239,7 @@ def _coming(
         if product.kind in {Kind.ACCESS, Kind.BUNDLE}:
             raise InvalidInput(f"{product} is a plan. Name it as the plan.", field="add")
         composing.require_lasting(product)
-        has_it_alone = product in now and now[product].bundle is None
+        has_it_alone = product in now and _is_apart(now[product])
         if product in ends or product in stays or has_it_alone:
             raise InvalidInput(f"The line has {product} already, or would lose it.", field="add")
     return products

@@ -24,8 +24,22 @@ from rating.models import Charge, Dispute, Purchase
 class BuyIn(serializers.Serializer[Any]):
     line = serializers.CharField(help_text="The id of the line that it is for, such as `svc_...`.")
     offering = serializers.SlugField(
-        max_length=50, help_text="The code of a partner's product, or of a pack of data."
+        max_length=50,
+        help_text="The code of a partner's product, of a bundle of them, or of a pack of data.",
     )
+
+
+class PurchasePartOut(serializers.ModelSerializer[Purchase]):
+    """A partner's product in a bundle, and whether that partner has confirmed it."""
+
+    id = serializers.CharField(source="public_id")
+    offering = serializers.CharField(source="offering.code")
+    name = serializers.CharField(source="offering.name")
+    partner = serializers.CharField(source="offering.provider.name")
+
+    class Meta:
+        model = Purchase
+        fields = ["id", "state", "offering", "name", "partner", "settled_at"]
 
 
 class AccountPurchaseOut(serializers.ModelSerializer[Purchase]):
@@ -38,12 +52,13 @@ class AccountPurchaseOut(serializers.ModelSerializer[Purchase]):
     offering = serializers.CharField(source="offering.code")
     name = serializers.CharField(source="offering.name")
     partner = serializers.CharField(source="offering.provider.name", default=None)
+    parts = PurchasePartOut(many=True, help_text="Of a bundle: all must come, or none is charged.")
 
     class Meta:
         model = Purchase
         fields = [
             "id", "href", "state", "subscriber", "line", "offering", "name", "partner", "channel",
-            "placed_at", "settled_at", "cancelled_at", "reason",
+            "placed_at", "settled_at", "cancelled_at", "reason", "parts",
         ]  # fmt: skip
 
     def get_href(self, purchase: Purchase) -> str:
@@ -127,9 +142,11 @@ class AccountPurchases(generics.ListAPIView[Purchase]):
 
     @extend_schema(
         summary="Buy a partner's product, or more data",
-        description="One-off, a subscription or a pack of units. The partner is told, "
-        "and the purchase is `completed` when it has confirmed. More data for a plan of ours is "
-        "there at once, and makes a line fast again that its fair use has slowed.",
+        description="One-off, a subscription, a pack of units or a bundle. The partner is told, "
+        "and the purchase is `completed` when it has confirmed. A bundle of several partners' "
+        "products is one purchase: when one of them does not come, all of it is taken back. More "
+        "data for a plan of ours is there at once, and makes a line fast again that its fair use "
+        "has slowed.",
         request=BuyIn,
         responses={201: AccountPurchaseOut},
     )
@@ -174,7 +191,7 @@ class AccountPurchaseCancellation(APIView):
     @extend_schema(
         summary="Cancel a purchase, or end a subscription",
         description="What the partner has not confirmed is taken back in full. Of a subscription, "
-        "the time that is charged and still to come is given back.",
+        "the time that is charged and still to come is given back. A bundle ends as a whole.",
         request=CancelIn,
         responses={200: AccountPurchaseOut},
     )

@@ -261,6 +261,7 @@ def one_off_charge(
             amount=rate.amount,
             version=version(rate.price),
             terms=parties.terms,
+            part=rate.part,
             discount=rate.discount,
         ),
         parties=parties,

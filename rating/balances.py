@@ -11,8 +11,9 @@ from decimal import Decimal
 
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
-from rating import held, ledger, purchases, standing
+from rating import held, ledger, standing
 from rating.models import StandingConsent
+from rating.spending import third_party_spend
 from rating.standings import standings
 
 
@@ -65,7 +66,7 @@ def balance_for(partner: Partner, subscriber: Subscriber, at: datetime) -> list[
 def spending(subscriber: Subscriber, at: datetime) -> Bucket:
     """Return what partners' products come to in the billing period, of the spending limit."""
     reserved = held.held_of(subscriber, at)
-    spent = purchases.third_party_spend(subscriber, at) - reserved
+    spent = third_party_spend(subscriber, at) - reserved
     limit = subscriber.spending_limit
     name = "Partners' products in this billing period"
     currency = subscriber.currency

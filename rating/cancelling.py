@@ -11,9 +11,8 @@ from ispops.parties import audit, webhooks
 from ispops.parties.models import Partner, User
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import charges, refunds
+from rating import charges, parts, refunds
 from rating.models import Purchase
-from rating.purchases import charges_of
 
 State = Purchase.State
 
@@ -34,9 +33,10 @@ def cancel_purchase(
 ) -> Purchase:
     """Cancel what waits for its partner, or end a subscription. Publishes `purchase.cancelled`.
 
-    What waits is taken back in full. Of a subscription, the time that is charged and still to come
-    is given back. The partner is told to end it; where it cancels itself, `partner` is the caller,
-    of its own products. A purchase that was cancelled or taken back stays as it is.
+    A bundle, or what is a part of one, is cancelled as a whole. What waits is taken back in full.
+    Of a subscription, the time that is charged and still to come is given back. The partner is
+    told to end it; where it cancels itself, `partner` is the caller, of its own products. A
+    purchase that was cancelled or taken back stays as it is.
 
     Raises:
         NotFound: there is no such purchase, or it is not of the partner's products.
@@ -45,37 +45,45 @@ def cancel_purchase(
     purchase = _hold(purchase_id, partner)
     if purchase.state in {State.CANCELLED, State.REVERSED}:
         return purchase
-    is_over = purchase.service is None or purchase.service.state == Service.State.CEASED
-    if purchase.state == State.COMPLETED and is_over:
+    members = parts.members(purchase)
+    if purchase.state == State.COMPLETED and all(_is_over(one) for one in members):
         raise DeliveredAlready(
             "It has been delivered or has ended, so there is nothing to cancel. "
             "What it cost can be given back."
         )
     because = reason.replace("\x00", "").strip()[:300] or "Cancelled."
-    for charge in charges_of(purchase):
+    for charge in parts.charges_of(purchase):
         if purchase.state == State.PENDING:
             charges.take_back_rest(charge=charge, because=because, at=at)
         else:
             refunds.refund_unused(
                 charge=charge, because=because, actor=actor, partner=partner, at=at
             )
-    _end(purchase, because, actor, partner, at)
-    if purchase.service is not None:
-        # With it the partner is asked to end what it was asked for.
-        services.cease(service=purchase.service, at=at)
-    if purchase.service_order is not None:
-        partner_orders.withdraw(service_order_id=purchase.service_order.pk, reason=because, at=at)
+    for one in members:
+        _end(one, because, actor, partner, at)
+        if one.service is not None:
+            # With it the partner is asked to end what it was asked for.
+            services.cease(service=one.service, at=at)
+        if one.service_order is not None:
+            partner_orders.withdraw(service_order_id=one.service_order.pk, reason=because, at=at)
+    if purchase.state != State.CANCELLED:
+        _end(purchase, because, actor, partner, at)
     return purchase
 
 
+def _is_over(purchase: Purchase) -> bool:
+    return purchase.service is None or purchase.service.state == Service.State.CEASED
+
+
 def _hold(purchase_id: UUID, partner: Partner | None) -> Purchase:
-    rows = Purchase.objects.select_for_update(of=("self",), no_key=True).filter(pk=purchase_id)
+    """Hold a purchase, as a whole; of the partner's own products is also what is a part of it."""
+    rows = Purchase.objects.filter(pk=purchase_id)
     if partner is not None:
         rows = rows.filter(offering__provider=partner)
-    found = rows.select_related("service", "offering__provider", "subscriber").first()
+    found = rows.values_list("pk", "part_of").first()
     if found is None:
         raise NotFound("There is no such purchase.")
-    return found
+    return parts.hold_whole(found[1] or found[0])
 
 
 def _end(

@@ -5,7 +5,7 @@ instead of above: money that goes back to the subscriber is negative. Where a pa
 is a charge of the same kind, with the same part of every share and of the tax.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -70,6 +70,11 @@ def draft(
         charged_at=at,
         **facts,
     )
+
+
+def total_of(charged: Iterable[Charge]) -> Decimal:
+    """Return what charges come to, with tax."""
+    return sum((one.amount_net + one.amount_tax for one in charged), Decimal(0))
 
 
 @transaction.atomic

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 
 from ispops.parties.models import Partner, Subscriber, User
 from rating import standing
@@ -19,6 +19,14 @@ from rating.models import (
     StandingConsent,
 )
 from rating.queries import reference_of
+
+# The parts of purchases that are bundles, as pages and answers show them.
+PARTS = Prefetch(
+    "parts",
+    Purchase.objects.select_related(
+        "offering__provider", "service", "service_order", "subscriber"
+    ).order_by("pk"),
+)
 
 
 def with_dispute(charges: QuerySet[Charge]) -> QuerySet[Charge]:
@@ -76,10 +84,9 @@ def standing_consents_of(subscriber: Subscriber, at: datetime) -> list[Seller]:
 
 def purchases_of_user(user: User) -> QuerySet[Purchase]:
     """Return what the accounts of a login bought, newest first."""
-    bought = Purchase.objects.filter(subscriber__users=user)
-    return bought.select_related("subscriber", "line", "offering__provider").order_by(
-        "-placed_at", "-pk"
-    )
+    bought = Purchase.objects.filter(subscriber__users=user, part_of__isnull=True)
+    with_names = bought.select_related("subscriber", "line", "offering__provider")
+    return with_names.prefetch_related(PARTS).order_by("-placed_at", "-pk")
 
 
 def charges_of_user(user: User) -> QuerySet[Charge]:

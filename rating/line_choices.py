@@ -147,18 +147,26 @@ def _offers(qualification: ServiceQualification, kinds: Iterable[str]) -> QueryS
 def monthly_now(line: Service, at: datetime) -> Decimal:
     """Return what a line and what it carries cost a period, before tax."""
     sold = [line.bundle or line.offering]
-    sold += [one.offering for one in carried_by(line) if one.bundle_id is None]
+    carried = carried_by(line)
+    sold += [one.offering for one in carried if one.bundle_id is None]
+    sold += _packages(carried)
     return _sum(sold, line.subscriber.currency, at)
 
 
 def _monthly_then(line: Service, offer: QualifiedOffer, at: datetime) -> Decimal:
     parts = set(offer.offering.components.values_list("component", flat=True))
+    carried = carried_by(line)
     singles = [
-        one.offering
-        for one in carried_by(line)
-        if one.bundle_id is None and one.offering_id not in parts
+        one.offering for one in carried if one.bundle_id is None and one.offering_id not in parts
     ]
-    return (offer.recurring_amount or Decimal(0)) + _sum(singles, line.subscriber.currency, at)
+    stays = singles + _packages(carried)
+    return (offer.recurring_amount or Decimal(0)) + _sum(stays, line.subscriber.currency, at)
+
+
+def _packages(carried: Iterable[Service]) -> list[ProductOffering]:
+    """Return the bundles of partners' products that a line carries parts of."""
+    sold_in = {one.bundle for one in carried if one.bundle is not None}
+    return [bundle for bundle in sold_in if bundle.kind == Kind.PACKAGE]
 
 
 def _sum(sold: Iterable[ProductOffering], currency: str, at: datetime) -> Decimal:

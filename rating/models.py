@@ -76,7 +76,11 @@ __all__ = [
 
 
 class Purchase(PublicIdModel):
-    """A subscriber's purchase of a partner's product (figure 8)."""
+    """A subscriber's purchase of a partner's product (figure 8).
+
+    A bundle of several partners' products is one purchase, with a part for each; see
+    `rating.parts`.
+    """
 
     PREFIX = "pur"
 
@@ -95,6 +99,8 @@ class Purchase(PublicIdModel):
     subscriber = ForeignKey(Subscriber, PROTECT, related_name="purchases")
     line = ForeignKey(Service, PROTECT, related_name="+")
     offering = ForeignKey(ProductOffering, PROTECT, related_name="+")
+    # The bundle that it was bought in; its subscriber, line and key are those of the bundle.
+    part_of = ForeignKey("self", PROTECT, null=True, blank=True, related_name="parts")
     # The subscription that came of it; a one-off purchase has one too, while it is delivered.
     service = models.OneToOneField(Service, PROTECT, null=True, related_name="purchase")
     service_order = models.OneToOneField(ServiceOrder, PROTECT, null=True, related_name="purchase")
@@ -129,10 +135,22 @@ class Purchase(PublicIdModel):
                 | ~Q(channel="bsp") & Q(consent__isnull=True),
                 name="what_a_partner_sells_is_agreed_to",
             ),
+            UniqueConstraint(
+                fields=["part_of", "offering"],
+                condition=Q(part_of__isnull=False),
+                name="part_of_a_purchase_once",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.offering} for {self.subscriber}"
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """It waits for a partner, or something that came of it still runs."""
+        services = [one.service for one in [self, *self.parts.all()]]
+        runs = any(service and service.state == Service.State.ACTIVE for service in services)
+        return self.state == self.State.PENDING or runs
 
 
 class MeteredSession(models.Model):

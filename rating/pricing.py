@@ -78,6 +78,13 @@ class BundlePart:
     weight: int
     weights: int
 
+    def in_words(self, amount: int) -> str:
+        """Say where a component's amount comes from."""
+        return (
+            f"{words(amount)} is the part {self.weight} of {self.weights} "
+            f"of the one price of {words(self.price)}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -90,9 +97,14 @@ class Later:
 
 
 def price_one_off(
-    *, amount: int, version: str, terms: Terms = NO_TERMS, discount: Discount = NO_DISCOUNT
+    *,
+    amount: int,
+    version: str,
+    terms: Terms = NO_TERMS,
+    part: BundlePart | None = None,
+    discount: Discount = NO_DISCOUNT,
 ) -> Priced:
-    """Price something that is bought once.
+    """Price something that is bought once. `part` only explains the amount; see below.
 
     Raises:
         ValueError: the amount is negative. AmountTooLarge: it cannot be stored.
@@ -100,6 +112,8 @@ def price_one_off(
     checked(amount)
     net = discount.of(amount)
     explanation = _why("one_off", version, f"one price of {_discounted(amount, discount)}")
+    if part is not None:
+        explanation["bundle"] = part.in_words(amount)
     return take_step(Totals(0, 0), Totals(net, amount, part=1), terms, explanation)
 
 
@@ -135,10 +149,7 @@ def price_recurring(
     text = _recurring_words(_discounted(amount, discount), end - start, whole, proration)
     explanation = _why("recurring", version, text)
     if part is not None:
-        explanation["bundle"] = (
-            f"{words(amount)} is the part {part.weight} of {part.weights} "
-            f"of the plan's price of {words(part.price)}"
-        )
+        explanation["bundle"] = part.in_words(amount)
 
     def at(gone: int) -> Totals:
         return Totals(

@@ -2,8 +2,10 @@
 
 A purchase waits for its partner as *pending*. The partner confirms, and it is completed; the
 partner refuses, lets the time pass, or the line ends first, and every charge is taken back by a new
-one. A one-off price is charged at once; a recurring price for the rest of the billing period at
-once, and for later periods by the bills; use when it is reported.
+one. A bundle of several partners' products waits for all of them; see `rating.parts`.
+
+A one-off price is charged at once; a recurring price for the rest of the billing period at once,
+and for later periods by the bills; use when it is reported.
 """
 
 from collections.abc import Iterator
@@ -12,18 +14,16 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from ispops import db, events
-from ispops.catalog.models import ProductOffering, SettlementTerm
+from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
-from ispops.money import format_money
 from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
 from ispops.periods import Period
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import accrual, carriage, charges, held, packs, posting
+from rating import accrual, carriage, charges, packs, parts, spending
 from rating.models import Charge, Purchase, PurchaseConsent
 from rating.tariff import Tariff
 
@@ -43,11 +43,6 @@ class OfferingNotCarried(Refusal):
 class OfferingWithdrawn(Refusal):
     code = "offering_withdrawn"
     title = "The offering is no longer sold"
-
-
-class SpendingLimitReached(Refusal):
-    code = "spending_limit_reached"
-    title = "The spending limit would be passed"
 
 
 class AlreadySubscribed(Refusal):
@@ -72,11 +67,12 @@ def place_purchase(
     at: datetime,
     consent: PurchaseConsent | None = None,
 ) -> Purchase:
-    """Buy a partner's product for a line, at the prices in force at `at`.
+    """Buy a partner's product, or a bundle of several, for a line, at the prices in force at `at`.
 
     The same subscriber and key give the first purchase again and change nothing. The charge, the
-    service, and the order to the partner (which hears of it by webhook) are written together or
-    not at all. Publishes `purchase.placed`. What a partner asked for needs the `consent` to it.
+    service, and the order to the partner (which hears of it by webhook), of a bundle for each of
+    its parts, are written together or not at all. Publishes `purchase.placed`. What a partner asked
+    for needs the `consent` to it.
 
     Raises:
         InvalidInput: the key is missing, or the line is not an active one of this subscriber.
@@ -90,37 +86,56 @@ def place_purchase(
     """
     if not 0 < len(idempotency_key) <= 200:
         raise InvalidInput("Send a key of 1 to 200 characters.", field="idempotency_key")
-    first = _placed_before(subscriber, idempotency_key, line, offering)
-    if first is not None:
+    if (first := _placed_before(subscriber, idempotency_key, line, offering)) is not None:
         return first
     held, account = db.lock(Service, line.pk), db.lock(Subscriber, subscriber.pk)
     first = _placed_before(account, idempotency_key, line, offering)
     if first is not None:
         return first
     _authorise(account, held, offering, at)
-    tariff = Tariff.of([offering.pk])
-    service = services.create_carried_service(line=held, offering=offering, at=at)
     purchase = Purchase(
         subscriber=account,
         line=held,
         offering=offering,
-        service=service,
         channel=channel,
         placed_by=placed_by,
         consent=consent,
         idempotency_key=idempotency_key,
         placed_at=at,
     )
-    drafts = list(_drafts(purchase, tariff))
-    _require_price(purchase, drafts, tariff)
-    _require_limit(account, drafts, at)
-    purchase.service_order = partner_orders.request_entitlement(
-        line=held, service=service, offering=offering, cause=purchase.public_id, at=at
-    )
-    purchase.save(force_insert=True)
+    members = parts.make_members(purchase)
+    tariff = Tariff.of({offering.pk, *(one.offering.pk for one in members)})
+    for one in members:
+        one.service = services.create_carried_service(
+            line=held, offering=one.offering, bundle=_bundle(one), at=at
+        )
+    drafts = [draft for one in members for draft in _drafts(one, tariff)]
+    _require_price(purchase, members, drafts, tariff)
+    spending.require_room(account, charges.total_of(drafts), at)
+    _save(purchase, members, at)
     Charge.objects.bulk_create(drafts)
     _note(purchase, drafts)
     return purchase
+
+
+def _bundle(purchase: Purchase) -> ProductOffering | None:
+    return purchase.part_of.offering if purchase.part_of else None
+
+
+def _save(whole: Purchase, members: list[Purchase], at: datetime) -> None:
+    """Save a purchase and its parts, and ask each partner to grant what is its own."""
+    if members != [whole]:
+        whole.save(force_insert=True)
+    for one in members:
+        if one.service is not None:
+            one.service_order = partner_orders.request_entitlement(
+                line=one.line,
+                service=one.service,
+                offering=one.offering,
+                cause=one.public_id,
+                at=at,
+            )
+        one.save(force_insert=True)
 
 
 def quote(
@@ -140,7 +155,7 @@ def quote(
         placed_at=at,
     )
     drafts = list(_drafts(purchase, tariff))
-    _require_price(purchase, drafts, tariff)
+    _require_price(purchase, [purchase], drafts, tariff)
     return drafts
 
 
@@ -162,13 +177,39 @@ def _authorise(account: Subscriber, line: Service, offering: ProductOffering, at
     is_line = line.line_id is None and line.state == Service.State.ACTIVE
     if line.subscriber_id != account.pk or not is_line:
         raise InvalidInput("Choose an active line of this account.", field="line")
-    require_sold(offering, at)
-    verdict = carriage.offers_on(line, [offering])[offering.pk]
-    if not verdict.eligible:
-        raise OfferingNotCarried(verdict.reason, field="offering", reason_code=verdict.reason_code)
-    has_it = line.carried.exclude(state=Service.State.CEASED).filter(offering=offering)
-    if offering.is_subscription and has_it.exists():
-        raise AlreadySubscribed(f"This line has {offering} already.", field="offering")
+    products = parts.products_of(offering)
+    if offering.kind == ProductOffering.Kind.PACKAGE:
+        _require_package(offering, products, account, at)
+    else:
+        require_sold(offering, at)
+    verdicts = carriage.offers_on(line, products)
+    for verdict in (verdicts[product.pk] for product in products):
+        if not verdict.eligible:
+            raise OfferingNotCarried(
+                verdict.reason, field="offering", reason_code=verdict.reason_code
+            )
+    lasting = [product for product in products if product.is_subscription]
+    has_it = line.carried.exclude(state=Service.State.CEASED).filter(offering__in=lasting)
+    for one in has_it.select_related("offering")[:1]:
+        raise AlreadySubscribed(f"This line has {one.offering} already.", field="offering")
+
+
+def _require_package(
+    package: ProductOffering, products: list[ProductOffering], account: Subscriber, at: datetime
+) -> None:
+    """Refuse a bundle that is not sold, or to which one of its partners adds nothing any more."""
+    if not (products and _is_on_sale(package, at)):
+        raise OfferingWithdrawn("This product is no longer sold.", field="offering")
+    if package.subscriber_kind not in ("", account.kind):
+        raise OfferingNotCarried("It is not sold to this kind of account.", field="offering")
+    for product in products:
+        is_sold = _is_on_sale(product, at) and product.provider and product.provider.active
+        if not is_sold:
+            raise OfferingWithdrawn(f"{product} is not to be had at the moment.", field="offering")
+
+
+def _is_on_sale(offering: ProductOffering, at: datetime) -> bool:
+    return offering.sold_from <= at and (offering.sold_to is None or at < offering.sold_to)
 
 
 def require_sold(offering: ProductOffering, at: datetime) -> None:
@@ -177,9 +218,8 @@ def require_sold(offering: ProductOffering, at: datetime) -> None:
     Raises:
         OfferingWithdrawn: see above.
     """
-    is_sold = offering.sold_from <= at and (offering.sold_to is None or at < offering.sold_to)
     partner = offering.provider
-    if offering.kind != ProductOffering.Kind.BSP or not is_sold or not partner:
+    if offering.kind != ProductOffering.Kind.BSP or not _is_on_sale(offering, at) or not partner:
         raise OfferingWithdrawn("This product is no longer sold.", field="offering")
     if not partner.active:
         raise OfferingWithdrawn(f"{partner} does not sell at the moment.", field="offering")
@@ -198,9 +238,10 @@ def _drafts(purchase: Purchase, tariff: Tariff) -> Iterator[Charge]:
         cause=f"purchase:{purchase.public_id}:one_off",
         tariff=tariff,
         at=at,
+        bundle_id=service.bundle_id,
     )
     period = accrual.period_at(purchase.subscriber, at)
-    edges = tariff.edges(offering.pk, None)
+    edges = tariff.edges(offering.pk, service.bundle_id)
     for number, span in enumerate(accrual.cut([Period(at, period.end)], edges), start=1):
         yield from accrual.recurring_charge(
             subscriber=purchase.subscriber,
@@ -212,72 +253,18 @@ def _drafts(purchase: Purchase, tariff: Tariff) -> Iterator[Charge]:
             tariff=tariff,
             at=at,
             since=at,
+            bundle_id=service.bundle_id,
         )
 
 
-def _require_price(purchase: Purchase, drafts: list[Charge], tariff: Tariff) -> None:
+def _require_price(
+    purchase: Purchase, members: list[Purchase], drafts: list[Charge], tariff: Tariff
+) -> None:
     at, currency = purchase.placed_at, purchase.subscriber.currency
     if not drafts and not tariff.has_usage_price(purchase.offering_id, at, currency):
         raise OfferingWithdrawn("This product has no price at the moment.", field="offering")
-    packs.require_use(purchase=purchase, tariff=tariff, at=at)
-
-
-def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
-    """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
-
-    That is all charges in which a BSP has a part, less what was taken back, what was rated and is
-    not charged yet, what subscriptions will still add until the period's end, and what is held.
-    """
-    period = accrual.period_at(subscriber, at)
-    # What is charged is read last: what becomes a charge at this moment counts twice, never not.
-    coming = held.held_of(subscriber, at) + _coming(subscriber, period, at)
-    posted = Charge.objects.filter(
-        subscriber=subscriber,
-        period_start__gte=period.start,
-        period_start__lt=period.end,
-        bsp__isnull=False,
-    ).aggregate(net=Sum("amount_net"), tax=Sum("amount_tax"))
-    spent = (posted["net"] or Decimal(0)) + (posted["tax"] or Decimal(0))
-    return coming + spent
-
-
-def _coming(subscriber: Subscriber, period: Period, at: datetime) -> Decimal:
-    """Return what subscriptions will still add, and what use of them is rated and not charged.
-
-    Nothing is worked out where there is none.
-    """
-    shares = SettlementTerm.objects.filter(
-        role=SettlementTerm.Role.BSP, offering=OuterRef("offering")
-    )
-    of_partners = Q(line__isnull=False) | Q(bundle__isnull=False) | Exists(shares)
-    if not Service.objects.filter(of_partners, subscriber=subscriber).exists():
-        return Decimal(0)
-    due = accrual.due(subscriber=subscriber, period=period, at=at)
-    due += (row for row in posting.due(subscriber=subscriber) if row.period_start in period)
-    return sum((c.amount_net + c.amount_tax for c in due if c.bsp_id is not None), Decimal(0))
-
-
-def _require_limit(account: Subscriber, drafts: list[Charge], at: datetime) -> None:
-    require_room(account, sum((c.amount_net + c.amount_tax for c in drafts), Decimal(0)), at)
-
-
-def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
-    """Refuse what would pass the spending limit of an account that is held.
-
-    Raises:
-        SpendingLimitReached: see above.
-    """
-    if account.spending_limit is None:
-        return
-    spent = third_party_spend(account, at)
-    if spent + wanted > account.spending_limit:
-        left = max(account.spending_limit - spent, Decimal(0))
-        raise SpendingLimitReached(
-            f"This costs {format_money(wanted, account.currency)} with tax in this billing period, "
-            f"and {format_money(left, account.currency)} of the spending limit are left. "
-            "Raise the limit, or wait for the next period.",
-            field="offering",
-        )
+    for one in members:
+        packs.require_use(purchase=one, tariff=tariff, at=at)
 
 
 def _note(purchase: Purchase, drafts: list[Charge]) -> None:
@@ -310,26 +297,31 @@ def _note(purchase: Purchase, drafts: list[Charge]) -> None:
 def complete_purchase(*, service_order_id: UUID, at: datetime) -> Purchase | None:
     """Take the partner's confirmation: the purchase is completed and its service active.
 
-    A one-off product is delivered with that, and its service ends; a pack's units are granted, or
-    it is taken back where there is nothing any more that it could top up.
+    A one-off product is delivered with that, and its service ends. A bundle is completed when the
+    last of its partners has confirmed. With that a pack's units are granted, or all is taken back
+    where there is nothing any more that they could top up.
     Publishes `purchase.completed`.
     Returns None when the partner's order is no purchase's. A settled purchase stays as it is.
     """
-    purchase = _lock_purchase(service_order_id)
+    purchase = parts.hold_by_order(service_order_id)
     if purchase is None or purchase.state != State.PENDING:
         return purchase
-    try:
-        with transaction.atomic():
-            packs.grant_pack(purchase=purchase, at=at)
-    except packs.NothingToTopUp as gone:
-        # What the pack was for went while the partner was asked.
-        return reverse_purchase(service_order_id=service_order_id, because=gone.detail, at=at)
-    _settle(purchase, State.COMPLETED, "", at)
-    service = purchase.service
-    if service is not None and service.state == Service.State.RESERVED:
-        services.activate(service=service, at=at)
-        if not purchase.offering.is_subscription:
-            services.cease(service=service, at=at)
+    whole = purchase.part_of or purchase
+    others = [one for one in parts.members(whole) if one.pk != purchase.pk]
+    is_last = all(one.state == State.COMPLETED for one in others)
+    if is_last:
+        try:
+            with transaction.atomic():
+                for one in [purchase, *others]:
+                    packs.grant_pack(purchase=one, at=at)
+        except packs.NothingToTopUp as gone:
+            # What the pack was for went while the partner was asked.
+            _take_back(whole, gone.detail, at)
+            return purchase
+    parts.settle(purchase, State.COMPLETED, "", at)
+    parts.deliver(purchase, at)
+    if is_last and purchase.part_of is not None:
+        parts.settle(whole, State.COMPLETED, "", at)
     return purchase
 
 
@@ -337,44 +329,29 @@ def complete_purchase(*, service_order_id: UUID, at: datetime) -> Purchase | Non
 def reverse_purchase(*, service_order_id: UUID, because: str, at: datetime) -> Purchase | None:
     """Take a purchase back that its partner does not deliver: each charge is reversed by a new one.
 
+    Of a bundle, all of it is taken back, and partners who granted their part are told to end it.
     Publishes `purchase.reversed`. Returns None when the partner's order is no purchase's. A settled
     purchase stays as it is.
     """
-    purchase = _lock_purchase(service_order_id)
+    purchase = parts.hold_by_order(service_order_id)
     if purchase is None or purchase.state != State.PENDING:
         return purchase
-    _settle(purchase, State.REVERSED, because, at)
-    for charge in charges_of(purchase):
-        charges.take_back_rest(charge=charge, because=because, at=at)
-    if purchase.service is not None:
-        services.cease(service=purchase.service, at=at)
+    if purchase.part_of is not None:
+        because = f"{purchase.offering}: {because}"
+    _take_back(purchase.part_of or purchase, because, at)
     return purchase
 
 
-def charges_of(purchase: Purchase) -> QuerySet[Charge]:
-    """Return what was charged when something was bought, in the order of its charges."""
-    prefix = f"purchase:{purchase.public_id}:"
-    posted = Charge.objects.filter(subscriber=purchase.subscriber_id, cause__startswith=prefix)
-    return posted.order_by("pk")
-
-
-def _lock_purchase(service_order_id: UUID) -> Purchase | None:
-    return (
-        Purchase.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("service", "offering", "subscriber")
-        .filter(service_order=service_order_id)
-        .first()
-    )
-
-
-def _settle(purchase: Purchase, state: str, reason: str, at: datetime) -> None:
-    purchase.state, purchase.reason, purchase.settled_at = state, reason[:300], at
-    purchase.save(update_fields=["state", "reason", "settled_at"])
-    events.publish(
-        f"purchase.{state}",
-        subject=purchase.public_id,
-        at=at,
-        subscriber=purchase.subscriber.public_id,
-        offering=purchase.offering.code,
-        reason=purchase.reason,
-    )
+def _take_back(whole: Purchase, because: str, at: datetime) -> None:
+    """Reverse all charges of a held purchase, and end what came of it, for all its members."""
+    for charge in parts.charges_of(whole):
+        charges.take_back_rest(charge=charge, because=because, at=at)
+    for one in parts.members(whole):
+        parts.settle(one, State.REVERSED, because, at)
+        if one.service is not None:
+            services.cease(service=one.service, at=at)
+        if one.part_of is not None and one.service_order is not None:
+            # Also what was delivered and used up: the partner is not paid for it.
+            partner_orders.withdraw(service_order_id=one.service_order.pk, reason=because, at=at)
+    if whole.state != State.REVERSED:
+        parts.settle(whole, State.REVERSED, because, at)

@@ -1,10 +1,12 @@
 """Refunds: a charge is given back in part or in whole, by us or by the partner whose product it is.
 
+Of a bundle of several partners' products all of it can be given back at once, in part or in whole.
 A refund takes the same part of every share and of the tax. What is given back in all is never more
 than was charged, which the database itself sees to.
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -16,7 +18,7 @@ from ispops.errors import InvalidInput, NotFound, Refusal
 from ispops.money import format_money, from_micros, to_micros
 from ispops.parties import audit, webhooks
 from ispops.parties.models import Partner, User
-from rating import charges
+from rating import charges, parts
 from rating.amounts import WHOLE, percent_words, portion, spread
 from rating.models import Charge
 
@@ -64,29 +66,92 @@ def refund_charge(
     key = _text(idempotency_key, "idempotency_key", most=200)
     asked = _asked(amount, percent)
     charge = _hold(charge_id, partner)
-    cause = f"refund:{charge.public_id}:{hashlib.sha256(key.encode()).hexdigest()[:24]}"
-    first = Charge.objects.filter(cause=cause).first()
+    first = Charge.objects.filter(cause=_cause(charge, key)).first()
     if first is not None:
-        if first.explanation.get("asked") != asked:
-            raise RefundKeyReused("Use a new key for a new refund.", field="idempotency_key")
-        return first
+        return _same(first, asked)
+    if charge.corrects_id or charge.reverses_id:
+        raise NothingToRefund("Nothing of this charge is left to give back.", field="amount")
     left = charges.left_of(charge)
     most = min(sum(left), charges.left_of_use(charge))
-    wanted = _wanted(charge, most, amount, percent, tells_rest=partner is None)
+    wanted = _wanted([charge], most, amount, percent, tells_rest=partner is None)
+    words = {
+        "rule": "refund",
+        "arithmetic": _arithmetic([charge], wanted, percent),
+        "because": because,
+        "asked": asked,
+    }
     refund = charges.correct(
         charge=charge,
         parts=[-part for part in spread(wanted, left)],
-        cause=cause,
-        explanation={
-            "rule": "refund",
-            "arithmetic": _arithmetic(charge, wanted, percent),
-            "because": because,
-            "asked": asked,
-        },
+        cause=_cause(charge, key),
+        explanation=words,
         at=at,
     )
     note(charge=charge, refund=refund, because=because, actor=actor, partner=partner, at=at)
     return refund
+
+
+@transaction.atomic
+def refund_purchase(
+    *,
+    purchase_id: UUID,
+    because: str,
+    idempotency_key: str,
+    at: datetime,
+    actor: User,
+    amount: Decimal | None = None,
+    percent: Decimal | None = None,
+) -> list[Charge]:
+    """Give a part of all that was charged when something was bought back, as `refund_charge` does.
+
+    Of a bundle, each partner's part of it bears the same part. The same key again returns the
+    first refunds.
+
+    Raises:
+        what `refund_charge` does.
+    """
+    because = _text(because, "reason", most=300)
+    key = _text(idempotency_key, "idempotency_key", most=200)
+    whole = parts.hold_whole(purchase_id)
+    asked = f"{_asked(amount, percent)} of {whole.public_id}"
+    charged = [db.lock(Charge, key) for key in parts.charges_of(whole).values_list("pk", flat=True)]
+    known = Charge.objects.filter(cause__in=[_cause(charge, key) for charge in charged])
+    firsts = list(known.order_by("pk"))
+    if firsts:
+        return [_same(first, asked) for first in firsts]
+    lefts = [charges.left_of(charge) for charge in charged]
+    most = sum(sum(left) for left in lefts)
+    wanted = _wanted(charged, most, amount, percent, tells_rest=True)
+    words = {
+        "rule": "refund",
+        "arithmetic": _arithmetic(charged, wanted, percent),
+        "because": because,
+        "asked": asked,
+    }
+    made = []
+    borne = spread(wanted, [sum(left) for left in lefts])
+    for charge, left, part in zip(charged, lefts, borne, strict=True):
+        if part:
+            refund = charges.correct(
+                charge=charge,
+                parts=[-share for share in spread(part, left)],
+                cause=_cause(charge, key),
+                explanation=words,
+                at=at,
+            )
+            note(charge=charge, refund=refund, because=because, actor=actor, partner=None, at=at)
+            made.append(refund)
+    return made
+
+
+def _cause(charge: Charge, key: str) -> str:
+    return f"refund:{charge.public_id}:{hashlib.sha256(key.encode()).hexdigest()[:24]}"
+
+
+def _same(first: Charge, asked: str) -> Charge:
+    if first.explanation.get("asked") != asked:
+        raise RefundKeyReused("Use a new key for a new refund.", field="idempotency_key")
+    return first
 
 
 @transaction.atomic
@@ -196,7 +261,7 @@ def _asked(amount: Decimal | None, percent: Decimal | None) -> str:
 
 
 def _wanted(
-    charge: Charge,
+    charged: Sequence[Charge],
     left: int,
     amount: Decimal | None,
     percent: Decimal | None,
@@ -204,17 +269,17 @@ def _wanted(
     tells_rest: bool,
 ) -> int:
     """Return how much goes back. What is left with tax and all shares is not for a partner."""
-    if charge.corrects_id or charge.reverses_id or left <= 0:
+    if left <= 0:
         raise NothingToRefund("Nothing of this charge is left to give back.", field="amount")
     if amount is not None:
         wanted = to_micros(amount)
     elif percent is not None:
-        total = to_micros(charge.amount_net + charge.amount_tax)
+        total = to_micros(charges.total_of(charged))
         wanted = portion(total, int(percent * 1000), WHOLE)
     else:
         wanted = left
     if wanted > left:
-        rest = format_money(from_micros(left), charge.currency)
+        rest = format_money(from_micros(left), charged[0].currency)
         raise RefundTooLarge(
             f"Of this charge {rest} with tax are left to give back."
             if tells_rest
@@ -226,9 +291,12 @@ def _wanted(
     return wanted
 
 
-def _arithmetic(charge: Charge, wanted: int, percent: Decimal | None) -> str:
-    total = format_money(charge.amount_net + charge.amount_tax, charge.currency)
-    back = format_money(from_micros(wanted), charge.currency)
+def _arithmetic(charged: Sequence[Charge], wanted: int, percent: Decimal | None) -> str:
+    currency = charged[0].currency
+    total = format_money(charges.total_of(charged), currency)
+    back = format_money(from_micros(wanted), currency)
+    if len(charged) > 1:
+        return f"{back} of {total} with tax for all of it, the same part of every share"
     if percent is None:
         return f"{back} of {total} with tax, the same part of every share"
     return f"{percent_words(int(percent * 1000))} of {total} with tax = {back}"

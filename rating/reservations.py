@@ -21,7 +21,7 @@ from ispops.money import format_money, from_micros, to_micros
 from ispops.parties import audit
 from ispops.parties.models import Partner, Subscriber, User
 from provisioning.models import PartnerSubscriber
-from rating import accrual, charges, purchases
+from rating import accrual, charges, purchases, spending
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from rating.sharing import Totals, take_step, tax_of
 from rating.standing import end_of_month, left_of_month, month_of
@@ -288,9 +288,9 @@ def _require_sold(offering: ProductOffering, account: Subscriber, at: datetime) 
 def _require_room(account: Subscriber, amount: Decimal, at: datetime) -> None:
     """Refuse what would pass the spending limit; what is spent elsewhere is not the partner's."""
     try:
-        purchases.require_room(account, amount, at)
-    except purchases.SpendingLimitReached:
-        raise purchases.SpendingLimitReached(
+        spending.require_room(account, amount, at)
+    except spending.SpendingLimitReached:
+        raise spending.SpendingLimitReached(
             "The subscriber's spending limit does not allow it.", field="offering"
         ) from None
 

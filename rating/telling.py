@@ -16,7 +16,7 @@ from ispops.periods import day_in_words
 from provisioning.models import Service, Slowdown
 from rating import notice_kinds, topping_up
 from rating.accrual import period_at
-from rating.purchases import third_party_spend
+from rating.spending import third_party_spend
 from rating.standings import Standing
 from rating.thresholds import SPENDING_THRESHOLDS
 

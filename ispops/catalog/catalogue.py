@@ -52,9 +52,15 @@ class _Everything:
     offerings: tuple[ProductOffering, ...]
     components: dict[int, tuple[int, ...]]
     prices: tuple[OfferingPrice, ...]
-    moments: dict[tuple[str, datetime | None], tuple[SoldOffering, ...]] = field(
-        default_factory=dict
-    )
+    moments: dict[tuple[str, datetime | None], "_Moment"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What is sold at a moment: for places, and the bundles that a line buys from partners."""
+
+    for_places: tuple[SoldOffering, ...]
+    packages: tuple[SoldOffering, ...]
 
 
 _kept: _Everything | None = None
@@ -63,17 +69,31 @@ _kept: _Everything | None = None
 def catalogue_at(at: datetime, currency: str) -> tuple[SoldOffering, ...]:
     """Everything that a place can have at a moment, in a steady order; mostly one small query.
 
-    That is all that is sold but more data, which is for a line that is there already.
+    That is all that is sold but more data, and bundles of partners' products, which are for a line
+    that is there already.
 
     The same object is returned for as long as nothing changes, so that what is worked out of it
     can be kept beside it.
     """
+    return _moment(at, currency).for_places
+
+
+def packages_at(at: datetime, currency: str) -> tuple[SoldOffering, ...]:
+    """Every bundle of partners' products that is sold at a moment; see `catalogue_at`."""
+    return _moment(at, currency).packages
+
+
+def _moment(at: datetime, currency: str) -> _Moment:
     everything = _everything()
     # Nothing changes between two moments at which something begins or ends.
     since = max((moment for moment in _turns(everything) if moment <= at), default=None)
     found = everything.moments.get((currency, since))
     if found is None:
-        found = tuple(_sold_at(everything, at, currency))
+        sold = tuple(_sold_at(everything, at, currency))
+        found = _Moment(
+            tuple(one for one in sold if one.offering.kind != ProductOffering.Kind.PACKAGE),
+            tuple(one for one in sold if one.offering.kind == ProductOffering.Kind.PACKAGE),
+        )
         while len(everything.moments) >= _MOMENTS_KEPT:
             everything.moments.pop(next(iter(everything.moments)), None)
         everything.moments[currency, since] = found

@@ -48,6 +48,7 @@ class ProductOffering(models.Model):
         BSP = "bsp", "Partner product"
         ADDON = "addon", "Add-on"
         BUNDLE = "bundle", "Aggregated plan"
+        PACKAGE = "package", "Bundle of partners' products"
 
     class Addon(models.TextChoices):
         EXTRA_ADDRESS = "extra_address", "Extra dynamic address"
@@ -134,7 +135,8 @@ class ProductOffering(models.Model):
 
 
 class BundleComponent(models.Model):
-    """One offering inside an aggregated plan, and its weight when the one price is divided."""
+    """One offering inside an aggregated plan or a bundle of partners' products, and its weight when
+    the one price is divided."""
 
     bundle = models.ForeignKey(ProductOffering, on_delete=models.CASCADE, related_name="components")
     component = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")

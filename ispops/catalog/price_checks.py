@@ -124,6 +124,10 @@ def check_together(price: Any) -> None:
         InvalidInput: something is given that does not fit the rest; names the field.
     """
     by_use = price.charge == "usage"
+    if price.offering.kind == "package" and (by_use or price.pack_for):
+        # What its parts cost by use, and the units that they bring, they say themselves.
+        field = "charge" if by_use else "pack_for"
+        raise InvalidInput("A bundle of partners' products is paid once, or by month.", field=field)
     if by_use != bool(price.unit):
         raise InvalidInput("A price by use has a unit, and no other price has.", field="unit")
     if not by_use:
@@ -202,6 +206,38 @@ def _check_pack(price: Any) -> None:
             raise InvalidInput("Say how many of which unit of what the pack gives.", field=field)
     if not 0 < price.pack_periods <= 12:
         raise InvalidInput("A pack is good for 1 to 12 periods.", field="pack_periods")
+
+
+def checked_parts(bundle: Any, parts: Sequence[tuple[Any, int]]) -> None:
+    """Check what an aggregated plan, or a bundle of partners' products, is to be made of.
+
+    Raises:
+        InvalidInput: it cannot be made of that.
+    """
+    kinds = [part.kind for part, _ in parts]
+    if bundle.kind == "package":
+        _check_products(bundle, [part for part, _ in parts])
+    elif bundle.kind != "bundle":
+        raise InvalidInput("Only an aggregated plan has parts.", field="bundle")
+    elif kinds.count("access") != 1:
+        raise InvalidInput("It needs exactly one access plan.", field="components")
+    if {"bundle", "package"} & set(kinds):
+        raise InvalidInput("It cannot hold another aggregated plan.", field="components")
+    if len({part.pk for part, _ in parts}) != len(parts):
+        raise InvalidInput("It holds one part twice.", field="components")
+    if any(weight < 1 for _, weight in parts):
+        raise InvalidInput("Each weight is a whole number of at least 1.", field="components")
+
+
+def _check_products(bundle: Any, parts: Sequence[Any]) -> None:
+    """Check the parts of a bundle of partners' products: its one price is for what lasts alike."""
+    if len(parts) < 2 or any(part.kind != "bsp" for part in parts):
+        raise InvalidInput("It needs two or more products of partners.", field="components")
+    if any(part.is_subscription != bundle.is_subscription for part in parts):
+        raise InvalidInput(
+            "Its parts must all be subscriptions, as it is, or all be bought once, as it is.",
+            field="components",
+        )
 
 
 def _few(rows: Any, most: int, field: str) -> None:

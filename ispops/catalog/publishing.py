@@ -26,6 +26,7 @@ from ispops.catalog.price_checks import (
     check_together,
     checked_amount,
     checked_bands,
+    checked_parts,
     checked_percent,
     checked_share_tiers,
     checked_tiers,
@@ -348,16 +349,18 @@ def define_bundle(
     at: datetime,
     actor: User | None = None,
 ) -> list[BundleComponent]:
-    """Say what an aggregated plan is made of, each part with its weight in the one price.
+    """Say what an aggregated plan, or a bundle of partners' products, is made of, each part with
+    its weight in the one price.
 
     It is said once, because every charge of the bundle is divided by it.
 
     Raises:
-        InvalidInput: not exactly one access plan, a bundle inside, a part twice, a weight below 1.
+        InvalidInput: not exactly one access plan, a bundle inside, a part twice, a weight below 1;
+            in a bundle of partners' products also anything else, or what lasts in another way.
         BundleDefined: it has other parts already.
     """
     parts = list(components)
-    _check_parts(bundle, parts)
+    checked_parts(bundle, parts)
     db.lock(ProductOffering, bundle.pk)
     wanted = {(part.pk, weight) for part, weight in parts}
     existing = list(bundle.components.order_by("pk"))
@@ -389,20 +392,6 @@ def _needed(offering: ProductOffering) -> list[str]:
     if offering.provider and offering.provider.kind != kind:
         raise InvalidInput(f"The provider is no {kind.label}.", field="provider")
     return [name for name in needed if name.endswith("_kbps")]
-
-
-def _check_parts(bundle: ProductOffering, parts: list[tuple[ProductOffering, int]]) -> None:
-    kinds = [part.kind for part, _ in parts]
-    if bundle.kind != ProductOffering.Kind.BUNDLE:
-        raise InvalidInput("Only an aggregated plan has parts.", field="bundle")
-    if kinds.count(ProductOffering.Kind.ACCESS) != 1:
-        raise InvalidInput("It needs exactly one access plan.", field="components")
-    if ProductOffering.Kind.BUNDLE in kinds:
-        raise InvalidInput("It cannot hold another aggregated plan.", field="components")
-    if len({part.pk for part, _ in parts}) != len(parts):
-        raise InvalidInput("It holds one part twice.", field="components")
-    if any(weight < 1 for _, weight in parts):
-        raise InvalidInput("Each weight is a whole number of at least 1.", field="components")
 
 
 def _note(

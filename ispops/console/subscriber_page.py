@@ -25,7 +25,7 @@ from provisioning.models import (
 from qualification.models import AccessPort
 from rating import billing
 from rating import queries as rating_queries
-from rating.claim_queries import with_dispute
+from rating.claim_queries import PARTS, with_dispute
 from rating.models import CustomerBill, PassedThreshold, Purchase
 from rating.standings import standings
 
@@ -197,10 +197,13 @@ def _money(subscriber: Subscriber, services: list[Service], at: datetime) -> dic
             ]
         ],
         "purchases": list(
-            Purchase.objects.filter(subscriber=subscriber)
+            Purchase.objects.filter(subscriber=subscriber, part_of__isnull=True)
             .select_related("offering", "service_order", "service", "line__offering", "placed_by")
+            .prefetch_related(PARTS)
             .order_by("-placed_at")[:MOST]
         ),
+        # Of the forms that give a bundle back: each purchase has refunds of its own.
+        "refund_key": f"console-{secrets.token_urlsafe(16)}",
         "usage": _usage(subscriber, services, period, at),
     }
 

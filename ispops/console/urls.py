@@ -264,6 +264,12 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         "console_cancel_purchase",
         CANCEL_PURCHASES,
     ),
+    (
+        "purchases/<str:ref>/refund/",
+        purchases.refund_bundle,
+        "console_refund_purchase",
+        REFUND_CHARGES,
+    ),
     ("charges/<str:ref>/refund/", purchases.refund, "console_refund", REFUND_CHARGES),
     ("reservations/", reservations.listing, "console_reservations", SEE_RESERVATIONS),
     (

@@ -1,4 +1,4 @@
-"""What the demo ISP sells: plans on three networks, products of three partners, a bundle."""
+"""What the demo ISP sells: plans on three networks, products of three partners, bundles."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,6 +98,7 @@ def load(*, at: datetime) -> None:
     _films(partners["cinebox"], at)
     backup = _backup(partners["cloudvault"], at)
     home = _bundle([(plans["fiber-1000"], 6_900), (security, 599), (backup, 499)], at)
+    _package([(security, 599), (backup, 499)], at)
     for plan in PLANS:
         _label(plans[plan.code], plan, at)
     _label(home, next(plan for plan in PLANS if plan.code == "fiber-1000"), at)
@@ -284,6 +285,21 @@ def _bundle(components: list[tuple[ProductOffering, int]], at: datetime) -> Prod
     publishing.define_bundle(bundle=bundle, components=components, at=at)
     _price(bundle, Charge.RECURRING, "74.99", "Every month", at)
     return bundle
+
+
+def _package(components: list[tuple[ProductOffering, int]], at: datetime) -> None:
+    """Sell products of two partners for a line that is there, at one price."""
+    package = publishing.create_offering(
+        code="safe-at-home",
+        name="Safe at Home",
+        kind=Kind.PACKAGE,
+        description="Protection for every device and backup of your computers, in one price.",
+        tax_category=DIGITAL,
+        is_subscription=True,
+        at=at,
+    )
+    publishing.define_bundle(bundle=package, components=components, at=at)
+    _price(package, Charge.RECURRING, "8.99", "Every month", at)
 
 
 def _label(offering: ProductOffering, line: _Plan, at: datetime) -> None:

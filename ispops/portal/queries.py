@@ -11,6 +11,7 @@ from provisioning.models import ProductOrder, Service
 from provisioning.queries import lines_of
 from provisioning.transitions import CLOSED_ORDER
 from qualification.models import AccessPort, ServiceQualification
+from rating import claim_queries, parts
 from rating.models import Charge, CustomerBill, Purchase
 
 
@@ -50,19 +51,30 @@ def used_lines(subscriber: Subscriber) -> list[Service]:
 
 def purchases_of(subscriber: Subscriber) -> QuerySet[Purchase]:
     """Return what a subscriber bought, latest first."""
-    bought = Purchase.objects.filter(subscriber=subscriber)
-    return bought.select_related("offering__provider", "line__offering", "service_order").order_by(
-        "-placed_at", "-pk"
+    bought = Purchase.objects.filter(subscriber=subscriber, part_of__isnull=True)
+    with_names = bought.select_related(
+        "offering__provider", "line__offering", "service_order", "service"
     )
+    return with_names.prefetch_related(claim_queries.PARTS).order_by("-placed_at", "-pk")
 
 
 def charges_of_purchase(purchase: Purchase) -> list[Charge]:
     """Return what a purchase has cost so far and what was given back, in that order."""
     # What is ours has no service of its own: more data is for the line.
-    its_own = Q(service__isnull=False, service=purchase.service_id)
-    once = Q(cause__startswith=f"purchase:{purchase.public_id}:")
-    posted = Charge.objects.filter(its_own | once, subscriber=purchase.subscriber_id)
+    services = [one.service_id for one in parts.members(purchase) if one.service_id]
+    of_it = Q(service__in=services) | parts.was_charged_for(purchase)
+    posted = Charge.objects.filter(of_it, subscriber=purchase.subscriber_id)
     return list(posted.select_related("offering").order_by("charged_at", "pk"))
+
+
+def purchase_of_charge(subscriber: Subscriber, cause_id: str) -> Purchase | None:
+    """Return what a subscriber bought that a charge is for: of a part, the bundle that it is in."""
+    key = Purchase.key_of(cause_id)
+    if key is None:
+        return None
+    rows = Purchase.objects.filter(pk=key, subscriber=subscriber).select_related("part_of")
+    found = rows.first()
+    return found and (found.part_of or found)
 
 
 def orders_of(subscriber: Subscriber) -> QuerySet[ProductOrder]:

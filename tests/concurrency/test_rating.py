@@ -24,7 +24,7 @@ from ispops.parties.models import Subscriber, WebhookDelivery
 from provisioning.models import AccountingRecord, Service, ServiceOrder
 from rating import billing, by_meter, posting, purchases, stepping, storing, taking, usage
 from rating.models import Charge, CustomerBill, MeteredSession, Purchase, RatedUsage, Usage
-from rating.purchases import SpendingLimitReached
+from rating.spending import SpendingLimitReached
 from tests import factories
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, make_shop, report, subscribed
 from tests.rating.test_sessions import told

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from ispops import db
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
-from rating import held, purchases, reservations, standing
+from rating import held, purchases, reservations, spending, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from tests import factories
 from tests.concurrency.test_rating import MANY, at_once, kinds, slow
@@ -68,14 +68,14 @@ def test_holding_and_buying_do_not_pass_it_together(shop: Shop, ada: Subscriber)
         return hold(shop, ada, f"n{number}")
 
     answers = at_once(work)
-    assert purchases.third_party_spend(ada, NOON) <= 25
+    assert spending.third_party_spend(ada, NOON) <= 25
     assert kinds(answers)["SpendingLimitReached"] > 0
 
 
 @pytest.fixture
 def without_row_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "lock", lambda model, pk: model.objects.get(pk=pk))
-    slow(monkeypatch, purchases, "require_room")
+    slow(monkeypatch, spending, "require_room")
 
 
 @pytest.mark.usefixtures("without_row_locks")
@@ -91,7 +91,7 @@ def test_without_both_guards_the_limit_is_passed(shop: Shop, ada: Subscriber) ->
         cursor.execute(trigger.format("DISABLE"))
     try:
         at_once(lambda n: hold(shop, ada, f"n{n}"))
-        assert purchases.third_party_spend(ada, NOON) > 25
+        assert spending.third_party_spend(ada, NOON) > 25
     finally:
         with connection.cursor() as cursor:
             cursor.execute(trigger.format("ENABLE"))
@@ -117,23 +117,23 @@ def use_and_buy(shop: Shop, row: Reservation, when: Callable[[], Any]) -> None:
 def test_using_and_buying_do_not_pass_it_together(
     shop: Shop, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row, usual, are_read = hold(shop, ada, "one"), purchases._coming, Event()
+    row, usual, are_read = hold(shop, ada, "one"), spending._coming, Event()
 
     def coming(*given: Any) -> Decimal:
         are_read.set()
         time.sleep(0.3)
         return usual(*given)
 
-    monkeypatch.setattr(purchases, "_coming", coming)
+    monkeypatch.setattr(spending, "_coming", coming)
     use_and_buy(shop, row, lambda: are_read.wait(timeout=20))
-    assert purchases.third_party_spend(ada, NOON) == 11
+    assert spending.third_party_spend(ada, NOON) == 11
 
 
 def test_without_the_lock_and_the_order_they_do(
     shop: Shop, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The charges are read first, what is held second, and the use falls in between."""
-    row, usual = hold(shop, ada, "one"), purchases.third_party_spend
+    row, usual = hold(shop, ada, "one"), spending.third_party_spend
     are_read, is_used = Event(), Event()
 
     def charges_first(subscriber: Subscriber, at: datetime) -> Decimal:
@@ -146,7 +146,7 @@ def test_without_the_lock_and_the_order_they_do(
         transaction.on_commit(is_used.set)
 
     monkeypatch.setattr(db, "lock", lambda model, pk: model.objects.get(pk=pk))
-    monkeypatch.setattr(purchases, "third_party_spend", charges_first)
+    monkeypatch.setattr(spending, "third_party_spend", charges_first)
     monkeypatch.setattr(reservations.events, "publish", publish)
     monkeypatch.setattr(purchases, "_note", lambda *_: None)
     use_and_buy(shop, row, lambda: are_read.wait(timeout=20))

@@ -9,11 +9,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from ispops.catalog import publishing
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
 from rating import disputes
 from rating.models import Charge, Dispute, Purchase
-from tests.console.conftest import NOW, World
+from tests.console.conftest import EARLIER, NOW, World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
@@ -78,6 +79,32 @@ def test_a_charge_is_given_back_once_from_the_page(csr: Client, film: Charge, wo
     refused = csr.post(address, form | {"amount": "999", "idempotency_key": "two"}, follow=True)
     assert "are left to give back" in text(refused)
     assert "A part of a charge that was given back" in text(csr.get(page))
+
+
+def test_a_bundle_is_bought_on_behalf_and_given_back_as_a_whole(csr: Client, world: World) -> None:
+    parts = [(world.film, 3), (world.isp.streaming, 1)]
+    world.film.is_subscription = True
+    world.film.save(update_fields=["is_subscription"])
+    both = publishing.create_offering(
+        code="both", name="Films and more", kind="package", is_subscription=True, at=EARLIER
+    )
+    publishing.define_bundle(bundle=both, components=parts, at=EARLIER)
+    publishing.set_price(offering=both, charge="one_off", amount=Decimal(8), at=EARLIER)
+    world.line.carried.update(state="ceased")
+    shop = text(csr.get(reverse("admin:console_shop", args=[world.line.public_id])))
+    assert "Films and more" in shop
+    form = {"offering": "both", "idempotency_key": "console-1"}
+    csr.post(reverse("admin:console_buy", args=[world.line.public_id]), form)
+    bought = Purchase.objects.get(offering=both)
+    page = reverse("admin:console_subscriber", args=[world.ada.public_id])
+    address = reverse("admin:console_refund_purchase", args=[bought.public_id])
+    assert address in text(csr.get(page))
+    form = {"amount": "50 %", "reason": "It came late.", "idempotency_key": "two"}
+    for _ in range(2):
+        csr.post(address, form)
+    back = Charge.objects.filter(corrects__bundle=both)
+    assert sum(row.amount_net for row in back) == -4
+    assert back.count() == 2
 
 
 def test_a_product_is_bought_and_cancelled_on_behalf(csr: Client, world: World) -> None:

@@ -22,7 +22,7 @@ from rating.accrual import period_at
 from rating.models import Charge, CustomerBill, Purchase
 from tests import factories
 from tests.portal.pages import page
-from tests.small_isp import SmallIsp
+from tests.small_isp import SmallIsp, make_partner
 
 pytestmark = pytest.mark.django_db
 PAGES = (
@@ -280,6 +280,43 @@ def test_a_purchase_the_partner_refuses_is_taken_back_and_explained(
         "USD -3.99",
     ):
         assert said in found.text, said
+
+
+def test_a_bundle_is_bought_at_once_and_shows_each_part(
+    owner: Client, isp: SmallIsp, line: Service, film: ProductOffering, now: datetime
+) -> None:
+    songs = make_partner("songs", "Songs", "bsp", now)
+    song = publishing.create_offering(
+        code="song", name="A song", kind="bsp", provider=songs, at=now
+    )
+    publishing.set_price(offering=song, charge="one_off", amount=Decimal(2), at=now)
+    evening = publishing.create_offering(code="evening", name="Evening", kind="package", at=now)
+    publishing.define_bundle(bundle=evening, components=[(film, 2), (song, 1)], at=now)
+    publishing.set_price(offering=evening, charge="one_off", amount=Decimal(5), at=now)
+    shop = page(owner.get("/account/shop/"))
+    assert shop.all("a", href=buy_url(line, evening))
+    for said in ("A song from Songs", "USD 5.00 once", "USD 0.99 less than one by one"):
+        assert said in shop.text, said
+    owner.post(buy_url(line, evening), {"idempotency_key": "k"})
+    bought = Purchase.objects.get(offering=evening)
+    url = f"/account/purchases/{bought.public_id}/"
+    waiting = page(owner.get(url))
+    for said in ("everybody who makes a part", "A film from Films", "all of it is taken back"):
+        assert said in waiting.text, said
+    (live,) = waiting.all("div", id="purchase")
+    assert owner.get(live["hx-get"]).status_code == 204
+    charge = Charge.objects.get(offering=song)
+    why = page(owner.get(f"/account/charges/{charge.public_id}/"))
+    assert "1.666667 is the part 1 of 3 of the one price of 5.00" in why.text
+    assert why.all("a", href=url)
+    assert "Not everybody has confirmed" in page(owner.get(f"{url}cancel/")).text
+    partner_orders.complete(
+        service_order_id=bought.parts.get(offering=song).service_order_id,
+        partner=songs, at=timezone.now(),
+    )  # fmt: skip
+    factories.deliver_events(at=timezone.now())
+    assert "Ready to use" in page(owner.get(live["hx-get"])).text
+    assert "Films, Songs" in page(owner.get("/account/purchases/")).text
 
 
 def test_a_purchase_sent_again_is_one_purchase(

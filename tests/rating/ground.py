@@ -79,6 +79,13 @@ def product(code: str, name: str, partner: Partner, at: datetime, **facts: Any) 
     )
 
 
+def package(code: str, *parts: tuple[ProductOffering, int], **facts: Any) -> ProductOffering:
+    """A bundle of partners' products, without a price."""
+    made = publishing.create_offering(code=code, name=code, kind="package", at=LAUNCH, **facts)
+    publishing.define_bundle(bundle=made, components=parts, at=LAUNCH)
+    return made
+
+
 def share(
     offering: ProductOffering,
     partner: Partner,

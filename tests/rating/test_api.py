@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 
 from ispops import db
+from ispops.catalog import publishing
 from ispops.parties import programs
 from ispops.parties.models import Partner, Subscriber
 from provisioning import partner_orders
@@ -29,12 +30,15 @@ from tests.rating.ground import (
     Shop,
     buy,
     event,
+    package,
     posted,
+    product,
     rate,
     report,
     subscribed,
 )
 from tests.rating.plenty import data_pack
+from tests.small_isp import LAUNCH
 
 pytestmark = pytest.mark.django_db
 ALL = [
@@ -437,6 +441,22 @@ class TestAccounts:
         assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "line")
         one = {"args": [bought.json()["id"]], "key": "k-2"}
         assert call("account-purchase-cancellation", {}, **one).json()["state"] == "cancelled"
+
+    def test_a_bundle_is_one_purchase(self, shop: Shop, line: Service, call: Ask) -> None:
+        song = product("song", "A song", shop.backup, LAUNCH)
+        evening = package("evening", (shop.film, 2), (song, 1))
+        publishing.set_price(offering=evening, charge="one_off", amount=Decimal(5), at=LAUNCH)
+        asked = {"line": line.public_id, "offering": "evening"}
+        bought = call("account-purchases", asked).json()
+        assert [(part["offering"], part["state"]) for part in bought["parts"]] == [
+            ("film", "pending"), ("song", "pending"),
+        ]  # fmt: skip
+        assert call("account-purchases").json()["items"] == [bought]
+        part = {"args": [bought["parts"][0]["id"]], "key": "k-2"}
+        assert call("account-purchase-cancellation", {}, **part).status_code == 404
+        one = {"args": [bought["id"]], "key": "k-3"}
+        ended = call("account-purchase-cancellation", {}, **one).json()
+        assert {ended["state"], *(part["state"] for part in ended["parts"])} == {"cancelled"}
 
     def test_more_data_is_there_at_once(self, shop: Shop, line: Service, call: Ask) -> None:
         asked = {"line": line.public_id, "offering": data_pack(shop.isp.fast).code}

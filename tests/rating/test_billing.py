@@ -256,7 +256,7 @@ class TestAnAggregatedPlan:
         )
         assert {charge.bundle for charge in (fast, films)} == {shop.isp.bundle}
         assert fast.explanation["bundle"] == (
-            "56.666666 is the part 60 of 72 of the plan's price of 68.00"
+            "56.666666 is the part 60 of 72 of the one price of 68.00"
         )
 
     def test_each_part_is_charged_from_when_it_is_active(

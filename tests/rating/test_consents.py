@@ -16,7 +16,8 @@ from provisioning import partner_orders
 from provisioning.models import Service
 from rating import consents, offers, standing
 from rating.models import Charge, Purchase, PurchaseConsent, PurchaseRequest
-from rating.purchases import AlreadySubscribed, PurchaseKeyReused, SpendingLimitReached
+from rating.purchases import AlreadySubscribed, PurchaseKeyReused
+from rating.spending import SpendingLimitReached
 from tests import factories
 from tests.rating.ground import NOON, Shop, buy, refused, subscribed
 from tests.small_isp import LAUNCH

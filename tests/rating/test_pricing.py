@@ -154,7 +154,7 @@ def test_a_bundles_part_says_where_it_comes_from() -> None:
         part=BundlePart(price=50 * UNIT, weight=2, weights=5),
     )
     assert part.explanation["arithmetic"] == "the whole period at 20.00"
-    assert part.explanation["bundle"] == "20.00 is the part 2 of 5 of the plan's price of 50.00"
+    assert part.explanation["bundle"] == "20.00 is the part 2 of 5 of the one price of 50.00"
 
 
 def test_the_hour_that_daylight_saving_takes_is_part_of_the_period_and_not_of_the_price() -> None:

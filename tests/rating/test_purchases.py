@@ -15,7 +15,7 @@ from ispops.models import Event
 from ispops.parties.models import AuditEntry, Subscriber
 from provisioning import partner_orders, services
 from provisioning.models import Service, ServiceOrder
-from rating import purchases
+from rating import purchases, spending
 from rating.models import Charge, Purchase
 from rating.purchases import (
     AlreadySubscribed,
@@ -23,8 +23,8 @@ from rating.purchases import (
     OfferingNotCarried,
     OfferingWithdrawn,
     PurchaseKeyReused,
-    SpendingLimitReached,
 )
+from rating.spending import SpendingLimitReached
 from tests import factories
 from tests.rating.ground import (
     MAY,
@@ -236,7 +236,7 @@ class TestTheSpendingLimit:
         self.limit(ada, "6")
         first = buy(line, shop.film)
         purchases.reverse_purchase(service_order_id=first.service_order_id, because="No.", at=LATER)
-        assert purchases.third_party_spend(ada, LATER) == 0
+        assert spending.third_party_spend(ada, LATER) == 0
         buy(line, shop.film, at=LATER)
 
     def test_each_period_has_its_own(self, shop: Shop, line: Service, ada: Subscriber) -> None:
@@ -249,7 +249,7 @@ class TestTheSpendingLimit:
     ) -> None:
         subscribed(line, shop.storage, at=NOON)
         june_5 = MAY.end + timedelta(days=4)
-        assert purchases.third_party_spend(ada, june_5) == Decimal("3.30")
+        assert spending.third_party_spend(ada, june_5) == Decimal("3.30")
         self.limit(ada, "8")
         with pytest.raises(SpendingLimitReached):
             buy(line, shop.film, at=june_5)
@@ -260,13 +260,13 @@ class TestTheSpendingLimit:
         subscribed(line, shop.minutes)
         report(shop.films, event(line, shop.minutes, 200))
         rate()
-        assert purchases.third_party_spend(ada, LATER) == Decimal("2.20")
+        assert spending.third_party_spend(ada, LATER) == Decimal("2.20")
         self.limit(ada, "7")
         with pytest.raises(SpendingLimitReached):
             buy(line, shop.film, at=LATER)
 
     def test_the_isps_own_charges_do_not(self, shop: Shop, line: Service, ada: Subscriber) -> None:
-        assert purchases.third_party_spend(ada, NOON) == 0
+        assert spending.third_party_spend(ada, NOON) == 0
 
 
 class TestSettling:

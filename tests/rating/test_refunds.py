@@ -16,7 +16,7 @@ from ispops.notices.models import Notice
 from ispops.parties import partners, roles
 from ispops.parties.models import AuditEntry, Subscriber, User, WebhookDelivery
 from provisioning.models import Service, ServiceOrder
-from rating import billing, cancelling, charges, disputes, ledger, purchases, refunds
+from rating import billing, cancelling, charges, disputes, ledger, purchases, refunds, spending
 from rating.amounts import spread
 from rating.models import Charge, Dispute, Purchase
 from rating.refunds import NothingToRefund, RefundKeyReused, RefundTooLarge
@@ -151,9 +151,9 @@ class TestRefund:
     def test_it_makes_room_below_the_spending_limit(
         self, film: Charge, shop: Shop, line: Service, ada: Subscriber
     ) -> None:
-        spent = purchases.third_party_spend(ada, NOON)
+        spent = spending.third_party_spend(ada, NOON)
         refund(film, percent=Decimal(50))
-        assert purchases.third_party_spend(ada, LATER) == spent - Decimal("2.7445")
+        assert spending.third_party_spend(ada, LATER) == spent - Decimal("2.7445")
 
     def test_the_database_refuses_more(self, film: Charge) -> None:
         refund(film, amount=Decimal(5))

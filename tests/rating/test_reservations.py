@@ -16,10 +16,11 @@ from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Partner, Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import balances, consents, held, posting, purchases, reservations, standing
+from rating import balances, consents, held, posting, reservations, spending, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
-from rating.purchases import OfferingNotCarried, OfferingWithdrawn, SpendingLimitReached
+from rating.purchases import OfferingNotCarried, OfferingWithdrawn
 from rating.reservations import MoreThanHeld, NotConsented, ReservationKeyReused, ReservationOver
+from rating.spending import SpendingLimitReached
 from tests import factories
 from tests.rating.ground import (
     NOON,
@@ -111,8 +112,8 @@ class TestHolding:
         held = hold(shop, ada)
         use(held, net=Decimal(4))
         before, after = UNTIL - timedelta(seconds=1), UNTIL
-        assert purchases.third_party_spend(ada, before) == 11
-        assert purchases.third_party_spend(ada, after) == Decimal("4.4")
+        assert spending.third_party_spend(ada, before) == 11
+        assert spending.third_party_spend(ada, after) == Decimal("4.4")
         with pytest.raises(ReservationOver):
             use(held, "late", at=after)
 
@@ -123,7 +124,7 @@ class TestHolding:
         other = hold(shop, ada, "b")
         for _ in range(2):
             reservations.release(reservation_id=other.pk, partner=shop.films, at=LATER)
-        assert purchases.third_party_spend(ada, LATER) == Decimal("1.1")
+        assert spending.third_party_spend(ada, LATER) == Decimal("1.1")
         with pytest.raises(ReservationOver):
             use(other)
         cara = factories.staff("CSR", at=NOON)
@@ -268,7 +269,7 @@ class TestWithdrawing:
         first = use(held, net=Decimal(4))
         standing.withdraw(consent_id=given.pk, user=ada.users.get(), at=LATER)
         held.refresh_from_db()
-        assert (held.released_at, purchases.third_party_spend(ada, LATER)) == (
+        assert (held.released_at, spending.third_party_spend(ada, LATER)) == (
             LATER,
             Decimal("4.4"),
         )
@@ -323,7 +324,7 @@ class TestWhatIsChargedMeanwhile:
             return usual(*whose)
 
         monkeypatch.setattr(held, "held_of", held_of)
-        assert purchases.third_party_spend(ada, LATER) == 11
+        assert spending.third_party_spend(ada, LATER) == 11
 
     def test_use_that_is_posted(
         self, shop: Shop, ada: Subscriber, line: Service, monkeypatch: pytest.MonkeyPatch
@@ -338,7 +339,7 @@ class TestWhatIsChargedMeanwhile:
             return usual(**whose)
 
         monkeypatch.setattr(posting, "due", due)
-        assert purchases.third_party_spend(ada, LATER) == Decimal("1.1")
+        assert spending.third_party_spend(ada, LATER) == Decimal("1.1")
 
 
 def facts(row: Reservation) -> dict[str, object]:

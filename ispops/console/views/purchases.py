@@ -1,7 +1,10 @@
 """Figure 8 for a CSR: buy on a subscriber's behalf, cancel, and give something back."""
 
 import secrets
+from collections.abc import Callable
 from functools import partial
+from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -17,7 +20,7 @@ from rating import goods
 from rating.cancelling import cancel_purchase
 from rating.models import Charge, Purchase
 from rating.purchases import place_purchase
-from rating.refunds import refund_charge
+from rating.refunds import refund_charge, refund_purchase
 
 
 def _line(ref: str) -> Service:
@@ -91,20 +94,33 @@ def refund(request: HttpRequest, ref: str) -> HttpResponse:
     """Give a charge back, in part or in whole; sent twice it is given back once."""
     row = pages.get(Charge.objects.select_related("subscriber"), Charge, ref)
     there = _page_of(row.subscriber.public_id, "charges")
+    return _give_back(request, there, refund_charge, charge_id=row.pk)
+
+
+@require_POST
+def refund_bundle(request: HttpRequest, ref: str) -> HttpResponse:
+    """Give back all that a purchase was charged for, in part or in whole, at once."""
+    row = pages.get(Purchase.objects.select_related("subscriber"), Purchase, ref)
+    there = _page_of(row.subscriber.public_id, "purchases")
+    return _give_back(request, there, refund_purchase, purchase_id=row.pk)
+
+
+def _give_back(
+    request: HttpRequest, there: str, verb: Callable[..., Any], **of_what: UUID
+) -> HttpResponse:
     try:
         how = amounts(request)
     except InvalidInput as refusal:
         actions.refuse(request, refusal)
         return actions.back(request, there)
-    reason = request.POST.get("reason", "").strip()
     actions.attempt(
         request,
-        refund_charge,
+        verb,
         done="It is given back, on the next bill. The subscriber is told.",
-        charge_id=row.pk,
-        because=reason,
+        because=request.POST.get("reason", "").strip(),
         idempotency_key=request.POST.get("idempotency_key", ""),
         actor=request.user,
+        **of_what,
         **how,
     )
     return actions.back(request, there)

@@ -13,7 +13,6 @@ from ispops.portal.forms import DisputeForm
 from rating.billing import running_bill, unbilled
 from rating.claim_queries import disputed
 from rating.disputes import open_dispute
-from rating.models import Purchase
 from rating.queries import charges_of, uses_of, why
 
 _MOST_CHARGES = 200
@@ -53,13 +52,13 @@ def charge(request: HttpRequest, subscriber: Subscriber, charge_id: str) -> Http
     found = own(rows, charge_id)
     explained = why(found)
     uses = uses_of(found)
-    is_purchase = Purchase.key_of(explained["cause_id"]) is not None
+    bought = queries.purchase_of_charge(subscriber, explained["cause_id"])
     context = {
         "charge": found,
         "why": explained,
         "uses": uses[:_USES_SHOWN],
         "uses_left": max(uses.count() - _USES_SHOWN, 0),
-        "purchase_id": explained["cause_id"] if is_purchase else "",
+        "purchase_id": bought.public_id if bought else "",
         "corrections": found.corrections.order_by("pk"),
         "dispute": disputed([found]).get(found.pk),
         "can_dispute": not found.corrects_id and not found.reverses_id and found.amount_net > 0,

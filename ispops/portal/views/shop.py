@@ -101,7 +101,7 @@ def purchase(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> 
 def purchase_state(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> HttpResponse:
     """Give the purchase again, or nothing when it is as the page shows it already."""
     context = _purchase(request, subscriber, purchase_id)
-    if request.GET.get("seen") == context["purchase"].state:
+    if request.GET.get("seen") == context["seen"]:
         return HttpResponse(status=204)
     return render(request, "portal/parts/purchase.html", context)
 
@@ -126,15 +126,16 @@ def cancel(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> Ht
 
 
 def _purchase(request: HttpRequest, subscriber: Subscriber, purchase_id: str) -> dict[str, Any]:
-    bought = own(queries.purchases_of(subscriber).select_related("service"), purchase_id)
+    bought = own(queries.purchases_of(subscriber), purchase_id)
     charges = queries.charges_of_purchase(bought)
-    service = bought.service
     return {
         "purchase": bought,
+        "parts": bought.parts.all(),
+        # What has changed when somebody has to see it again: of a bundle, also each part.
+        "seen": "-".join(one.state for one in [bought, *bought.parts.all()]),
         "charges": charges,
         "disputes": disputed(charges),
-        "can_cancel": bought.state == Purchase.State.PENDING
-        or (service is not None and service.state == Service.State.ACTIVE),
+        "can_cancel": bought.can_be_cancelled,
         "open": bought.state == Purchase.State.PENDING,
         "as_fragment": request.headers.get("HX-Request") == "true",
     }
