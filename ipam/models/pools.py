@@ -50,6 +50,14 @@ class Overlaps(Covers):
     operator = "&&"
 
 
+@NetworkField.register_lookup
+class Within(Covers):
+    """`network__within="100.64.0.0/10"`: the stored network lies inside that one."""
+
+    lookup_name = "within"
+    operator = "<<="
+
+
 class AddressServer(models.Model):
     """An IP address server: the RADIUS or DHCP server that hands addresses to devices."""
 

@@ -171,6 +171,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "admin:rating_meteredsession_changelist",
                 "rating.view_meteredsession",
             ),
+            Entry("Address blocks", "account_tree", "admin:console_addresses", "ipam.view_block"),
             Entry("Address pools", "hub", "admin:ipam_pool_changelist", "ipam.view_pool"),
             Entry(
                 "Address history",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.urls import URLPattern, path
 
-from ispops.console import guard
+from ispops.console import address_urls, guard
 from ispops.console.views import (
     amend,
     bulk,
@@ -303,6 +303,7 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("webhooks/replay/", webhooks.replay_span, "console_replay_span", REPLAY),
     ("webhooks/<str:ref>/", webhooks.page, "console_webhook", SEE_WEBHOOKS),
     ("webhooks/<str:ref>/replay/", webhooks.replay, "console_replay", REPLAY),
+    *address_urls.PAGES,
 )
 
 
@@ -338,6 +339,10 @@ def console_urls(site: "ConsoleSite") -> list[URLPattern]:
             "qualification/providerinquiry/<uuid:key>/change/",
             site.admin_view(inquiries.from_list),
             name="console_inquiry_from_list",
+        ),
+        *(
+            path(route, site.admin_view(guard.needs(permission, view)), name=name)
+            for route, view, name, permission in address_urls.SHORTCUTS
         ),
     ]
     return pages + shortcuts

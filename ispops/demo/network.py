@@ -26,6 +26,13 @@ POOLS = (
     ("100.64.0.0/10", "100.64.0.0/16", "garden-north", "100.64.0.0/22", Purpose.WALLED_GARDEN),
     ("2001:db8::/32", "2001:db8::/36", "prefixes-north", "2001:db8::/40", Purpose.PREFIX),
 )
+# Regions without pools yet: the tree has room for the next towns.
+REGIONS = (
+    ("198.18.0.0/15", "198.18.64.0/18", "South"),
+    ("198.18.64.0/18", "198.18.64.0/20", "South, river towns"),
+    ("198.18.0.0/15", "198.19.0.0/17", "Kept for growth"),
+    ("2001:db8::/32", "2001:db8:1000::/36", "South"),
+)
 
 
 @transaction.atomic
@@ -68,4 +75,8 @@ def _load_addresses(at: datetime) -> None:
             purpose=purpose,
             quarantine=timedelta(hours=1),
             at=at,
+        )
+    for above, region, name in REGIONS:
+        made[region] = blocks.create_block(
+            network=region, tier=Tier.REGION, parent=made[above], name=name, at=at
         )

@@ -78,6 +78,7 @@ ROOMS = {
         stage=3,
         pure=_names("carving selection transitions"),
         verbs=_names("allocation asking blocks extents leases overallocation statements tree"),
+        reads=_names("space"),
     ),
     "provisioning": Room(
         stage=4,
@@ -129,6 +130,7 @@ SHARED_PURE = {
     "ispops.periods",
     "ispops.console.charts",
     "ispops.console.graph",
+    "ispops.console.heatmap",
     "ispops.console.hexmap",
     "ispops.console.tones",
     "provisioning.network.templates",

@@ -138,6 +138,13 @@ MAY_OPEN = {
     "console_taxes": WHOLE_STAFF,
     "console_filing": {roles.OPERATIONS},
     "console_filing_download": {roles.OPERATIONS},
+    "console_addresses": NETWORK_DESK,
+    "console_addresses_file": NETWORK_DESK,
+    "console_pools_file": NETWORK_DESK,
+    "console_add_allocation": {roles.OPERATIONS},
+    "console_block": NETWORK_DESK,
+    "console_change_block": {roles.OPERATIONS},
+    "console_pool": NETWORK_DESK,
 }
 POSTS = {
     "console_release_reservation",
@@ -198,6 +205,8 @@ POSTS = {
     "console_save_draft",
     "console_publish_draft",
     "console_simulate_draft",
+    "console_add_allocation",
+    "console_change_block",
 }
 
 
@@ -284,6 +293,9 @@ def address_of(name: str, world: World) -> str:
         "console_replay": [f"msg_{'0' * 32}"],
         "console_webhook": [f"msg_{'0' * 32}"],
         **{name: ["welcome"] for name in MAY_OPEN if name.endswith("_notice")},
+        "console_block": [0],
+        "console_change_block": [0],
+        "console_pool": ["none"],
         "console_call_provider": [f"sor_{'0' * 32}"],
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))
