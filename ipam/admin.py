@@ -1,13 +1,19 @@
 """Servers, blocks, pools, and who holds or held which address, in the console.
 
-Everything is shown and nothing is saved here; requests are decided in the console's own queue.
+Everything is shown, and only where a Kea server runs is saved here, by its verbs; requests are
+decided in the console's own queue.
 """
 
+from typing import Any, ClassVar, cast
+
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminPasswordWidget
 
-from ipam import queries
+from ipam import kea_servers, queries
 from ipam.models import (
     AddressHolder,
     AddressServer,
@@ -15,10 +21,12 @@ from ipam.models import (
     AllocationHistory,
     Block,
     ExtraAddress,
+    KeaServer,
     OverallocationRequest,
     Pool,
 )
-from ispops.admin_base import ReadOnlyAdmin
+from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
+from ispops.parties.models import User
 
 
 @admin.register(AddressServer)
@@ -27,6 +35,80 @@ class AddressServerAdmin(ReadOnlyAdmin):
     list_filter = ("kind", "active")
     search_fields = ("name",)
     ordering = ("name",)
+
+
+class KeaServerForm(VerbForm):
+    """Where a Kea server runs. The address of its database is never shown."""
+
+    new_config_url = forms.CharField(
+        required=False,
+        max_length=500,
+        label="Address of its configuration database",
+        help_text="Such as postgresql://isp_ops:password@kea.example/kea. It is never shown; leave "
+        "it empty to keep the one that is there.",
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
+    )
+
+    class Meta:
+        model = KeaServer
+        fields = (
+            "server", "family", "control_socket", "server_tag", "subnet_id", "subnet",
+            "shared_network", "lease_file", "log_file",
+        )  # fmt: skip
+        labels: ClassVar[dict[str, str]] = {"subnet_id": "Number of its subnet"}
+        help_texts: ClassVar[dict[str, str]] = {
+            "control_socket": "Such as /run/kea/kea4.socket.",
+            "subnet": "Such as 100.64.0.0/16. Blocks inside it become pools of it.",
+            "shared_network": "Where other blocks become subnets of their own. Empty: nowhere.",
+            "lease_file": "Such as /var/lib/kea/kea-leases4.csv; empty where it cannot be read.",
+            "log_file": "Whom it refused is read from it; empty where it cannot be read.",
+        }
+
+    def perform(self, **more: Any) -> KeaServer:
+        given = dict(self.cleaned_data)
+        given["config_url"] = given.pop("new_config_url", "")
+        if self.instance.pk:
+            for name in ("server", "family"):
+                given.pop(name, None)
+            return kea_servers.change_kea(
+                kea_server_id=self.instance.pk, at=timezone.now(), **given, **more
+            )
+        return kea_servers.connect_kea(at=timezone.now(), **given, **more)
+
+
+@admin.register(KeaServer)
+class KeaServerAdmin(VerbAdmin):
+    """Kea servers that are told of their pools, and what was heard of them last."""
+
+    form = KeaServerForm
+    list_display = (
+        "server", "family", "subnet", "strangers_refused", "refused_when_full", "heard_at",
+        "last_error",
+    )  # fmt: skip
+    list_select_related = ("server",)
+    search_fields = ("server__name",)
+    ordering = ("server__name", "family")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("ipam.add_keaserver")  # type: ignore[union-attr]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("ipam.change_keaserver")  # type: ignore[union-attr]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fields = [*KeaServerForm.Meta.fields]
+        if obj is None or self.has_change_permission(request):
+            fields.insert(3, "new_config_url")
+        return fields
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return ["server", "family"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        made = form.perform(actor=cast(User, request.user))
+        obj.pk = made.pk
+        obj._state.adding = False
+        obj.refresh_from_db()
 
 
 @admin.register(Block)

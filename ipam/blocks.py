@@ -182,7 +182,7 @@ def _require_fitting(pool: Pool) -> None:
         )
     if pool.purpose == Pool.Purpose.PREFIX and pool.family != selection.IPv6:
         raise BadNetwork("Only IPv6 prefixes are delegated.", field="purpose")
-    single = (Pool.Purpose.DYNAMIC, Pool.Purpose.WALLED_GARDEN)
+    single = (Pool.Purpose.DYNAMIC, Pool.Purpose.LEASED, Pool.Purpose.WALLED_GARDEN)
     if pool.purpose in single and (pool.family, pool.unit_length) != (selection.IPv4, 32):
         raise BadNetwork("Such a pool hands out single IPv4 addresses.", field="purpose")
     if pool.quarantine < timedelta(seconds=10):

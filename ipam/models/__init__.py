@@ -13,6 +13,7 @@ from ipam.models.pools import (
     Pool,
     Stay,
 )
+from ipam.models.servers import KeaServer
 
 __all__ = [
     "AddressHolder",
@@ -22,6 +23,7 @@ __all__ = [
     "Block",
     "ExtraAddress",
     "FreeExtent",
+    "KeaServer",
     "NetworkField",
     "OverallocationRequest",
     "Pool",

@@ -125,6 +125,7 @@ class Pool(models.Model):
 
     class Purpose(models.TextChoices):
         DYNAMIC = "dynamic", "Dynamic addresses"
+        LEASED = "leased", "Dynamic addresses that the server chooses"
         STATIC = "static", "Static addresses"
         PREFIX = "prefix", "Delegated prefixes"
         WALLED_GARDEN = "walled_garden", "Walled garden"

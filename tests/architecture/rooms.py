@@ -77,7 +77,9 @@ ROOMS = {
     "ipam": Room(
         stage=3,
         pure=_names("carving selection transitions"),
-        verbs=_names("allocation asking blocks extents leases overallocation statements tree"),
+        verbs=_names(
+            "allocation asking blocks extents kea_servers leases overallocation statements tree"
+        ),
         reads=_names("space"),
     ),
     "provisioning": Room(
@@ -148,6 +150,11 @@ ADAPTERS |= {
     "provisioning.network.genieacs",
     "provisioning.network.kea",
 }
+ADAPTERS |= {
+    f"ipam.servers.{name}"
+    for name in ("base", "freeradius", "kea", "kea_backend", "kea_control", "kea_files", "registry",
+                 "tailing")
+}  # fmt: skip
 ADAPTERS |= {f"ispops.notices.gateways.{name}" for name in ("base", "files", "http", "mail")}
 ADAPTERS |= {f"provisioning.delivery.{name}" for name in ("base", "tmf641")}
 """They speak to the outside, write no rows, and are typed as closely as the verbs."""

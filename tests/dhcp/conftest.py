@@ -31,7 +31,11 @@ def _kea_url(django_db_setup: None) -> Iterator[str]:
 
 @pytest.fixture
 def kea_url(_kea_url: str) -> str:
-    databases.execute("DELETE FROM hosts", _kea_url)
+    databases.execute(
+        "DELETE FROM hosts; SELECT set_config('kea.disable_audit', 'true', false);"
+        " DELETE FROM dhcp4_subnet",
+        _kea_url,
+    )
     return _kea_url
 
 

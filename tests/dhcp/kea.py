@@ -97,13 +97,18 @@ def _take_away() -> None:
 
 
 @contextmanager
-def server(folder: Path, interface: str, database_url: str) -> Iterator[Path]:
-    """A Kea in the namespace that reads its hosts from this database; gives its log."""
+def server(
+    folder: Path, interface: str, database_url: str, *, pools: bool = False
+) -> Iterator[Path]:
+    """A Kea in the namespace with its hosts and pools in this database; gives its log.
+
+    With `pools`, a pool of reserved addresses and a walled garden are in its file instead.
+    """
     if not parse_dsn(database_url)["host"].startswith("/"):
         pytest.skip("from a namespace, PostgreSQL is reached by the folder of its socket alone")
     for name in ("kea-dhcp4.conf", "hooks.json"):
         shutil.copy(CONFIGURATION / name, folder / name)
-    _write_local(folder, interface, database_url)
+    _write_local(folder, interface, database_url, pools=pools)
     program, ip = freeradius.find("kea-dhcp4"), freeradius.find("ip")
     assert program is not None
     assert ip is not None
@@ -126,9 +131,9 @@ def server(folder: Path, interface: str, database_url: str) -> Iterator[Path]:
         processes.stop(child, (signal.SIGTERM, 10), (signal.SIGKILL, 5))
 
 
-def _write_local(folder: Path, interface: str, database_url: str) -> None:
+def _write_local(folder: Path, interface: str, database_url: str, *, pools: bool) -> None:
     """Write the three files that differ from place to place; see the README of the product."""
-    pools = [
+    in_file = [
         {"pool": RESERVED, "client-class": "nobody"},
         {"pool": GARDEN, "client-class": "walled_garden"},
     ]
@@ -142,7 +147,7 @@ def _write_local(folder: Path, interface: str, database_url: str) -> None:
     local = {
         "interfaces": [interface],
         "database": database,
-        "subnets": [{"id": 1, "subnet": SUBNET, "pools": pools}],
+        "subnets": [{"id": 1, "subnet": SUBNET, "pools": in_file}] if pools else [],
     }
     for name, value in local.items():
         (folder / f"{name}.json").write_text(json.dumps(value))

@@ -1,0 +1,1 @@
+"""Address servers that run: what each kind can be told and asked, one adapter a file."""

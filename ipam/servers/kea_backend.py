@@ -1,0 +1,244 @@
+"""The configuration of a Kea server in PostgreSQL (its configuration backend, Kea 2.2).
+
+What is written here is live as soon as the server has fetched it: within its
+`config-fetch-wait-time`, or at once when it is told to. Kea looks for subnets that were modified
+later than it has seen, so every change of a pool touches its subnet; each is one transaction with
+one revision for Kea's audit, by which other writers of the same database see who it was.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+from ipam.servers.base import ServerAway, ServerRefused
+
+CONNECT_SECONDS, STATEMENT_SECONDS = 3, 3.0
+# Writers take turns, so that none sees half of what another one does.
+_TURN = 0x15_910
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet as Kea keeps it: under a number that we choose, for the servers of one tag."""
+
+    number: int
+    prefix: str
+    # Subnets that are on one link are of one shared network; empty where it is alone there.
+    shared_network: str
+    server_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of a subnet; `client_class` is whom it is for, empty for everybody."""
+
+    first: str
+    last: str
+    client_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixPool:
+    """A pool of prefixes that are delegated (DHCPv6)."""
+
+    prefix: str
+    length: int
+    delegated_length: int
+    client_class: str
+
+
+AnyPool = Pool | PrefixPool
+
+
+def add(url: str, subnet: Subnet, pool: AnyPool) -> dict[str, Any]:
+    """Put a pool into a subnet, which is made if there is none; safe to repeat.
+
+    Raises:
+        ServerAway: the database did not answer in time.
+        ServerRefused: it answered, and it cannot be done.
+    """
+    family, values = _family(pool), _values(subnet, pool)
+    with _talking(url, family, values, f"ISP Ops adds {_words(pool)}") as cursor:
+        _see_to_subnet(cursor, family, subnet, values)
+        cursor.execute(_FIND[type(pool)], values)
+        if cursor.fetchone() is None:
+            cursor.execute(_INSERT[type(pool)], values)
+            cursor.execute(_TOUCH.format(family), values)
+    return values
+
+
+def remove(url: str, subnet: Subnet, pool: AnyPool) -> dict[str, Any]:
+    """Take a pool out of a subnet; the subnet goes with its last pool. Safe to repeat.
+
+    Raises:
+        ServerAway, ServerRefused: as `add`.
+    """
+    family, values = _family(pool), _values(subnet, pool)
+    with _talking(url, family, values, f"ISP Ops removes {_words(pool)}") as cursor:
+        cursor.execute(_DELETE[type(pool)], values)
+        removed = cursor.rowcount
+        cursor.execute(_ANY_POOL[family], values)
+        if cursor.fetchone() is None:
+            cursor.execute(_DELETE_SUBNET.format(family), values)
+        elif removed:
+            cursor.execute(_TOUCH.format(family), values)
+    return values
+
+
+def has_subnet(url: str, family: int, subnet: Subnet) -> bool:
+    """Say whether the database has this subnet.
+
+    Raises:
+        ServerAway, ServerRefused: as `add`.
+    """
+    values = {"subnet": subnet.number, "subnet_prefix": subnet.prefix}
+    with _connected(url, values) as cursor:
+        cursor.execute(_SUBNET.format(family), values)
+        return bool(cursor.fetchall())
+
+
+def _family(pool: AnyPool) -> int:
+    return 6 if isinstance(pool, PrefixPool) or ":" in pool.first else 4
+
+
+def _words(pool: AnyPool) -> str:
+    if isinstance(pool, PrefixPool):
+        return f"{pool.prefix}/{pool.length}"
+    return f"{pool.first} - {pool.last}"
+
+
+def _values(subnet: Subnet, pool: AnyPool) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "subnet": subnet.number,
+        "subnet_prefix": subnet.prefix,
+        "network": subnet.shared_network or None,
+        "tag": subnet.server_tag,
+        "class": pool.client_class or None,
+    }
+    if isinstance(pool, PrefixPool):
+        return values | {
+            "prefix": pool.prefix, "length": pool.length, "delegated": pool.delegated_length,
+        }  # fmt: skip
+    return values | {"first": pool.first, "last": pool.last}
+
+
+def _see_to_subnet(cursor: Any, family: int, subnet: Subnet, values: dict[str, Any]) -> None:
+    """Make the subnet, and the shared network that it is of, if they are not there."""
+    cursor.execute(_SERVER.format(family), values)
+    if cursor.fetchone() is None:
+        raise ServerRefused(f"Kea's database knows no server tag {subnet.server_tag}.")
+    cursor.execute(_SUBNET.format(family), values)
+    found = cursor.fetchall()
+    if found == [(subnet.number, subnet.prefix)]:
+        return
+    if found:
+        number, prefix = found[0]
+        raise ServerRefused(
+            f"Kea's database has {prefix} as subnet {number}, where {subnet.prefix} was to be "
+            f"subnet {subnet.number}.",
+            request=values,
+        )
+    if subnet.shared_network:
+        for statement in _ADD_NETWORK:
+            cursor.execute(statement.format(family), values)
+    for statement in _ADD_SUBNET:
+        cursor.execute(statement.format(family), values)
+
+
+# Kea rounds the time of the last revision that it has seen to a second, and so passes over what
+# comes in the rest of a half one. Of revisions of one time it goes by their numbers.
+_NOW = """
+SELECT greatest(date_trunc('second', clock_timestamp()),
+    date_trunc('second', max(modification_ts) + interval '999999 microseconds'))
+FROM dhcp{0}_audit_revision
+"""
+# The braces are for the family: Kea has the same tables for both.
+_SERVER = "SELECT 1 FROM dhcp{0}_server WHERE tag = %(tag)s"
+_SUBNET = """
+SELECT subnet_id, subnet_prefix FROM dhcp{0}_subnet
+WHERE subnet_id = %(subnet)s OR subnet_prefix = %(subnet_prefix)s
+"""
+_ADD_NETWORK = (
+    "INSERT INTO dhcp{0}_shared_network (name, modification_ts) VALUES (%(network)s,"
+    " %(now)s) ON CONFLICT (name) DO NOTHING",
+    "INSERT INTO dhcp{0}_shared_network_server (shared_network_id, server_id) SELECT network.id,"
+    " server.id FROM dhcp{0}_shared_network network, dhcp{0}_server server"
+    " WHERE network.name = %(network)s AND server.tag = %(tag)s ON CONFLICT DO NOTHING",
+)
+_ADD_SUBNET = (
+    "INSERT INTO dhcp{0}_subnet (subnet_id, subnet_prefix, shared_network_name, modification_ts)"
+    " VALUES (%(subnet)s, %(subnet_prefix)s, %(network)s, %(now)s)",
+    "INSERT INTO dhcp{0}_subnet_server (subnet_id, server_id) SELECT %(subnet)s, id"
+    " FROM dhcp{0}_server WHERE tag = %(tag)s",
+)
+_TOUCH = "UPDATE dhcp{0}_subnet SET modification_ts = %(now)s WHERE subnet_id = %(subnet)s"
+_DELETE_SUBNET = "DELETE FROM dhcp{0}_subnet WHERE subnet_id = %(subnet)s"
+_IS_POOL = (
+    "subnet_id = %(subnet)s AND start_address = %(first)s::inet AND end_address = %(last)s::inet"
+)
+_IS_PREFIX_POOL = "subnet_id = %(subnet)s AND prefix = %(prefix)s AND prefix_length = %(length)s"
+_FIND = {
+    Pool: f"SELECT 1 FROM dhcp4_pool WHERE {_IS_POOL}",  # noqa: S608
+    PrefixPool: f"SELECT 1 FROM dhcp6_pd_pool WHERE {_IS_PREFIX_POOL}",  # noqa: S608
+}
+_INSERT = {
+    Pool: "INSERT INTO dhcp4_pool (start_address, end_address, subnet_id, client_class)"
+    " VALUES (%(first)s, %(last)s, %(subnet)s, %(class)s)",
+    PrefixPool: "INSERT INTO dhcp6_pd_pool (prefix, prefix_length, delegated_prefix_length,"
+    " excluded_prefix_length, subnet_id, client_class) VALUES (%(prefix)s, %(length)s,"
+    " %(delegated)s, 0, %(subnet)s, %(class)s)",
+}
+_DELETE = {
+    Pool: f"DELETE FROM dhcp4_pool WHERE {_IS_POOL}",  # noqa: S608
+    PrefixPool: f"DELETE FROM dhcp6_pd_pool WHERE {_IS_PREFIX_POOL}",  # noqa: S608
+}
+_ANY_POOL = {
+    4: "SELECT 1 FROM dhcp4_pool WHERE subnet_id = %(subnet)s LIMIT 1",
+    6: "SELECT 1 FROM dhcp6_pd_pool WHERE subnet_id = %(subnet)s"
+    " UNION ALL SELECT 1 FROM dhcp6_pool WHERE subnet_id = %(subnet)s LIMIT 1",
+}
+
+
+@contextmanager
+def _talking(url: str, family: int, request: dict[str, Any], why: str) -> Iterator[Any]:
+    """A transaction that changes something, with a revision for Kea's audit."""
+    with _connected(url, request) as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TURN])
+        cursor.execute(_NOW.format(family))
+        request["now"] = cursor.fetchone()[0].isoformat()
+        cursor.execute(
+            f"SELECT createAuditRevisionDHCP{family}(%s, %s, %s, false)",
+            [request["now"], request["tag"], why],
+        )
+        yield cursor
+
+
+@contextmanager
+def _connected(url: str, request: dict[str, Any]) -> Iterator[Any]:
+    """A transaction on a connection of its own, which ends with it; faults say what was asked."""
+    connection = None
+    try:
+        connection = psycopg2.connect(
+            url,
+            connect_timeout=CONNECT_SECONDS,
+            tcp_user_timeout=int(STATEMENT_SECONDS * 1000),
+            application_name="isp-ops",
+            options=f"-c statement_timeout={int(STATEMENT_SECONDS * 1000)}",
+        )
+        with connection, connection.cursor() as cursor:
+            yield cursor
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as away:
+        raise ServerAway(f"Kea's database: {_said(away)}", request=request) from away
+    except psycopg2.Error as refused:
+        raise ServerRefused(f"Kea's database: {_said(refused)}", request=request) from refused
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _said(error: psycopg2.Error) -> str:
+    """The first line of what PostgreSQL said; it never repeats the password."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,70 @@
+"""What Kea writes into its file of leases and into its log (2.2); pure: text in, facts out."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from ipam.servers.base import Lease, Refusal
+
+# Where Kea's own clean-up (LFC) keeps what was in older files of leases, each lease once.
+CLEANED = ".2"
+_GIVEN = "0"
+_REFUSED = re.compile(
+    r"^(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) WARN .*"
+    r"_ENGINE_V[46]_ALLOC_FAIL_(?P<why>CLASSES|SUBNET|SHARED_NETWORK|NO_POOLS) "
+    r"(?:duid=)?\[(?:hwtype=1 )?(?P<device>[0-9a-f:]+)\]"
+)
+_CIRCUIT = 1
+
+
+def leases(lines: Sequence[str]) -> list[Lease]:
+    """Read lines of a file of leases, the first of which is its header."""
+    if not lines:
+        return []
+    names = lines[0].split(",")
+    rows = (dict(zip(names, line.split(","), strict=False)) for line in lines[1:])
+    return [_lease(row) for row in rows if row.get("expire") and row.get("state")]
+
+
+def _lease(row: dict[str, str]) -> Lease:
+    seconds = int(row["valid_lifetime"]) if row["state"] == _GIVEN else 0
+    length = row.get("prefix_len") or "32"
+    return Lease(
+        address=f"{row['address']}/{length}",
+        device=row.get("duid") or row.get("hwaddr") or row.get("client_id") or "",
+        circuit=_circuit(row.get("user_context", "")),
+        ends_at=datetime.fromtimestamp(int(row["expire"]), UTC),
+        seconds=seconds,
+    )
+
+
+def _circuit(context: str) -> str:
+    """Return the circuit id that the relay wrote, where Kea stores what the relay said."""
+    if not context:
+        return ""
+    try:
+        said = json.loads(context.replace("&#x2c", ","))["ISC"]["relay-agent-info"]
+        options = bytes.fromhex((said["sub-options"] if isinstance(said, dict) else said)[2:])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    at = 0
+    while at + 2 <= len(options):
+        code, length = options[at], options[at + 1]
+        if code == _CIRCUIT:
+            return options[at + 2 : at + 2 + length].decode(errors="replace")
+        at += 2 + length
+    return ""
+
+
+def refusals(lines: Sequence[str]) -> list[Refusal]:
+    """Read from a log whom Kea gave nothing; its clock is read as UTC."""
+    return [
+        Refusal(
+            device=found["device"],
+            at=datetime.fromisoformat(found["at"]).replace(tzinfo=UTC),
+            is_full=found["why"] != "CLASSES",
+        )
+        for line in lines
+        if (found := _REFUSED.match(line))
+    ]
