@@ -82,6 +82,7 @@ def django_db_setup(
 ) -> Iterator[None]:
     """Give this test process a copy of the migrated database (replaces pytest-django's own)."""
     from django.db import connection
+    from django.test import TransactionTestCase
 
     name = databases.scratch_name("test")
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
@@ -89,7 +90,10 @@ def django_db_setup(
         usual = connection.settings_dict["NAME"]
         connection.close()
         connection.settings_dict["NAME"] = name
-        yield
+        wiping = databases.Wiping()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: wiping.wipe())
+            yield
         connection.close()
         connection.settings_dict["NAME"] = usual
         databases.drop_database(name)

@@ -1,7 +1,8 @@
 """A line is ordered by its network's API, between real processes, while something goes wrong.
 
 Web server, worker, beat and the network are processes of their own. After each fault no order is
-lost, none is placed twice, and no step is stuck without an owner.
+lost, none is placed twice, and no step is stuck without an owner. The other faults of a network
+have their tests with `provisioning.delivery`, over real HTTP as well.
 """
 
 from __future__ import annotations
@@ -80,23 +81,17 @@ def assert_one_line(network: DemoNetwork, order: ProductOrder) -> None:
     assert not OrderTask.objects.exclude(state="completed").exists()
 
 
-@pytest.mark.parametrize("fault", ["twice", "backwards"])
-def test_the_callback_takes_the_order_on(
-    live: Stack, isp: SmallIsp, ada: Subscriber, network: DemoNetwork, fault: str
+def test_the_callback_takes_the_order_on_though_it_comes_twice(
+    live: Stack, isp: SmallIsp, ada: Subscriber, network: DemoNetwork
 ) -> None:
-    network.misbehave(fault)
+    network.misbehave("twice")
     live.start("web", "worker", "beat")
     order = order_a_line(live, isp, ada, network)
     live.until(lambda: is_live(order), "the line is live", seconds=60)
     assert_one_line(network, order)
-    if fault == "twice":
-        live.until(lambda: len(network.told()) == 6, "all repeats were answered")
-        assert {status for _, status in network.told()} == {201}
-        assert DeliveryNotice.objects.count() == len({event for event, _ in network.told()}) == 2
-    if fault == "backwards":
-        live.until(lambda: len(network.told()) == 4, "it has said everything")
-        outcomes = DeliveryNotice.objects.values_list("outcome", flat=True)
-        assert sorted(outcomes) == ["ignored", "ignored", "taken", "taken"]
+    live.until(lambda: len(network.told()) == 6, "all repeats were answered")
+    assert {status for _, status in network.told()} == {201}
+    assert DeliveryNotice.objects.count() == len({event for event, _ in network.told()}) == 2
 
 
 def test_a_worker_that_is_killed_while_it_places_an_order_is_replaced(
@@ -113,32 +108,6 @@ def test_a_worker_that_is_killed_while_it_places_an_order_is_replaced(
     # So that the test need not wait for the lease: as if that time had passed.
     Delivery.objects.filter(leased_until__isnull=False).update(leased_until=timezone.now())
     live.start("worker")
-    live.until(lambda: is_live(order), "the line is live", seconds=60)
-    assert_one_line(network, order)
-
-
-def test_one_that_never_calls_is_looked_after(
-    live: Stack, isp: SmallIsp, ada: Subscriber, network: DemoNetwork
-) -> None:
-    network.misbehave("no_callback")
-    live.start("worker", "beat")
-    order = order_a_line(live, isp, ada, network, look_every_seconds=2)
-    live.until(lambda: is_live(order), "the line is live", seconds=60)
-    assert_one_line(network, order)
-    assert network.told() == []
-
-
-def test_one_that_talks_of_another_order_is_not_believed(
-    live: Stack, isp: SmallIsp, ada: Subscriber, network: DemoNetwork
-) -> None:
-    network.misbehave("other_order")
-    live.start("web", "worker", "beat")
-    order = order_a_line(live, isp, ada, network, look_every_seconds=2)
-    live.until(lambda: len(network.told()) == 2, "it has called")
-    assert {status for _, status in network.told()} == {404}
-    assert not DeliveryNotice.objects.exists()
-    assert ServiceOrder.objects.get().state == "acknowledged"
-    network.misbehave("")
     live.until(lambda: is_live(order), "the line is live", seconds=60)
     assert_one_line(network, order)
 
