@@ -198,6 +198,6 @@ def _hold(pool: Pool, count: int, ref: str) -> None:
     FreeExtent.objects.bulk_create(FreeExtent(pool=pool, first=e.first, last=e.last) for e in free)
 
 
-def _execute(statement: str, *parameters: object) -> None:
+def _execute(statement: str, *parameters: int | str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
