@@ -210,7 +210,7 @@ def test_places_around_a_point_come_with_their_distance(isp: SmallIsp) -> None:
     assert around((90, 180)) == around((-90, -180)) == []
 
 
-MANY = 200_000
+MANY = 40_000
 
 
 def queries_of(call: Callable[[], object]) -> Iterator[tuple[str, str]]:
