@@ -17,7 +17,6 @@ of a running bill, where what is active now is taken to last until the period's 
   active. It is taken off the price of a whole period, and the rest is prorated.
 """
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from rating import charges, closing, pricing
 from rating.meters import number_of
 from rating.models import Charge, Purchase
 from rating.rules import proration, version
+from rating.spans import cut, without
 from rating.tariff import Parties, Tariff
 
 
@@ -359,27 +359,3 @@ def _percentages_only(parties: Parties) -> Parties:
 
 def _posted(causes: Iterable[str]) -> set[str]:
     return set(Charge.objects.filter(cause__in=list(causes)).values_list("cause", flat=True))
-
-
-def without(whole: Period, taken: Iterable[Period]) -> list[Period]:
-    """Return what is left of a span when others are taken out of it."""
-    left = []
-    start = whole.start
-    for gone in sorted(taken, key=lambda span: span.start):
-        if gone.end <= start or gone.start >= whole.end:
-            continue
-        if gone.start > start:
-            left.append(Period(start, gone.start))
-        start = max(start, gone.end)
-    if start < whole.end:
-        left.append(Period(start, whole.end))
-    return left
-
-
-def cut(spans: Iterable[Period], edges: Iterable[datetime]) -> Iterator[Period]:
-    """Cut spans at moments that fall into them."""
-    moments = sorted(set(edges))
-    for span in spans:
-        bounds = [span.start, *(m for m in moments if span.start < m < span.end), span.end]
-        for start, end in itertools.pairwise(bounds):
-            yield Period(start, end)

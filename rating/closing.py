@@ -2,28 +2,35 @@
 
 When the bill of a period is made, what a service's use cost is raised to the least that its price
 says, for the part of the period in which the service was active and the price in force. Partners
-whose terms guarantee them a minimum get what is missing, from the ISP. The counter is then closed:
+whose terms guarantee them a minimum get what is missing, from the ISP; where the terms changed
+within the period, each counts for its own part. The counter is then closed:
 use that is reported later costs nothing until it passes what was paid for.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q, Sum
 
 from ispops.catalog.models import OfferingPrice
+from ispops.money import to_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from provisioning.models import Service, ServicePeriod
-from rating import charges, lanes, pricing, rules
+from rating import charges, guarantees, lanes, pricing, rules
 from rating.meter_reading import Meters
 from rating.meters import Key
-from rating.models import Charge, UsageClosing
-from rating.tariff import Tariff
+from rating.models import Charge, RatedUsage, UsageClosing
+from rating.spans import cut, held
+from rating.tariff import Parties, Tariff
+from rating.usage_ids import AHEAD, first_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class _Due:
     price: OfferingPrice
     part: int
     whole: int
-    charge: Charge | None
+    charges: list[Charge]
 
 
 def active_spans(subscriber: Subscriber, period: Period) -> list[ServicePeriod]:
@@ -56,7 +63,7 @@ def minimums(
 ) -> list[Charge]:
     """Return what would still be due for use if the period ended as things are. Saves nothing."""
     found = _due(subscriber, period, spans, tariff, at)
-    return [due.charge for due in found if due.charge is not None]
+    return [charge for due in found for charge in due.charges]
 
 
 @transaction.atomic
@@ -77,7 +84,7 @@ def close_use(*, subscriber: Subscriber, period: Period, at: datetime) -> list[C
         )
         for due in found
     )
-    return Charge.objects.bulk_create(due.charge for due in found if due.charge is not None)
+    return Charge.objects.bulk_create(charge for due in found for charge in due.charges)
 
 
 def _due(
@@ -90,9 +97,10 @@ def _due(
     prices = {
         price.pk: price
         for price in tariff.usage_prices()
-        if price.currency == subscriber.currency and _has_minimum(price, tariff, period)
+        if price.currency == subscriber.currency
+        and (price.period_minimum or tariff.guarantees(price.offering_id, period))
     }
-    active = _active(spans, prices.values(), period, tariff)
+    active = _active(spans, prices, period, tariff)
     if not active:
         return
     meters = Meters(
@@ -109,42 +117,52 @@ def _due(
             yield due
 
 
-def _has_minimum(price: OfferingPrice, tariff: Tariff, period: Period) -> bool:
-    if price.period_minimum:
-        return True
-    terms = tariff.parties(price.offering_id, max(price.valid_from, period.start)).terms
-    return any(share and share.minimum for share in (terms.bsp, terms.network_provider))
-
-
 def _active(
     spans: Iterable[ServicePeriod],
-    prices: Iterable[OfferingPrice],
+    prices: dict[int, OfferingPrice],
     period: Period,
     tariff: Tariff,
 ) -> dict[Key, list[Period]]:
-    """Return when in a period services were active while a price of theirs was in force."""
+    """Return when in a period services were active while a price of theirs counted."""
     found: defaultdict[Key, list[Period]] = defaultdict(list)
-    for span in spans:
+    units = {(price.currency, price.unit) for price in prices.values()}
+    begun = _begun(spans)
+    moments = tariff.moments()
+    for span in spans if units else ():
         active = period.overlap(span.started_at, span.ended_at)
-        for price in prices:
-            if active is None or price.offering_id not in (span.offering_id, span.bundle_id):
-                continue
-            in_force = active.overlap(price.valid_from, price.valid_to)
-            if in_force is None or not _counts(span, price, in_force.start, tariff):
-                continue
-            shared = price.offering_id == span.bundle_id
-            # The price of an aggregated plan is the line's, and not each part's.
-            if not (shared and span.service.line_id):
-                found[str(span.service_id), price.pk].append(in_force)
+        since = max(period.start, begun.get(_had(span), span.started_at))
+        for part in cut([active] if active else [], moments):
+            for currency, unit in units:
+                price = tariff.usage_price(
+                    span.offering_id,
+                    part.start,
+                    currency,
+                    unit,
+                    since=since,
+                    bundle_id=span.bundle_id,
+                )
+                # The price of an aggregated plan is the line's, and not each part's.
+                is_parts = price and price.offering_id == span.bundle_id and span.service.line_id
+                if price and price.pk in prices and not is_parts:
+                    found[str(span.service_id), price.pk].append(part)
     return dict(found)
 
 
-def _counts(span: ServicePeriod, price: OfferingPrice, at: datetime, tariff: Tariff) -> bool:
-    """Say whether use goes by a price: a part's does not where the plan has one of its own."""
-    rated_by = tariff.usage_price(
-        span.offering_id, at, price.currency, price.unit, bundle_id=span.bundle_id
-    )
-    return rated_by is not None and rated_by.pk == price.pk
+def _had(span: ServicePeriod) -> tuple[UUID, int]:
+    """Return what a service had in a span, as `had_since` asks for it."""
+    if span.bundle_id:
+        return span.service.line_id or span.service_id, span.bundle_id
+    return span.service_id, span.offering_id
+
+
+def _begun(spans: Iterable[ServicePeriod]) -> dict[tuple[UUID, int], datetime]:
+    """Return since when services have had what they have; spans are the oldest first."""
+    begun: dict[tuple[UUID, int], datetime] = {}
+    for span in spans:
+        for key in (span.bundle_id, span.offering_id):
+            if key:
+                begun.setdefault((span.service_id, key), span.started_at)
+    return begun
 
 
 def _close(
@@ -161,36 +179,67 @@ def _close(
     use = meter.use(period.start)
     if use.part:
         return None
-    part, whole = _part_of(period, times, price)
-    parties = tariff.parties(price.offering_id, times[-1].start, price.tax_category)
-    priced = pricing.close_period(
-        price=meter.rule(period.start), use=use, part=part, whole=whole, terms=parties.terms
+    zone, by = settings.BILLING_TIME_ZONE, rules.proration(price)
+    terms = held(
+        times,
+        tariff.edges_of_terms(price.offering_id, price.tax_category),
+        lambda moment: tariff.parties(price.offering_id, moment, price.tax_category),
     )
-    if priced is None:
-        return _Due(key, price, part, whole, None)
-    charge = charges.draft(
-        subscriber=service.subscriber,
-        offering_id=price.offering_id,
-        kind=Charge.Kind.USAGE,
-        cause=f"minimum:{service.public_id}:{price.pk}:{period.start:%Y-%m-%dT%H:%M:%S}",
-        priced=priced,
-        parties=parties,
-        period_start=times[0].start,
-        period_end=period.end,
-        at=at,
-        service=service,
-        price=price,
-        quantity=0,
-        unit=price.unit,
+    got = _got(key, period, terms) if len(terms) > 1 else [(0, 0)]
+    whole = pricing.elapsed(period, period.end, by, zone)[0]
+    parts = [
+        guarantees.Part(parties.terms, guarantees.length(period, spans, by, zone), *given)
+        for (parties, spans), given in zip(terms, got, strict=True)
+    ]
+    found = guarantees.close_period(
+        price=meter.rule(period.start), use=use, parts=parts, whole=whole
     )
-    return _Due(key, price, part, whole, charge)
+    drafts = [
+        charges.draft(
+            subscriber=service.subscriber,
+            offering_id=price.offering_id,
+            kind=Charge.Kind.USAGE,
+            cause=_cause(service, price, period, number),
+            priced=priced,
+            parties=parties,
+            period_start=spans[0].start,
+            period_end=period.end,
+            at=at,
+            service=service,
+            price=price,
+            quantity=0,
+            unit=price.unit,
+        )
+        for number, ((parties, spans), priced) in enumerate(zip(terms, found, strict=True))
+        if priced is not None
+    ]
+    return _Due(key, price, sum(part.part for part in parts), whole, drafts)
 
 
-def _part_of(period: Period, times: list[Period], price: OfferingPrice) -> tuple[int, int]:
-    """Return how much of a period some spans are, by what the price is prorated by."""
+def _cause(service: Service, price: OfferingPrice, period: Period, number: int) -> str:
+    cause = f"minimum:{service.public_id}:{price.pk}:{period.start:%Y-%m-%dT%H:%M:%S}"
+    return f"{cause}:{number}" if number else cause
 
-    def gone(instant: datetime) -> int:
-        zone = settings.BILLING_TIME_ZONE
-        return pricing.elapsed(period, instant, rules.proration(price), zone)[0]
 
-    return sum(gone(span.end) - gone(span.start) for span in times), gone(period.end)
+def _got(
+    key: Key, period: Period, terms: list[tuple[Parties, list[Period]]]
+) -> list[tuple[int, int]]:
+    """Return what the partners of each terms got of the use in their part of the period."""
+    edges = [period.start, *(spans[0].start for _, spans in terms[1:]), period.end]
+    steps = RatedUsage.objects.filter(
+        service=UUID(key[0]),
+        price=key[1],
+        period_start=period.start,
+        pk__gte=first_id(period.start - AHEAD),
+    )
+    found = []
+    for (parties, _), (start, end) in zip(terms, itertools.pairwise(edges), strict=True):
+        sums = steps.filter(started_at__gte=start, started_at__lt=end).aggregate(
+            bsp=Sum("bsp_share", filter=Q(bsp=parties.bsp_id)),
+            network=Sum(
+                "network_provider_share", filter=Q(network_provider=parties.network_provider_id)
+            ),
+        )
+        bsp, network = (to_micros(sums[name] or Decimal(0)) for name in ("bsp", "network"))
+        found.append((bsp, network))
+    return found

@@ -22,6 +22,7 @@ from ispops import binary, bulk
 from ispops.binary import Column
 from ispops.periods import billing_period
 from rating import by_meter
+from rating.had_since import had_since
 from rating.stepping import Found, halves_of, rate_plain
 from rating.taking import Uses, take
 from rating.tariff import Tariff
@@ -92,8 +93,8 @@ def _give_up(usage_id: int, error: Exception) -> None:
 def _rate_all(uses: Uses, at: datetime) -> None:
     offerings = {int(key) for column in (uses.offering, uses.bundle) for key in np.unique(column)}
     batch = _Batch(uses, Tariff.of(offerings - {0}))
-    _find_rules(batch)
     _find_periods(uses)
+    _find_rules(batch)
     is_plain = np.array([found.is_plain for found in batch.rules] or [False])[uses.rule]
     is_plain &= uses.rule >= 0
     is_plain &= ~_has_packs(uses, batch.rules)
@@ -115,11 +116,15 @@ def _find_rules(batch: _Batch) -> None:
     uses, tariff = batch.uses, batch.tariff
     edges = np.array(sorted(binary.instant(edge) for edge in tariff.moments()), dtype=np.int64)
     span = np.searchsorted(edges, uses.started, side="right")
-    asked, first, which = _distinct(uses.offering, uses.bundle, uses.unit, uses.currency, span)
+    columns = [uses.offering, uses.bundle, uses.unit, uses.currency, span]
+    since = _since(uses, tariff)
+    if since is not uses.period:
+        columns.append(np.searchsorted(edges, since, side="right"))
+    asked, first, which = _distinct(*columns)
     words = _words(tariff)
     rule_of = np.full(len(asked), -1)
     for place, at in enumerate(first):
-        found = _answer(tariff, uses, int(at), words)
+        found = _answer(tariff, uses, int(at), binary.moment(int(since[at])), words)
         if isinstance(found, Fault):
             batch.errors += [(int(key), found) for key in uses.id[which == place]]
         elif found is not None:
@@ -135,12 +140,43 @@ def _find_rules(batch: _Batch) -> None:
     uses.price = np.array([found.price.pk for found in batch.rules] or [0])[uses.rule]
 
 
-def _answer(tariff: Tariff, uses: Uses, at: int, words: dict[int, str]) -> Found | Fault | None:
+def _since(uses: Uses, tariff: Tariff) -> Column:
+    """Return when the billing period of each use began or, where its price changed meanwhile and
+    the service began later, when that did."""
+    moments = np.array(sorted(binary.instant(at) for at in tariff.changes()), dtype=np.int64)
+    before, now = (
+        np.searchsorted(moments, column, side="right") for column in (uses.period, uses.started)
+    )
+    places = np.flatnonzero(before != now)
+    if not len(places):
+        return uses.period
+    some = uses.take(places)
+    is_plan = some.bundle > 0
+    service = np.where(is_plan, some.line, some.service)
+    offering = np.where(is_plan, some.bundle, some.offering)
+    halves = halves_of(service)
+    _, first, which = _distinct(halves[:, 0], halves[:, 1], offering, some.period)
+    asked = [
+        (str(UUID(bytes=service[at].tobytes())), int(offering[at]), binary.moment(some.period[at]))
+        for at in first
+    ]
+    found = had_since(asked)
+    since = uses.period.copy()
+    moments = np.array([binary.instant(found.get(key, key[2])) for key in asked], dtype=np.int64)
+    since[places] = moments[which]
+    return since
+
+
+def _answer(
+    tariff: Tariff, uses: Uses, at: int, since: datetime, words: dict[int, str]
+) -> Found | Fault | None:
     """Return what a use follows, None when it is included, or why it cannot be rated."""
     offering, started = int(uses.offering[at]), binary.moment(uses.started[at])
     bundle = int(uses.bundle[at]) or None
     currency, unit = words.get(int(uses.currency[at]), ""), words.get(int(uses.unit[at]))
-    price = unit and tariff.usage_price(offering, started, currency, unit, bundle_id=bundle)
+    price = unit and tariff.usage_price(
+        offering, started, currency, unit, since=since, bundle_id=bundle
+    )
     if not price:
         if tariff.has_usage_price(offering, started, currency):
             return Fault("no_price", "This product has no price by the unit of this use.")

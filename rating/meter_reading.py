@@ -10,20 +10,29 @@ from django.db.models import Min
 
 from ispops.catalog.models import OfferingPrice
 from provisioning.models import Service, ServicePeriod
+from rating.had_since import had_since
 from rating.meters import (
     Counter,
     GrantedPack,
     Key,
     Meter,
     Newest,
+    first_kept,
     newest_steps,
     number_of,
     packs_of,
     period_starts,
 )
 from rating.pricing import UsagePrice
+from rating.versions import changes
 
 RuleOf = Callable[..., UsagePrice]
+# What versions of one price agree in: offering, currency and unit.
+_Same = tuple[int, str, str]
+
+
+def _same(price: OfferingPrice) -> _Same:
+    return price.offering_id, price.currency, price.unit
 
 
 class Meters:
@@ -47,6 +56,8 @@ class Meters:
         """
         self._rule_of, self._prices, self._anchors = rule_of, prices, anchors
         self._first_active = self._read_first_active()
+        self._versions = self._read_versions()
+        self._had = self._read_had()
         services = {service for service, _ in anchors}
         self._packs = packs_of(services) if services else {}
         wanted = set(counters)
@@ -83,8 +94,14 @@ class Meters:
         """Return the first of the periods of a meter that hang together; None if they do not."""
         price = self._prices[key[1]]
         if price.rollover_periods:
-            since = max(price.valid_from, self._first_active.get(key[0], price.valid_from))
-            return period_starts(since, since, self._anchors[key])[0]
+            first_active = self._first_active.get(key[0])
+            return first_kept(
+                self._versions[_same(price)],
+                price.valid_from,
+                first_active,
+                self._had.get(key),
+                self._anchors[key],
+            )
         return min((pack.period_start for pack in packs), default=None)
 
     def _read_first_active(self) -> dict[str, datetime]:
@@ -99,6 +116,32 @@ class Meters:
             return {}
         spans = ServicePeriod.objects.filter(service__in=services, state=Service.State.ACTIVE)
         return {str(pk): at for pk, at in spans.values_list("service").annotate(Min("started_at"))}
+
+    def _read_versions(self) -> dict[_Same, list[OfferingPrice]]:
+        """Return all versions of the prices with units that are carried over, in order."""
+        wanted = {_same(p): p for p in self._prices.values() if p.rollover_periods}
+        if not wanted:
+            return {}
+        found: dict[_Same, list[OfferingPrice]] = {same: [] for same in wanted}
+        rows = OfferingPrice.objects.filter(
+            charge=OfferingPrice.Charge.USAGE, offering__in={same[0] for same in wanted}
+        )
+        for price in rows.order_by("valid_from"):
+            found.setdefault(_same(price), []).append(price)
+        return found
+
+    def _read_had(self) -> dict[Key, datetime]:
+        """Return since when services have had what they have, where its price changed meanwhile."""
+        asked = {}
+        for service, key in self._anchors:
+            price = self._prices[key]
+            changed = price.rollover_periods and changes(self._versions[_same(price)])
+            if changed and price.valid_from in changed:
+                since = max(price.valid_from, self._first_active.get(service, price.valid_from))
+                start = period_starts(since, since, self._anchors[service, key])[0]
+                asked[service, key] = (service, price.offering_id, start)
+        found = had_since(asked.values())
+        return {key: found[one] for key, one in asked.items() if one in found}
 
     def _find_chains(self, counters: set[Counter], at: datetime) -> dict[Key, list[datetime]]:
         """Return all periods of each meter whose periods hang together, in order.

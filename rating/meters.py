@@ -8,7 +8,7 @@ reported late may also make a later period dearer.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import add
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from ispops.periods import billing_period
 from rating.allowances import Pack, free_units
 from rating.pricing import Later, Priced, Terms, UsagePrice, Use, price_use
 from rating.usage_ids import AHEAD, first_id
+from rating.versions import Version, version_at
 
 # Ids travel as text: making UUIDs of them takes longer than rating.
 Key = tuple[str, int]
@@ -217,6 +218,26 @@ def period_starts(first: datetime, last: datetime, anchor_day: int) -> list[date
         if last < period.end:
             return starts
         at = period.end
+
+
+def first_kept(
+    versions: Sequence[Version],
+    since: datetime,
+    first_active: datetime | None,
+    had: datetime | None,
+    anchor_day: int,
+) -> datetime:
+    """Return the start of the first period in which the version that began at `since` counts.
+
+    What was included in a period of the version before it is not included again. `had` is since
+    when the service has had it in that period.
+    """
+    begins = max(since, first_active or since)
+    start = period_starts(begins, begins, anchor_day)[0]
+    counting = version_at(versions, begins, max(start, had or start))
+    if counting is None or counting.valid_from == since:
+        return start
+    return billing_period(begins, anchor_day=anchor_day, zone=settings.BILLING_TIME_ZONE).end
 
 
 def number_of(start: datetime, since: datetime, anchor_day: int) -> int:

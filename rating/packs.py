@@ -6,6 +6,7 @@ from ispops.catalog.models import OfferingPrice
 from ispops.errors import Refusal
 from provisioning.models import Service
 from rating import accrual, lanes
+from rating.had_since import asked_of, had_since
 from rating.meter_reading import Meters
 from rating.models import Purchase, UsagePack
 from rating.tariff import Tariff
@@ -36,7 +37,7 @@ def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
     granted = UsagePack.objects.filter(purchase=purchase).first()
     if granted is not None:
         return granted
-    found = _find(purchase, Tariff.of([purchase.offering_id]), purchase.placed_at)
+    found = _find(purchase, Tariff.of([purchase.offering_id]), at)
     if found is None:
         return None
     pack_price, use_price, service = found
@@ -67,9 +68,9 @@ def grant_pack(*, purchase: Purchase, at: datetime) -> UsagePack | None:
 
 def _find(purchase: Purchase, tariff: Tariff, at: datetime) -> Found | None:
     """Return the price that sells the pack, the price of the use that it is for, and of what."""
-    currency = purchase.subscriber.currency
+    bought_at, currency = purchase.placed_at, purchase.subscriber.currency
     rate = tariff.rate(
-        purchase.offering_id, OfferingPrice.Charge.ONE_OFF, at, currency, bundle_id=None
+        purchase.offering_id, OfferingPrice.Charge.ONE_OFF, bought_at, currency, bundle_id=None
     )
     wanted = rate.price.pack_for_id if rate else None
     if rate is None or wanted is None:
@@ -78,7 +79,13 @@ def _find(purchase: Purchase, tariff: Tariff, at: datetime) -> Found | None:
     carried = line.carried.exclude(state=Service.State.CEASED).order_by("created_at", "pk")
     services = [line, *carried.exclude(state=Service.State.RESERVED)]
     service = next((s for s in services if wanted in (s.offering_id, s.bundle_id)), None)
-    price = Tariff.of([wanted]).usage_price(wanted, at, currency, pack.pack_unit)
+    price = None
+    if service is not None:
+        start = accrual.period_at(purchase.subscriber, at).start
+        asked = asked_of(service, start)
+        price = Tariff.of([wanted]).usage_price(
+            wanted, at, currency, pack.pack_unit, since=had_since([asked]).get(asked, start)
+        )
     if service is None or price is None:
         raise NothingToTopUp(
             f"{purchase.offering} is for {pack.pack_for}, which this line does not have.",

@@ -252,10 +252,7 @@ def has_packs(offering: ProductOffering, unit: str) -> bool:
     return UsagePack.objects.filter(price__offering=offering, price__unit=unit).exists()
 
 
-def price_then(
-    offering: ProductOffering, unit: str, currency: str, at: datetime
-) -> OfferingPrice | None:
-    """Return the price by use that was in force at a moment."""
-    same = OfferingPrice.objects.at(at).filter(offering=offering, charge="usage")
-    found: OfferingPrice | None = same.filter(unit=unit, currency=currency).first()
-    return found
+def versions(offering: ProductOffering, unit: str, currency: str) -> list[OfferingPrice]:
+    """Return all versions of a price by use, in order."""
+    same = OfferingPrice.objects.filter(offering=offering, charge=OfferingPrice.Charge.USAGE)
+    return list(same.filter(unit=unit, currency=currency).order_by("valid_from"))

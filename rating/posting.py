@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -19,7 +20,7 @@ from ispops import binary
 from ispops.catalog.models import OfferingPrice
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
-from ispops.periods import billing_period
+from ispops.periods import Period, billing_period
 from provisioning.models import Service
 from rating import partitions, pricing
 from rating.models import Charge, UsagePosting
@@ -208,7 +209,7 @@ def _draft(
         amount_tax=from_micros(row.tax),
         bsp_id=row.bsp_id,
         network_provider_id=row.network_provider_id,
-        explanation=_explanation(row, price, uses),
+        explanation=_with_next_price(_explanation(row, price, uses), row, price, period),
         charged_at=row.rated_at,
     )
 
@@ -255,6 +256,20 @@ def _explanation(row: _Moved, price: OfferingPrice, uses: dict[_Step, Use]) -> d
     first, last = before.totals.units, after.totals.units
     text = f"the sum of {row.steps:,} uses between {first:,} and {last:,}, each at its own step"
     return {"rule": "usage", "price_version": rule.version, "arithmetic": text}
+
+
+def _with_next_price(
+    explanation: dict[str, Any], row: _Moved, price: OfferingPrice, period: Period
+) -> dict[str, Any]:
+    """Say of a price that counts to the end of the period why there is a new one already."""
+    ended = price.valid_to
+    if ended is None or not period.start < ended < period.end or row.rated_at < ended:
+        return explanation
+    if not price.counts_by_period:
+        return explanation
+    day = ended.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE))
+    text = f"the price from {day:%Y-%m-%d} counts from the next billing period on"
+    return explanation | {"arithmetic": f"{explanation['arithmetic']}; {text}"}
 
 
 def _as_counted(rule: pricing.UsagePrice, use: Use) -> Use:

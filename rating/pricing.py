@@ -245,7 +245,7 @@ def close_period(
     text += f", and {words(before.net)} was charged: {words(after.net - before.net)}"
     if after.net == before.net:
         text = "nothing more is due; a partner is paid what it is guaranteed for the period"
-    step = take_step(before, after, terms, _why("minimum", price.version, text))
+    step = take_step(before, after, terms.of_use(), _why("minimum", price.version, text))
     return step if step.net or step.bsp or step.network_provider else None
 
 

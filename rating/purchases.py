@@ -23,7 +23,7 @@ from ispops.parties.models import Subscriber, User
 from ispops.periods import Period
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import accrual, carriage, charges, packs, parts, spending
+from rating import accrual, carriage, charges, packs, parts, spans, spending
 from rating.models import Charge, Purchase, PurchaseConsent
 from rating.tariff import Tariff
 
@@ -242,7 +242,7 @@ def _drafts(purchase: Purchase, tariff: Tariff) -> Iterator[Charge]:
     )
     period = accrual.period_at(purchase.subscriber, at)
     edges = tariff.edges(offering.pk, service.bundle_id)
-    for number, span in enumerate(accrual.cut([Period(at, period.end)], edges), start=1):
+    for number, span in enumerate(spans.cut([Period(at, period.end)], edges), start=1):
         yield from accrual.recurring_charge(
             subscriber=purchase.subscriber,
             service=service,

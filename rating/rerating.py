@@ -19,7 +19,8 @@ from ispops.periods import billing_period
 from rating import lanes
 from rating.differences import Parts
 from rating.models import Charge, RatedUsage, Simulation
-from rating.simulated import Difference, Result, Trial, months
+from rating.simulated import Trial, months
+from rating.tried_use import Difference, Result
 
 # What was rated by a transaction that was committed late is seen by the next look.
 OVERLAP = timedelta(hours=1)

@@ -12,7 +12,7 @@ wholesale price or a guaranteed minimum above what the subscriber pays is the IS
 **Tax** is a percentage of the net amount, on top of it, half a micro-unit rounded up.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from rating.amounts import WHOLE, percent_words, portion, words
@@ -62,6 +62,13 @@ class Terms:
     tax_milli: int = 0
     bsp: Share | None = None
     network_provider: Share | None = None
+
+    def of_use(self) -> "Terms":
+        """Return the terms without fixed shares, which are for one-off and recurring charges."""
+        bsp, network = (
+            share and replace(share, fixed=0) for share in (self.bsp, self.network_provider)
+        )
+        return replace(self, bsp=bsp, network_provider=network)
 
 
 NO_TERMS = Terms()

@@ -5,13 +5,11 @@ force then, so that units that are carried over are there, and a price tried on 
 to exactly what was charged. Shares and taxes are those of the time.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
-from operator import add
-from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,69 +19,45 @@ from django.db.models import Min, Q
 from ispops.catalog.models import OfferingPrice, ProductOffering, SettlementTerm
 from ispops.periods import Period, billing_period
 from provisioning.models import Service, ServicePeriod
-from rating import past_use, pricing, rules
+from rating import guarantees, past_use, pricing, rules
 from rating.amounts import storable
 from rating.bands import divide
 from rating.differences import NOTHING, Parts, put_right, total
-from rating.meters import GrantedPack, Meter, More, Newest, number_of, period_starts
+from rating.had_since import had_since
+from rating.meters import (
+    GrantedPack,
+    Meter,
+    More,
+    Newest,
+    first_kept,
+    number_of,
+    period_starts,
+)
 from rating.models import CustomerBill
 from rating.past_use import Scope, Shared, Used
-from rating.pricing import Priced, UsagePrice, Use
+from rating.pricing import UsagePrice, Use
+from rating.spans import held
 from rating.tariff import Parties, Tariff
+from rating.tried_use import (
+    Difference,
+    Place,
+    Result,
+    Step,
+    Sum,
+    TriedService,
+    parts_of,
+    plus,
+    quantity_of,
+    shared_by,
+    summed_up,
+)
+from rating.versions import version_at
 
 _LONGEST_MONTH = 31
 
 
-class Difference(NamedTuple):
-    """What is to be charged to put a service's use of a period right, or to be given back."""
-
-    subscriber_id: str
-    service_id: str
-    shared: Shared
-    quantity: int
-    paid: Parts
-    would: Parts
-    more: Parts
-
-
-class Result(NamedTuple):
-    """What a service used in a billing period, what was paid for it, and what it would cost."""
-
-    subscriber_id: str
-    service_id: str
-    period_start: datetime
-    quantity: int
-    paid: Parts
-    would: Parts
-
-
-class _Key(NamedTuple):
-    period_start: datetime
-    segment: int
-    offering_id: int
-
-
-@dataclass(slots=True)
-class _Sum:
-    """Use of a period between two changes of the terms: what it adds, and what was paid for it."""
-
-    more: More
-    quantity: int
-    paid: Parts
-
-
-@dataclass(slots=True)
-class _Service:
-    """A meter of the simulation: whose it is, what counts on it, and when it was active."""
-
-    subscriber_id: str
-    anchor_day: int
-    sums: dict[_Key, _Sum]
-    active: list[ServicePeriod]
-
-
 # A meter, whose it is, what was paid for its use, and what that would have been.
-_PricedService = tuple[str, _Service, dict[Shared, Parts], dict[Shared, Parts]]
+_PricedService = tuple[str, TriedService, dict[Shared, Parts], dict[Shared, Parts]]
 
 
 def months(first: date, last: date) -> tuple[datetime, datetime]:
@@ -104,7 +78,8 @@ class Trial:
         self.begin, until = months(first, last)
         self._last = (last.year, last.month)
         offering = price.offering
-        then = past_use.price_then(offering, price.unit, price.currency, self.begin)
+        self._versions = past_use.versions(offering, price.unit, price.currency)
+        then = version_at(self._versions, self.begin, self.begin)
         self.since = then.valid_from if then else self.begin
         self.price = price
         self.price.valid_from = self.since
@@ -152,12 +127,12 @@ class Trial:
         back = past_use.given_back(self.scope, subscribers)
         found = []
         for key, service, paid, would in priced:
-            given = _summed(back.get(key, []))
+            given = summed_up(back.get(key, []))
             for shared in sorted(paid.keys() | would.keys(), key=str):
                 was, right = paid.get(shared, NOTHING), would.get(shared, NOTHING)
                 more = put_right(was, given.get(shared, NOTHING), right)
                 if more != NOTHING and self._is_counted(shared.period_start):
-                    quantity = _quantity(service, shared)
+                    quantity = quantity_of(service, shared)
                     found.append(
                         Difference(service.subscriber_id, key, shared, quantity, was, right, more)
                     )
@@ -176,29 +151,34 @@ class Trial:
         billed = self._billed(subscribers) if self._has_least else set()
         first_active = self._first_active(services)
         beside = past_use.charged_beside(self.scope, subscribers)
+        chains = self._chains(services, first_active)
         for key, service in services.items():
-            would = self._price(service, packs.get(key, ()), first_active.get(key), billed)
-            paid = _summed(
-                [(_shared(at, self._parties_of(at)), of.paid) for at, of in service.sums.items()]
+            would = self._price(
+                service, packs.get(key, ()), first_active.get(key), chains.get(key), billed
+            )
+            paid = summed_up(
+                [(shared_by(at, self._parties_of(at)), of.paid) for at, of in service.sums.items()]
                 + beside.get(key, [])
             )
             yield key, service, paid, would
 
-    def _services(self, subscribers: Sequence[UUID]) -> dict[str, _Service]:
+    def _services(self, subscribers: Sequence[UUID]) -> dict[str, TriedService]:
         """Read what was used, by the meter; and when each was active, where that matters."""
-        services: dict[str, _Service] = {}
+        services: dict[str, TriedService] = {}
         by_event = bool(self.rule.bands or self.rule.event_price)
         for row in past_use.used(self.scope, subscribers, by_event=by_event):
             service = services.get(row.meter)
             if service is None:
-                service = services[row.meter] = _Service(row.subscriber_id, row.anchor_day, {}, [])
-            key = _Key(row.period_start, row.segment, row.offering_id)
+                service = services[row.meter] = TriedService(
+                    row.subscriber_id, row.anchor_day, {}, []
+                )
+            key = Place(row.period_start, row.segment, row.offering_id)
             have = service.sums.get(key)
             more = self._more(row)
             if have is None:
-                service.sums[key] = _Sum(more, row.quantity, row.paid)
+                service.sums[key] = Sum(more, row.quantity, row.paid)
             else:
-                have.more = _plus(have.more, more)
+                have.more = plus(have.more, more)
                 have.quantity += row.quantity
                 have.paid = have.paid.plus(row.paid)
         if self._has_least:
@@ -213,7 +193,7 @@ class Trial:
             return More((row.quantity,), storable(self.rule.event_price.cost(row.quantity)))
         return More((row.uses if self.rule.counts_events else row.quantity,))
 
-    def _add_active(self, services: dict[str, _Service], subscribers: Sequence[UUID]) -> None:
+    def _add_active(self, services: dict[str, TriedService], subscribers: Sequence[UUID]) -> None:
         """Add the services that were active, also those that used nothing."""
         offering = self.scope.offering
         is_bundle = offering.kind == ProductOffering.Kind.BUNDLE
@@ -229,7 +209,7 @@ class Trial:
             key = str(span.service_id)
             if key not in services:
                 account = span.service.subscriber
-                services[key] = _Service(str(account.pk), account.billing_anchor_day, {}, [])
+                services[key] = TriedService(str(account.pk), account.billing_anchor_day, {}, [])
             services[key].active.append(span)
 
     def _goes_by_plan(self, span: ServicePeriod) -> bool:
@@ -252,46 +232,96 @@ class Trial:
         )
         return {str(pk): at for pk, at in spans.values_list("service").annotate(Min("started_at"))}
 
+    def _chains(
+        self, services: dict[str, TriedService], first_active: dict[str, datetime]
+    ) -> dict[str, datetime]:
+        """Return from which period on units are carried over, where they are."""
+        if not self._is_chain:
+            return {}
+        asked = {}
+        for key, service in services.items():
+            since = max(self.since, first_active.get(key, self.since))
+            start = period_starts(since, since, service.anchor_day)[0]
+            asked[key] = (key, self.scope.offering.pk, start)
+        had = had_since(asked.values())
+        return {
+            key: first_kept(
+                self._versions,
+                self.since,
+                first_active.get(key),
+                had.get(asked[key]),
+                service.anchor_day,
+            )
+            for key, service in services.items()
+        }
+
     def _price(
         self,
-        service: _Service,
+        service: TriedService,
         packs: tuple[GrantedPack, ...],
         first_active: datetime | None,
+        chain: datetime | None,
         billed: set[tuple[str, datetime]],
     ) -> dict[Shared, Parts]:
         """Take the steps of all periods of a meter in order; returns what each comes to."""
         rule_at = partial(self._rule_at, first_active, service.anchor_day)
         dues = self._dues(service, billed)
-        starts = sorted({key.period_start for key in service.sums} | set(dues))
-        meters = self._meters(service, starts, packs, first_active, rule_at)
-        would: list[tuple[Shared, Parts]] = []
-        for key in sorted(service.sums):
+        # What came before the price counted is no use at it.
+        keys = sorted(key for key in service.sums if chain is None or key.period_start >= chain)
+        starts = sorted({key.period_start for key in keys} | {period.start for period in dues})
+        meters = self._meters(service, starts, packs, chain, rule_at)
+        would: list[Step] = []
+        for key in keys:
             summed = service.sums[key]
             parties = self._parties_of(key)
             meter = meters[key.period_start]
             step = meter.add(key.period_start, summed.more, summed.quantity, parties.terms)
-            would.append((_shared(key, parties), _parts(step)))
-        for start, (part, whole, last) in dues.items():
-            meter = meters[start]
-            parties = self._parties(self.scope.offering.pk, last)
-            step_up = pricing.close_period(
-                price=meter.rule(start),
-                use=meter.use(start),
-                part=part,
-                whole=whole,
-                terms=parties.terms,
+            would.append((shared_by(key, parties), parts_of(step), self._begin_of(key)))
+        for period, times in dues.items():
+            would += self._close(meters[period.start], period, times, would)
+        return summed_up((shared, parts) for shared, parts, _ in would)
+
+    def _close(
+        self, meter: Meter, period: Period, times: list[Period], steps: list[Step]
+    ) -> list[Step]:
+        """Price what was still due when a period ended, by the terms of each part of it."""
+        offering, by, zone = self.scope.offering.pk, *self._prorated
+        terms = held(times, self._edges(offering), partial(self._parties, offering))
+        edges = [period.start, *(spans[0].start for _, spans in terms[1:]), period.end]
+        parts = [
+            guarantees.Part(
+                parties.terms,
+                guarantees.length(period, spans, by, zone),
+                sum(
+                    p.bsp for s, p, at in steps if start <= at < end and s.bsp_id == parties.bsp_id
+                ),
+                sum(
+                    p.network_provider
+                    for s, p, at in steps
+                    if start <= at < end and s.network_provider_id == parties.network_provider_id
+                ),
             )
-            if step_up is not None:
-                key = _Key(start, 0, self.scope.offering.pk)
-                would.append((_shared(key, parties), _parts(step_up)))
-        return _summed(would)
+            for (parties, spans), (start, end) in zip(terms, itertools.pairwise(edges), strict=True)
+        ]
+        due = guarantees.close_period(
+            price=meter.rule(period.start),
+            use=meter.use(period.start),
+            parts=parts,
+            whole=pricing.elapsed(period, period.end, by, zone)[0],
+        )
+        key = Place(period.start, 0, offering)
+        return [
+            (shared_by(key, parties), parts_of(priced), spans[0].start)
+            for (parties, spans), priced in zip(terms, due, strict=True)
+            if priced is not None
+        ]
 
     def _meters(
         self,
-        service: _Service,
+        service: TriedService,
         starts: list[datetime],
         packs: tuple[GrantedPack, ...],
-        first_active: datetime | None,
+        chain: datetime | None,
         rule_at: "partial[UsagePrice]",
     ) -> dict[datetime, Meter]:
         """Return the meter of each period: one for all of them where they hang together."""
@@ -301,11 +331,11 @@ class Trial:
         if not self._is_chain and not packs:
             return {start: Meter({start: nothing}, (), rule_at) for start in starts}
         begins = [starts[0], *(pack.period_start for pack in packs)]
-        if self._is_chain:
-            begins.append(max(self.since, first_active or self.since))
-        chain = period_starts(min(begins), starts[-1], service.anchor_day)
-        meter = Meter(dict.fromkeys(chain, nothing), packs, rule_at)
-        return dict.fromkeys(chain, meter)
+        if chain is not None:
+            begins.append(chain)
+        together = period_starts(min(begins), starts[-1], service.anchor_day)
+        meter = Meter(dict.fromkeys(together, nothing), packs, rule_at)
+        return dict.fromkeys(together, meter)
 
     def _rule_at(
         self, first_active: datetime | None, anchor_day: int, start: datetime
@@ -317,10 +347,9 @@ class Trial:
         return self.rule if number < self.price.discount_periods else self._undiscounted
 
     def _dues(
-        self, service: _Service, billed: set[tuple[str, datetime]]
-    ) -> dict[datetime, tuple[int, int, datetime]]:
-        """Return for how much of each period that was billed, of how much, the least that it
-        costs is due; and when the last part of that began."""
+        self, service: TriedService, billed: set[tuple[str, datetime]]
+    ) -> dict[Period, list[Period]]:
+        """Return for which parts of each period that was billed the least that it costs is due."""
         found = {}
         for period in self.scope.periods[service.anchor_day]:
             is_billed = (service.subscriber_id, period.start) in billed
@@ -332,17 +361,20 @@ class Trial:
                 if (time := period.overlap(span.started_at, span.ended_at)) is not None
             ]
             if times:
-                part = sum(self._gone(period, t.end) - self._gone(period, t.start) for t in times)
-                found[period.start] = (part, self._gone(period, period.end), times[-1].start)
+                found[period] = times
         return found
 
-    def _gone(self, period: Period, instant: datetime) -> int:
-        zone = settings.BILLING_TIME_ZONE
-        return pricing.elapsed(period, instant, rules.proration(self.price), zone)[0]
+    @property
+    def _prorated(self) -> tuple[pricing.Proration, str]:
+        return rules.proration(self.price), settings.BILLING_TIME_ZONE
 
-    def _parties_of(self, key: _Key) -> Parties:
+    def _begin_of(self, key: Place) -> datetime:
+        """Return when the part of a period begins that a sum of use is for."""
         edge = self.scope.edges[key.segment - 1] if key.segment else key.period_start
-        return self._parties(key.offering_id, max(edge, key.period_start))
+        return max(edge, key.period_start)
+
+    def _parties_of(self, key: Place) -> Parties:
+        return self._parties(key.offering_id, self._begin_of(key))
 
     def _parties(self, offering_id: int, at: datetime) -> Parties:
         return self.tariff.parties(offering_id, at, self.price.tax_category)
@@ -357,7 +389,7 @@ class Trial:
     def _results(
         self,
         key: str,
-        service: _Service,
+        service: TriedService,
         paid: dict[Shared, Parts],
         would: dict[Shared, Parts],
     ) -> Iterable[Result]:
@@ -374,31 +406,3 @@ class Trial:
                     total(parts for shared, parts in paid.items() if shared.period_start == start),
                     total(parts for shared, parts in would.items() if shared.period_start == start),
                 )
-
-
-def _shared(key: _Key, parties: Parties) -> Shared:
-    return Shared(key.period_start, key.offering_id, parties.bsp_id, parties.network_provider_id)
-
-
-def _summed(many: Iterable[tuple[Shared, Parts]]) -> dict[Shared, Parts]:
-    summed: dict[Shared, Parts] = {}
-    for shared, parts in many:
-        summed[shared] = summed.get(shared, NOTHING).plus(parts)
-    return summed
-
-
-def _quantity(service: _Service, shared: Shared) -> int:
-    of = (shared.period_start, shared.offering_id)
-    return sum(
-        summed.quantity
-        for key, summed in service.sums.items()
-        if (key.period_start, key.offering_id) == of
-    )
-
-
-def _plus(one: More, other: More) -> More:
-    return More(tuple(map(add, one.units, other.units)), one.events + other.events)
-
-
-def _parts(priced: Priced) -> Parts:
-    return Parts(priced.net, priced.isp, priced.bsp, priced.network_provider, priced.tax)

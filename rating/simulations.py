@@ -29,7 +29,8 @@ from rating import past_use, rerating
 from rating.amounts import AmountTooLarge
 from rating.differences import Parts, Tally, total
 from rating.models import SimulatedUse, Simulation
-from rating.simulated import Result, Trial, months
+from rating.simulated import Trial, months
+from rating.tried_use import Result
 
 log = logging.getLogger(__name__)
 State = Simulation.State
@@ -115,7 +116,7 @@ def rerate(*, simulation: Simulation, actor: User, at: datetime) -> Simulation:
     """
     if simulation.state != State.COMPLETED or simulation.is_rerating:
         raise NotSimulated("Only what a simulation has shown to the end can be posted.")
-    if _is_carried(simulation):
+    if is_carried(simulation):
         raise NotSimulated(
             "Units of this price are carried over, so months cannot be put right one by one. Give "
             "back what was too much by hand."
@@ -152,7 +153,7 @@ def follow_reratings(*, at: datetime) -> int:
     return followed
 
 
-def _is_carried(simulation: Simulation) -> bool:
+def is_carried(simulation: Simulation) -> bool:
     """Say whether units are carried over, by the draft or by any price that it stands for."""
     facts = simulation.facts
     prices = OfferingPrice.objects.filter(

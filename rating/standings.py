@@ -5,21 +5,28 @@ read at once, by the meters that charges are made with.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from django.db.models import Q
 
 from ispops.catalog.models import OfferingPrice
 from ispops.periods import Period
 from provisioning.models import Service
 from rating.accrual import period_at
+from rating.had_since import Asked, asked_of, had_since
 from rating.meter_reading import Meters
 from rating.meters import Key
 from rating.models import UsagePack
 from rating.pricing import UsagePrice, Use
 from rating.rules import usage_rule
 from rating.thresholds import Bought, reached
+from rating.versions import changes, version_at
+
+# By offering and currency, and then by unit, in order.
+_Versions = dict[tuple[int, str], dict[str, list[OfferingPrice]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +108,16 @@ class Standing:
         return max(self.packs - sum(pack.units for pack in self.bought), 0)
 
 
-def standings(services: Iterable[Service], at: datetime) -> list[Standing]:
+def standings(services: Collection[Service], at: datetime) -> list[Standing]:
     """Return the standing of services in the period of `at`, at every price by use that they have.
 
     Services come with their subscribers; what an aggregated plan prices is with its line, so the
     lines of carried services have to be among them. A number of queries that does not grow.
     """
-    found = list(_prices(list(services), at))
+    periods = {s.subscriber_id: period_at(s.subscriber, at) for s in services}
+    found = list(_prices(services, periods, at))
     if not found:
         return []
-    periods = {s.subscriber_id: period_at(s.subscriber, at) for s, _ in found}
     meters = _meters(found, periods, at)
     packs = _packs({service.pk for service, _ in found})
     return [
@@ -122,20 +129,62 @@ def standings(services: Iterable[Service], at: datetime) -> list[Standing]:
     ]  # fmt: skip
 
 
-def _prices(services: list[Service], at: datetime) -> Iterator[tuple[Service, OfferingPrice]]:
+def _prices(
+    services: Collection[Service], periods: dict[UUID, Period], at: datetime
+) -> Iterator[tuple[Service, OfferingPrice]]:
     """Give each service with each price that its use is counted at, in a steady order."""
-    keys = {key for s in services for key in (s.offering_id, s.bundle_id) if key}
-    rows = OfferingPrice.objects.at(at).filter(offering__in=keys, charge=OfferingPrice.Charge.USAGE)
-    by_offering: defaultdict[tuple[int, str], dict[str, OfferingPrice]] = defaultdict(dict)
-    for price in rows.order_by("unit"):
-        by_offering[price.offering_id, price.currency][price.unit] = price
+    versions = _versions(services, periods, at)
+    since = _since(services, versions, periods)
     for service in services:
-        currency = service.subscriber.currency
-        own = by_offering[service.offering_id, currency]
-        shared = by_offering[service.bundle_id, currency] if service.bundle_id else {}
+        start = periods[service.subscriber_id].start
+        begun = since.get(asked_of(service, start), start)
+        own, shared = (
+            _counting(versions, service, key, at, begun)
+            for key in (service.offering_id, service.bundle_id or 0)
+        )
         if service.line_id is None:
             yield from ((service, price) for price in shared.values())
         yield from ((service, price) for unit, price in own.items() if unit not in shared)
+
+
+def _versions(
+    services: Collection[Service], periods: dict[UUID, Period], at: datetime
+) -> _Versions:
+    """Return the versions of prices by use that may count now, by offering and currency."""
+    keys = {key for s in services for key in (s.offering_id, s.bundle_id) if key}
+    first = min((period.start for period in periods.values()), default=at)
+    rows = OfferingPrice.objects.filter(
+        Q(valid_to__isnull=True) | Q(valid_to__gt=first),
+        offering__in=keys,
+        charge=OfferingPrice.Charge.USAGE,
+        valid_from__lte=at,
+    )
+    found: _Versions = {}
+    for price in rows.order_by("unit", "valid_from"):
+        by_unit = found.setdefault((price.offering_id, price.currency), {})
+        by_unit.setdefault(price.unit, []).append(price)
+    return found
+
+
+def _since(
+    services: Collection[Service], versions: _Versions, periods: dict[UUID, Period]
+) -> dict[Asked, datetime]:
+    """Return since when services have what has a new price in these periods."""
+    changed = {key for (key, _), units in versions.items() if any(map(changes, units.values()))}
+    return had_since(
+        asked_of(service, periods[service.subscriber_id].start)
+        for service in services
+        if service.offering_id in changed or service.bundle_id in changed
+    )
+
+
+def _counting(
+    versions: _Versions, service: Service, key: int, at: datetime, since: datetime
+) -> dict[str, OfferingPrice]:
+    """Return the price of each unit that counts now."""
+    of_units = versions.get((key, service.subscriber.currency), {})
+    found = {unit: version_at(rows, at, since) for unit, rows in of_units.items()}
+    return {unit: price for unit, price in found.items() if price is not None}
 
 
 def _meters(

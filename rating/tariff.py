@@ -20,8 +20,10 @@ from ispops.catalog.models import (
     TaxRate,
 )
 from ispops.money import split_micros, to_micros
-from rating import rules
+from ispops.periods import Period
+from rating import rules, versions
 from rating.pricing import NO_DISCOUNT, BundlePart, Discount, Terms, UsagePrice
+from rating.versions import version_at
 
 
 class _Dated(Protocol):
@@ -134,16 +136,20 @@ class Tariff:
         currency: str,
         unit: str,
         *,
+        since: datetime,
         bundle_id: int | None = None,
     ) -> OfferingPrice | None:
         """Return the price of a unit of use at a moment; None when there is none.
 
-        Where the aggregated plan has a price by this unit, its parts are used at that price,
-        together.
+        `since` is when the billing period began or, within it, the service; see `versions`. Where
+        the aggregated plan has a price by this unit, its parts are used at that price, together.
         """
-        charge = OfferingPrice.Charge.USAGE
-        shared = bundle_id and _in_force(self._prices.get((bundle_id, charge, currency, unit)), at)
-        return shared or _in_force(self._prices.get((offering_id, charge, currency, unit)), at)
+        for key in (bundle_id, offering_id):
+            rows = self._prices.get((key or 0, OfferingPrice.Charge.USAGE, currency, unit), [])
+            found = version_at(rows, at, since)
+            if found is not None:
+                return found
+        return None
 
     def has_usage_price(self, offering_id: int, at: datetime, currency: str) -> bool:
         """Say whether any use of an offering is priced at a moment, in whatever unit."""
@@ -169,6 +175,15 @@ class Tariff:
         for (_, charge, _, _), prices in self._prices.items():
             if charge == OfferingPrice.Charge.USAGE:
                 yield from prices
+
+    def changes(self) -> set[datetime]:
+        """Return the moments from which a new price by use may have to wait for a period's end."""
+        return {
+            moment
+            for (_, charge, _, _), prices in self._prices.items()
+            if charge == OfferingPrice.Charge.USAGE
+            for moment in versions.changes(prices)
+        }
 
     def moments(self) -> set[datetime]:
         """Return the moments at which what a use costs, or who shares in it, may change."""
@@ -231,6 +246,14 @@ class Tariff:
         for role in SettlementTerm.Role.values:
             dated += self._terms.get((offering_id, role), [])
         return dated
+
+    def guarantees(self, offering_id: int, period: Period) -> bool:
+        """Say whether a partner is guaranteed a minimum at some moment of a period."""
+        return any(
+            term.minimum and period.overlap(term.valid_from, term.valid_to) is not None
+            for role in SettlementTerm.Role.values
+            for term in self._terms.get((offering_id, role), [])
+        )
 
     def edges_of_terms(self, offering_id: int, category: str = "") -> set[datetime]:
         """Return the moments at which `parties` may answer otherwise."""

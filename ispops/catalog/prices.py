@@ -143,6 +143,19 @@ class OfferingPrice(models.Model):
     def __str__(self) -> str:
         return f"{self.name} of {self.offering}"
 
+    @property
+    def counts_by_period(self) -> bool:
+        """Whether what a use costs depends on the other use of its billing period.
+
+        Such a price counts to the end of the periods that it began in, when a new one takes its
+        place; see `rating.versions`.
+        """
+        has_blocks = self.counts_started_blocks and self.block_size > 1
+        has_tiers = len(self.tiers) > 1 or any(tier.get("flat") for tier in self.tiers)
+        of_all = self.model in (self.Model.VOLUME, self.Model.STAIRSTEP)
+        amounts = (self.allowance, self.discount_amount, self.period_minimum)
+        return has_blocks or has_tiers or of_all or any(amounts) or self.period_maximum is not None
+
 
 class SettlementTerm(models.Model):
     """What a partner gets of each charge of an offering; the ISP keeps the remainder.

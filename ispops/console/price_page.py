@@ -95,6 +95,12 @@ class Preview:
     chart: Chart | None = None
     error: str = ""
 
+    @property
+    def waits(self) -> bool:
+        """Whether running billing periods stay with the price in force; see `rating.versions`."""
+        present = self.present
+        return present is not None and present.charge == Charge.USAGE and present.counts_by_period
+
 
 def price_words(price: OfferingPrice) -> str:
     """Say any price in words."""

@@ -104,9 +104,9 @@ ROOMS = {
     "rating": Room(
         stage=5,
         pure=_names(
-            "allowances amounts bands differences examples ipdr kernel metering network_records "
-            "notice_kinds pricing sharing thresholds usage_events usage_forecast usage_ids "
-            "usage_lines usage_prices usage_words"
+            "allowances amounts bands differences examples guarantees ipdr kernel metering "
+            "network_records notice_kinds pricing sharing spans thresholds usage_events "
+            "usage_forecast usage_ids usage_lines usage_prices usage_words versions"
         ),
         verbs=_names(
             "billing by_meter cancelling charges closing consents culprits disputes engine intake "
@@ -115,9 +115,9 @@ ROOMS = {
             "taking telling topping_up usage usage_files watching"
         ),
         reads=_names(
-            "accrual balances books carriage claim_queries claims goods guiding held line_choices "
-            "meter_reading meters offers outlook past_use recent_use reported reports rules "
-            "simulated spending standings tariff trials used"
+            "accrual balances books carriage claim_queries claims goods guiding had_since held "
+            "line_choices meter_reading meters offers outlook past_use recent_use reported reports "
+            "rules simulated spending standings tariff trials tried_use used"
         ),
         web=_names(
             "account_api balances_api claims_api consents_api usage_files_api usage_parsers "

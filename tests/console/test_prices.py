@@ -228,6 +228,18 @@ def test_a_new_version_ends_the_one_before_and_both_stand_on_the_time_line(
         assert "USD 4.99" in text_of(desk.get(reverse("admin:console_prices"), {"q": "film"}))
 
 
+@pytest.mark.parametrize(("allowance", "waits"), [(100, True), (0, False)])
+def test_it_is_said_when_running_periods_keep_the_price_before(
+    allowance: int, waits: bool, world: World, desk: Client
+) -> None:
+    publishing.set_price(
+        offering=world.film, charge="usage", amount=D("0.10"), unit="minute", allowance=allowance,
+        at=NOW,
+    )  # fmt: skip
+    seen = previewed(desk, **form("unit", **BY_UNIT, amount="0.20"))
+    assert ("keeps that to the end of its running period" in seen) is waits
+
+
 def test_own_quantities_are_worked_out_too(world: World, desk: Client) -> None:
     typed = form("unit", unit="byte", amount="1", block_size="1 GB")
     assert "12 GB yours USD 12.00" in previewed(desk, **typed, quantities="12 GB, 1.5 TB")

@@ -145,6 +145,21 @@ def test_its_differences_are_posted_by_finance_alone(
     assert (charge.amount_net, charge.amount_tax) == (D(15), D("1.5"))
 
 
+def test_where_units_are_carried_over_it_says_that_nothing_can_be_posted(
+    draft: PriceDraft, as_role: Callable[[str], Client], desk: Client
+) -> None:
+    drafts.save_draft(
+        offering=draft.offering, title="Kept", actor=draft.created_by, amount=D("0.25"), at=NOW,
+        charge="usage", unit="minute", allowance=10, rollover_periods=1, draft=draft,
+    )  # fmt: skip
+    desk.post(address("simulate_draft", draft.public_id), asked())
+    row = Simulation.objects.get()
+    simulations.simulate_next(simulation_id=row.pk, at=NOW)
+    text = text_of(as_role(roles.FINANCE).get(address("simulation", row.public_id)))
+    assert "cannot be posted: units of this price are carried over" in text
+    assert "Post the differences" not in text
+
+
 @pytest.mark.parametrize(
     ("sent", "said"),
     [

@@ -157,12 +157,13 @@ def test_fair_use_is_announced_said_and_helped(
 def test_hours_that_do_not_count_are_told_apart(
     owner: Client, isp: SmallIsp, line: Service, now: datetime
 ) -> None:
-    isp.fast.prices.filter(charge="usage").update(valid_to=now)
+    before = period_at(line.subscriber, now).start
+    isp.fast.prices.filter(charge="usage").update(valid_to=before)
     all_day = {"name": "Always", "days": list(range(7)), "start": "00:00", "end": "23:59",
                "amount": "0", "counts": False}  # fmt: skip
     publishing.set_price(
         offering=isp.fast, charge="usage", amount=Decimal(1), unit="byte", bands=[all_day],
-        allowance=TB, block_size=GB, at=now,
+        allowance=TB, block_size=GB, at=before,
     )  # fmt: skip
     found = page(owner.get(URL)).text
     assert "were used in hours that do not count: Always (00:00 to 23:59)." in found

@@ -25,6 +25,7 @@ from qualification import coverage
 from rating import accrual, billing, ledger, purchases, usage
 from rating.billing import NothingToBill, PeriodNotOver
 from rating.models import BillLine, Charge, CustomerBill, LedgerEntry, LedgerTransaction
+from rating.spans import cut, without
 from tests import factories
 from tests.rating.ground import (
     JUNE,
@@ -490,17 +491,17 @@ class TestRoundingAndTheLedger:
 
 
 instants = st.integers(0, 100).map(lambda n: NOON + timedelta(hours=n))
-spans = st.lists(st.tuples(instants, instants).filter(lambda p: p[0] < p[1]), max_size=6)
+times = st.lists(st.tuples(instants, instants).filter(lambda p: p[0] < p[1]), max_size=6)
 
 
-@given(spans, st.lists(instants, max_size=6))
+@given(times, st.lists(instants, max_size=6))
 def test_what_is_left_of_a_span_and_its_pieces(
     taken: list[tuple[datetime, datetime]], edges: list[datetime]
 ) -> None:
     whole = Period(NOON + timedelta(hours=10), NOON + timedelta(hours=90))
     gone = [Period(start, end) for start, end in taken]
-    left = accrual.without(whole, gone)
-    pieces = list(accrual.cut(left, edges))
+    left = without(whole, gone)
+    pieces = list(cut(left, edges))
     for hour in range(100):
         moment = NOON + timedelta(hours=hour, minutes=30)
         is_left = moment in whole and not any(moment in span for span in gone)

@@ -7,13 +7,16 @@ from decimal import Decimal
 
 import pytest
 
+from ispops.catalog import publishing
 from ispops.models import Event
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
-from rating import billing, purchases, settlement
+from rating import billing, closing, purchases, settlement
 from rating.models import Charge, SettlementStatement
 from rating.settlement import SETTLED_AFTER, PeriodNotOver, settle_period
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
+from tests.rating.test_priced_use import sold
+from tests.small_isp import LAUNCH
 
 pytestmark = pytest.mark.django_db
 
@@ -91,3 +94,52 @@ def test_a_period_is_settled_once_everything_in_it_is_stored(shop: Shop) -> None
         settlement.settle_period(partner=shop.films, period=MAY, at=early)
     assert SettlementStatement.objects.count() == 0
     assert NOON in MAY
+
+
+@pytest.mark.parametrize("minutes", [0, 150], ids=["nothing used", "used in the first part"])
+def test_each_guaranteed_minimum_counts_for_its_part_of_the_period(
+    minutes: int, shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    """31 a period until 14 May, 62 from then on, and nothing from 24 May: 10, 10 and 11 days."""
+    games = sold(shop, terms={"minimum": Decimal(31)}, allowance=100, proration="day")
+    facts = {"offering": games, "role": "bsp", "partner": shop.films, "basis": "percent_of_net"}
+    for days, percent, minimum in ((10, 50, 62), (20, 50, 0)):
+        publishing.set_settlement_term(
+            **facts, percent=Decimal(percent), minimum=Decimal(minimum), at=LAUNCH,
+            valid_from=MAY.start + timedelta(days=days),
+        )  # fmt: skip
+    subscribed(line, games, at=MAY.start)
+    if minutes:
+        report(shop.films, event(line, games, minutes), at=JUNE.start)
+        rate(JUNE.start)
+    billing.issue_bill(subscriber=ada, period=MAY, at=JUNE.start)
+    lasts = Charge.objects.filter(offering=games, cause__startswith="minimum:").order_by("cause")
+    # 70 % of 50 minutes for 0.10 each are a part of the first minimum, and not of the second.
+    got = Decimal("3.5") if minutes else Decimal(0)
+    assert [row.bsp_share for row in lasts] == [10 - got, Decimal(20)]
+    assert [row.isp_share for row in lasts] == [got - 10, Decimal(-20)]
+    assert settle(shop.films, JUNE).amount == Decimal(30)
+    assert sum(row.bsp_share for row in Charge.objects.filter(offering=games)) == Decimal(30)
+    again = closing.close_use(subscriber=ada, period=MAY, at=JUNE.end)
+    assert again == []
+
+
+def test_another_partner_is_guaranteed_its_own_part(
+    shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    """Also the least that the period costs is divided by time, and nothing of it is lost."""
+    games = sold(
+        shop, terms={"minimum": Decimal(31)}, amount=Decimal("0.01"), proration="day",
+        period_minimum=Decimal("9.30"),
+    )  # fmt: skip
+    publishing.set_settlement_term(
+        offering=games, role="bsp", partner=shop.backup, basis="percent_of_net",
+        percent=Decimal(50), at=LAUNCH, valid_from=MAY.start + timedelta(days=10),
+    )  # fmt: skip
+    subscribed(line, games, at=MAY.start)
+    billing.issue_bill(subscriber=ada, period=MAY, at=JUNE.start)
+    first, second = Charge.objects.filter(cause__startswith="minimum:").order_by("cause")
+    assert (first.bsp, second.bsp) == (shop.films, shop.backup)
+    assert (first.amount_net, second.amount_net) == (Decimal(3), Decimal("6.3"))
+    assert (first.bsp_share, second.bsp_share) == (Decimal(10), Decimal("3.15"))
+    assert "10 / 31 of the time" in first.explanation["arithmetic"]

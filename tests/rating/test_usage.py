@@ -18,6 +18,7 @@ from provisioning.models import PartnerSubscriber, Service
 from rating import engine, pricing, stepping, tasks, usage
 from rating.models import RatedUsage, Usage
 from tests.rating.ground import (
+    JUNE,
     MAY,
     NOON,
     Shop,
@@ -252,7 +253,7 @@ class TestRating:
         assert [c.amount_net for c in rated(ada)] == [Decimal(1), Decimal(1)]
         assert [c.units_after for c in rated(ada)] == [150, 150]
 
-    def test_the_price_and_terms_are_those_of_the_use(
+    def test_the_terms_are_those_of_the_use_and_the_price_that_of_its_period(
         self, shop: Shop, line: Service, watching: Service, ada: Subscriber
     ) -> None:
         change = NOON + timedelta(minutes=30)
@@ -268,10 +269,13 @@ class TestRating:
         old = (change - timedelta(seconds=1)).isoformat()
         report(shop.films, event(line, shop.minutes, 150, started_at=old))
         report(shop.films, event(line, shop.minutes, 5))
+        june = JUNE.start.isoformat()
+        report(shop.films, event(line, shop.minutes, 5, started_at=june), at=JUNE.start)
         rate()
-        first, second = rated(ada)
+        first, second, third = rated(ada)
         assert (first.amount_net, first.bsp_share) == (Decimal(1), Decimal("0.7"))
-        assert (second.amount_net, second.bsp_share) == (Decimal(5), Decimal("0.5"))
+        assert (second.amount_net, second.bsp_share) == (Decimal("0.10"), Decimal("0.01"))
+        assert (third.amount_net, third.bsp_share) == (Decimal(5), Decimal("0.5"))
 
     def test_use_of_what_has_no_price_by_use_is_included(
         self, shop: Shop, line: Service, ada: Subscriber

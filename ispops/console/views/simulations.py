@@ -55,6 +55,7 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         "Re-rating" if row.is_rerating else "Simulation",
         **facts,
         may_post=_may_be_posted(row) and request.user.has_perm(POST),
+        is_carried=row.state not in OPEN and simulations.is_carried(row),
         reratings=row.reratings.select_related("created_by").order_by("-created_at")[:20],
         words=price,
         largest=[] if row.state in OPEN else _largest(row),
