@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.decorators import action
@@ -377,11 +377,24 @@ class AccountingRecordAdmin(ReadOnlyAdmin):
 
     list_display = (
         "received_at", "status_type", "username", "session_id", "framed_ip", "session_seconds",
-        "input_octets", "output_octets", "metered_at",
+        "input_octets", "output_octets", "is_counted",
     )  # fmt: skip
     list_filter = ("status_type", "server")
     search_fields = ("username", "=unique_session_id")
     ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[models.AccountingRecord]:
+        waits = models.WaitingAccounting.objects.filter(
+            reader=models.WaitingAccounting.Reader.METERING,
+            first__lte=OuterRef("pk"),
+            last__gte=OuterRef("pk"),
+        )
+        return super().get_queryset(request).annotate(is_counted=~Exists(waits))
+
+    @admin.display(boolean=True, description="Counted")
+    def is_counted(self, record: models.AccountingRecord) -> bool:
+        """Say whether metering has seen the message."""
+        return bool(record.is_counted)  # type: ignore[attr-defined]
 
 
 @admin.register(models.ServiceSuspension)

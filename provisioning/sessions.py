@@ -15,14 +15,25 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from ispops import bulk
-from provisioning import following
+from provisioning import following, waiting
 from provisioning.accounting import OF_THE_WHOLE_SERVER
 from provisioning.following import SILENT_AFTER
-from provisioning.models import AaaCredential, AccessSession, AccountingRecord, Service
+from provisioning.models import (
+    AaaCredential,
+    AccessSession,
+    AccountingRecord,
+    Service,
+    WaitingAccounting,
+)
 
 MESSAGES = frozenset({"Start", "Interim-Update", "Stop"})
 # What PostgreSQL's advisory lock of the follower is called.
 _FOLLOWER = 0x5E5510
+_TAKEN = """
+SELECT message.* FROM unnest(%s::bigint[], %s::bigint[]) taken (first, last)
+  JOIN provisioning_accountingrecord message ON message.id BETWEEN taken.first AND taken.last
+ ORDER BY message.id
+"""
 _FOLLOWED = {
     "id": "bigint",
     "session_class": "text",
@@ -44,15 +55,10 @@ def follow_accounting(*, at: datetime, limit: int = 2_000) -> int:
     with transaction.atomic():
         if not _is_the_follower():
             return 0
-        records = list(
-            AccountingRecord.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
-            .filter(tracked_at__isnull=True)
-            .order_by("pk")[:limit]
-        )
-        if records:
-            _Batch(records, at).run()
-            AccountingRecord.objects.filter(pk__in=[r.pk for r in records]).update(tracked_at=at)
-    return len(records)
+        ranges = waiting.take(reader=WaitingAccounting.Reader.SESSIONS, limit=limit)
+        if ranges:
+            _Batch(_messages_of(ranges), at).run()
+    return waiting.count(ranges)
 
 
 def close_stale(*, at: datetime) -> int:
@@ -80,6 +86,11 @@ def revision_of(session_class: str) -> int:
     """Read of a Class with which revision of its profile a session was let in; 0 is not known."""
     told = session_class.rpartition(".r")[2]
     return int(told) if told.isascii() and told.isdecimal() and len(told) < 10 else 0
+
+
+def _messages_of(ranges: Sequence[waiting.Range]) -> list[AccountingRecord]:
+    firsts, lasts = map(list, zip(*ranges, strict=True))
+    return list(AccountingRecord.objects.raw(_TAKEN, [firsts, lasts]))
 
 
 def _is_the_follower() -> bool:

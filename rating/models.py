@@ -192,8 +192,12 @@ class MeteredSession(models.Model):
                 nulls_distinct=False,
             )
         ]
+        # No index has a column that a message of a session moves, so a new mark changes none.
         indexes = [
-            Index(fields=["last_event_at"], condition=Q(ended_at__isnull=True), name="session_open")
+            Index(fields=["nas_ip"], condition=Q(ended_at__isnull=True), name="session_open"),
+            Index(
+                fields=["unique_session_id"], condition=Q(incarnation__gt=0), name="session_again"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -19,8 +19,9 @@ from django.db import IntegrityError, connection, transaction
 
 from ispops import bulk
 from ispops.periods import Period, billing_period
-from provisioning.models import AccessServer, AccountingRecord
-from rating import metering, storing
+from provisioning import waiting
+from provisioning.models import AccessServer, AccountingRecord, WaitingAccounting
+from rating import interims, metering, storing
 from rating.guiding import Guided, NetworkGuide
 from rating.metering import Mark, Reading, Slice
 from rating.models import MeteredSession
@@ -77,6 +78,7 @@ class Told(NamedTuple):
     event_at: datetime
 
 
+_TOLD = ("id", *Told._fields[1:])
 Record = AccountingRecord | Told
 # A message, and what it tells of its session's counters.
 Message = tuple[Record, Reading]
@@ -90,13 +92,16 @@ def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
     messages that no other holds, and counts a session only while it holds that session.
     """
     with transaction.atomic():
-        waiting = AccountingRecord.objects.filter(metered_at__isnull=True).order_by("pk")
-        locked = waiting.select_for_update(skip_locked=True, no_key=True)
-        records = [Told(*row) for row in locked.values_list(*Told._fields)[:limit]]
-        if records:
-            _Batch(records, at).run()
-            AccountingRecord.objects.filter(pk__in=[r.pk for r in records]).update(metered_at=at)
-    return len(records)
+        ranges = waiting.take(reader=WaitingAccounting.Reader.METERING, limit=limit)
+        if ranges:
+            interims.read(ranges)
+            if begun := [Told(*row) for row in interims.without_session(_TOLD)]:
+                _Batch(begun, at).make_sessions()
+            interims.hold()
+            interims.count(at=at)
+            if records := [Told(*row) for row in interims.left(_TOLD)]:
+                _Batch(records, at).run()
+    return waiting.count(ranges)
 
 
 def meter_records(*, records: Sequence[AccountingRecord], at: datetime) -> dict[int, str]:
@@ -158,6 +163,7 @@ class _Batch:
         )
 
     def run(self) -> None:
+        self.make_sessions()
         sessions = self._lock_sessions()
         for key, session in sessions.items():
             self._count(session, self.messages[key])
@@ -167,27 +173,32 @@ class _Batch:
         for record in self.restarts:
             _close("nas_ip = %s AND last_event_at <= %s", record.nas_ip, record.event_at)
 
+    def make_sessions(self) -> None:
+        """Make the rows of sessions that are new; wait for others that make the same."""
+        known = MeteredSession.objects.filter(
+            unique_session_id__in=[key[0] for key in self.messages], incarnation=0
+        )
+        begun = known.values_list("unique_session_id", "nas_ip")
+        first = {(session_id, nas_ip or "") for session_id, nas_ip in begun}
+        MeteredSession.objects.bulk_create(
+            [
+                self._row(*min(self.messages[key], key=_order), incarnation=0)
+                for key in sorted(self.messages)
+                if key not in first
+            ],
+            ignore_conflicts=True,
+        )
+
     def _lock_sessions(self) -> dict[Key, _Session]:
-        """Hold the sessions of this batch, in the order of their keys; make the rows of new ones.
+        """Hold the sessions of this batch, in the order of their keys.
 
         The row of incarnation 0 is the lock. The rows are read again once it is held, because
         another worker may have added incarnations while this one waited.
         """
         sessions = {key: _Session() for key in sorted(self.messages)}
-        ids = [key[0] for key in sessions]
-        known = MeteredSession.objects.filter(unique_session_id__in=ids)
-        begun = known.filter(incarnation=0).values_list("unique_session_id", "nas_ip")
-        first = {(session_id, nas_ip or "") for session_id, nas_ip in begun}
-        MeteredSession.objects.bulk_create(
-            [
-                self._row(*min(self.messages[key], key=_order), incarnation=0)
-                for key in sessions
-                if key not in first
-            ],
-            ignore_conflicts=True,
-        )
+        known = MeteredSession.objects.filter(unique_session_id__in=[key[0] for key in sessions])
         locked = known.filter(incarnation=0).select_for_update(no_key=True).values_list("pk")
-        list(locked.order_by("unique_session_id", "nas_ip"))
+        list(locked.order_by("pk"))
         for row in known.order_by("unique_session_id", "nas_ip", "incarnation"):
             session = sessions.get(_key(row))
             if session is not None:

@@ -70,7 +70,7 @@ def store(*, uses: Sequence[Reported], received_at: datetime) -> list[str]:
     """
     lanes = [use.lane for use in uses]
     places = sorted(range(len(uses)), key=lanes.__getitem__)
-    base = _batch(received_at)
+    base = new_batch(received_at)
     known = _keep_keys(
         sorted(
             (event_digest(uses[at].source, uses[at].event_id), digest(uses[at].content), key)
@@ -101,7 +101,7 @@ def _keep_keys(keyed: Sequence[tuple[str, str, int]]) -> dict[int, bool]:
         return dict(cursor.fetchall())
 
 
-def _batch(received_at: datetime) -> int:
+def new_batch(received_at: datetime) -> int:
     """Return the first id of a new batch."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('rating_usage_batch')")

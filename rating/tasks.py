@@ -21,7 +21,7 @@ from rating import (
 
 # A task gives way after so many batches, so that no kind of work keeps a worker for itself.
 BATCHES = 20
-MESSAGES_A_BATCH = 5_000
+MESSAGES_A_BATCH = 16_000
 USES_A_BATCH = 100_000
 
 

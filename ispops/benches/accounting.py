@@ -12,7 +12,7 @@ from ispops.benches import use
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering, Technology
 from ispops.db import uuid7
-from provisioning.models import AccountingRecord
+from provisioning.models import WaitingAccounting
 from rating import usage
 from rating.models import RatedUsage, WaitingUsage
 from rating.tasks import MESSAGES_A_BATCH
@@ -90,7 +90,8 @@ class _Inbox:
             pass
         while usage.rate_usage(at=self._now, limit=use.BATCH):
             pass
-        if AccountingRecord.objects.filter(metered_at=None).exists() or (
+        unread = WaitingAccounting.objects.filter(reader=WaitingAccounting.Reader.METERING)
+        if unread.exists() or (
             WaitingUsage.objects.exists()
             or RatedUsage.objects.count() != self._round * len(self.lines)
         ):

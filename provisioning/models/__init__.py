@@ -16,6 +16,7 @@ from provisioning.models.network import (
     AccountingRecord,
     ProfileRevision,
     SessionCommand,
+    WaitingAccounting,
 )
 from provisioning.models.orders import OrderTask, ProductOrder, ProductOrderItem, TaskAttempt
 from provisioning.models.outside import OutsideSystem
@@ -60,4 +61,5 @@ __all__ = [
     "Slowdown",
     "SubscriberEquipment",
     "TaskAttempt",
+    "WaitingAccounting",
 ]

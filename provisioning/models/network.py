@@ -1,7 +1,7 @@
 """The network side of lines: logins, access servers and what those report."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from ipam.models import AddressServer
 from ispops.db import EncryptedTextField
@@ -237,19 +237,9 @@ class AccountingRecord(models.Model):
     delay_seconds = models.PositiveIntegerField(default=0)
     event_at = models.DateTimeField()
     received_at = models.DateTimeField()
-    # Written once, by metering, in the transaction that turns the record into usage.
-    metered_at = models.DateTimeField(null=True)
-    # Written once, when the list of sessions has followed it.
-    tracked_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes = [
-            models.Index(
-                fields=["id"], condition=Q(metered_at__isnull=True), name="accounting_to_meter"
-            ),
-            models.Index(
-                fields=["id"], condition=Q(tracked_at__isnull=True), name="accounting_to_track"
-            ),
             models.Index(fields=["username", "-id"], name="accounting_by_user"),
             models.Index(
                 fields=["nas_ip", "event_at"],
@@ -260,3 +250,32 @@ class AccountingRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status_type} {self.session_id}"
+
+
+class WaitingAccounting(models.Model):
+    """The queues of stored messages: those of one INSERT that a reader has not seen yet.
+
+    The database adds them with the messages, so whatever is committed waits, in whatever order the
+    ids were given. A row is a range of ids and not one message, because to mark each message costs
+    more than reading it. See `provisioning.waiting`.
+    """
+
+    class Reader(models.TextChoices):
+        METERING = "metering", "Counts what was used"
+        SESSIONS = "sessions", "Follows who is online"
+
+    reader = models.CharField(max_length=10, choices=Reader)
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    class Meta:
+        verbose_name_plural = "waiting accounting"
+        constraints = [
+            models.UniqueConstraint(fields=["reader", "first"], name="waiting_accounting_once"),
+            models.CheckConstraint(
+                condition=Q(last__gte=F("first")), name="waiting_accounting_is_a_range"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last} for {self.reader}"

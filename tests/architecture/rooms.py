@@ -92,7 +92,7 @@ ROOMS = {
             "placing "
             "profiles progress radius_setup registrations reminders reservations services "
             "sessions slowing statements steering steps suspending telling "
-            "upkeep visit_following visit_results "
+            "upkeep waiting visit_following visit_results "
             "visit_slots visits"
         ),
         reads=_names("admission composing duplicates outcomes visit_days visiting worklist"),
@@ -110,6 +110,7 @@ ROOMS = {
         ),
         verbs=_names(
             "billing by_meter cancelling charges closing consents culprits disputes engine intake "
+            "interims "
             "lanes ledger network_files packs partitions parts posting purchases refunds rerating "
             "reservations retrying sessions settlement simulations standing stepping storing "
             "taking telling topping_up usage usage_files watching"

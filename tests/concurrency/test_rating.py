@@ -16,13 +16,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection, models
+from django.db import IntegrityError, connection, models, transaction
 
+from ipam.models import AddressServer
 from ispops import db
 from ispops.catalog import publishing
 from ispops.parties.models import Subscriber, WebhookDelivery
 from provisioning.models import AccountingRecord, Service, ServiceOrder
-from rating import billing, by_meter, posting, purchases, stepping, storing, taking, usage
+from rating import billing, by_meter, interims, posting, purchases, stepping, storing, taking, usage
 from rating.models import Charge, CustomerBill, MeteredSession, Purchase, RatedUsage, Usage
 from rating.spending import SpendingLimitReached
 from tests import factories
@@ -291,14 +292,42 @@ class TestOneSession:
         assert sum(use.attributes["download_bytes"] for use in rows) == 3 * 40_000
         assert MeteredSession.objects.count() == 3
 
+    @pytest.mark.parametrize("limit", [3, 6])
     def test_without_the_locks_they_count_the_same_octets(
-        self, monkeypatch: pytest.MonkeyPatch
+        self, monkeypatch: pytest.MonkeyPatch, limit: int
     ) -> None:
+        """Three messages are of three sessions, which are counted as columns; six are not."""
         usage.meter_accounting(at=NOON, limit=3)
         monkeypatch.setattr(models.QuerySet, "select_for_update", lambda rows, **_: rows)
+        monkeypatch.setattr(interims, "_HOLD", "SELECT 1")
+        slow(monkeypatch, interims, "_goes_on")
         slow(monkeypatch, usage.sessions.metering, "cut")
-        answers = at_once(lambda _: usage.meter_accounting(at=NOON, limit=6), many=4)
+        answers = at_once(lambda _: usage.meter_accounting(at=NOON, limit=limit), many=4)
         assert any(isinstance(answer, IntegrityError) for answer in answers)
+
+    def test_a_message_with_a_lower_id_may_be_committed_later(self, line: Service) -> None:
+        while self.meter(0):
+            pass
+        server, stored, metered = AddressServer.objects.get(), threading.Event(), threading.Event()
+
+        def work(number: int) -> int:
+            if number:
+                stored.wait(timeout=20)
+                told(server, line, age=900, down=90_000, unique_session_id="u2")
+                done = self.meter(0)
+                metered.set()
+                return done
+            with transaction.atomic():
+                told(server, line, age=900, down=90_000)
+                stored.set()
+                metered.wait(timeout=20)
+            return self.meter(0)
+
+        assert at_once(work, many=2) == [1, 1]
+        newest = AccountingRecord.objects.order_by("-pk")[:2]
+        assert [message.unique_session_id for message in newest] == ["u2", "u1"]
+        rows = Usage.objects.filter(attributes__download_bytes=50_000)
+        assert rows.count() == 2
 
 
 class TestBills:

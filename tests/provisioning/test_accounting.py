@@ -57,8 +57,6 @@ def test_everything_that_a_real_server_says(server: AddressServer) -> None:
         "delay_seconds": 3,
         "event_at": datetime(2025, 11, 3, 6, 25, tzinfo=UTC),
         "received_at": RECEIVED,
-        "metered_at": None,
-        "tracked_at": None,
     }
 
 

@@ -10,7 +10,13 @@ from django.db import IntegrityError, connection, transaction
 from ispops.parties.models import Subscriber
 from provisioning import execution, registrations
 from provisioning.accounting import record_accounting
-from provisioning.models import OrderTask, ProductOrder, Service, ServiceOrder
+from provisioning.models import (
+    OrderTask,
+    ProductOrder,
+    Service,
+    ServiceOrder,
+    WaitingAccounting,
+)
 from provisioning.transitions import ORDER, SERVICE, SERVICE_ORDER, TASK
 from tests import factories
 from tests.provisioning import ground
@@ -253,14 +259,19 @@ class TestTheInbox:
     def test_nothing_is_removed(self, record: int, refused: Attack) -> None:
         refused("append-only", "DELETE FROM provisioning_accountingrecord")
 
-    def test_it_is_metered_once(self, record: int, refused: Attack, at: datetime) -> None:
-        update = "UPDATE provisioning_accountingrecord SET metered_at = %s"
-        assert accepted(update, at) == 1
-        refused("append-only", update, at + timedelta(seconds=1))
-        refused("append-only", update, None)
-
-    def test_metering_changes_nothing_else(
-        self, record: int, refused: Attack, at: datetime
-    ) -> None:
-        update = "UPDATE provisioning_accountingrecord SET metered_at = %s, input_octets = 7"
-        refused("append-only", update, at)
+    def test_what_is_stored_waits_for_each_reader_as_ranges(self, record: int) -> None:
+        """Others take ids in between at the same time, and may not have committed yet."""
+        copy = (
+            "INSERT INTO provisioning_accountingrecord (id, server_id, status_type, session_id, "
+            "unique_session_id, session_class, username, calling_station_id, session_seconds, "
+            "input_octets, output_octets, terminate_cause, delay_seconds, event_at, received_at) "
+            "SELECT record.id + more, server_id, status_type, session_id, unique_session_id, '', "
+            "'', '', 0, 0, 0, '', 0, event_at, received_at "
+            "FROM provisioning_accountingrecord record, unnest(ARRAY[101, 102, 104]) more"
+        )
+        assert accepted(copy) == 3
+        ranges = [(0, 0), (101, 102), (104, 104)]
+        for reader in WaitingAccounting.Reader:
+            rows = WaitingAccounting.objects.filter(reader=reader).order_by("first")
+            found = [(row.first - record, row.last - record) for row in rows]
+            assert found == ranges

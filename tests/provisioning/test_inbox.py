@@ -71,8 +71,6 @@ def test_all_that_was_said(server: AddressServer) -> None:
         "terminate_cause": "Lost-Carrier",
         "delay_seconds": 3,
         "received_at": received_at,
-        "metered_at": None,
-        "tracked_at": None,
     }
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from ipam.models import AddressServer
 from ispops.parties.models import Subscriber
 from provisioning.models import AccessServer, AccountingRecord, Service
-from rating import sessions, tasks, usage
+from rating import interims, sessions, storing, tasks, usage
 from rating.models import MeteredSession, Usage
 from tests import factories
 from tests.rating.ground import MAY, NOON, Shop, posted, rate, rated, total
@@ -85,7 +88,6 @@ def test_a_session_becomes_usage_of_its_line(
     assert (session.service, session.nas_ip, session.framed_ip) == (line, NAS, "100.64.0.9")
     assert (session.input_bytes, session.output_bytes) == (150, 5 * 2**32)
     assert (session.sequence, session.ended_at) == (2, NOON + timedelta(seconds=500))
-    assert not AccountingRecord.objects.filter(metered_at__isnull=True).exists()
     assert meter() == 0
 
 
@@ -230,21 +232,96 @@ def test_a_message_of_another_kind_is_put_aside(server: AddressServer, line: Ser
     assert (meter(), Usage.objects.count()) == (1, 0)
 
 
+@pytest.mark.parametrize("where", ["queue", "_emit"])
 def test_a_crash_in_the_middle_counts_nothing(
-    server: AddressServer, line: Service, monkeypatch: pytest.MonkeyPatch
+    server: AddressServer, line: Service, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    told(server, line, down=10)
+    """One message is counted as columns and two by themselves; each is cut off at its last step."""
+    for session, age in (("u1", 300), ("u2", 300), ("u2", 600)):
+        told(server, line, age=age, down=age, unique_session_id=session)
 
     def power_cut(*_: object) -> None:
         raise SystemExit
 
     with monkeypatch.context() as broken:
-        broken.setattr(sessions._Batch, "_emit", power_cut)
+        broken.setattr(storing if where == "queue" else sessions._Batch, where, power_cut)
         with pytest.raises(SystemExit):
             meter()
     assert (MeteredSession.objects.count(), Usage.objects.count()) == (0, 0)
-    assert meter() == 1
-    assert octets() == (10, 0)
+    assert meter() == 3
+    assert octets() == (900, 0)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_columns_count_what_one_message_after_the_other_counts(
+    server: AddressServer, line: Service, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Sessions do all that devices do: clocks that are wrong, resets, names and Classes that
+    change, a period's end, counters without their wraps, restarts."""
+    AccessServer.objects.create(name="bng-2", nas_ip="192.0.2.2", counters_reversed=True)
+    chance = random.Random(seed)
+    lives = [
+        _life(chance, f"u{number}", MAY.end - timedelta(seconds=3_000)) for number in range(30)
+    ]
+    for messages in itertools.zip_longest(*lives):
+        for message in filter(None, messages):
+            told(server, line, **message)
+
+    def counted(limit: int) -> tuple[list[Any], list[Any], list[int]]:
+        alone: list[int] = []
+        usual = interims.left
+
+        def left(columns: Any) -> Any:
+            rows = usual(columns)
+            alone.append(len(rows))
+            return rows
+
+        with transaction.atomic(), monkeypatch.context() as watched:
+            watched.setattr(interims, "left", left)
+            while meter(limit):
+                pass
+            marks = list(MeteredSession.objects.order_by(*key).values(*marked))
+            names = {str(row.pk): str(row) for row in MeteredSession.objects.all()}
+            uses = [
+                (names.get(event_id.split("/")[0]), event_id.split("/")[1:], *facts)
+                for event_id, *facts in Usage.objects.values_list("event_id", *used)
+            ]
+            transaction.set_rollback(True)
+        return marks, sorted(uses, key=repr), alone
+
+    key = ("unique_session_id", "nas_ip", "incarnation")
+    marked = [field.name for field in MeteredSession._meta.fields if field.name != "id"]
+    used = ("subscriber_ref", "service", "offering", "started_at", "ended_at", "quantity",
+            "attributes", "error_code")  # fmt: skip
+    marks, uses, alone = counted(25)
+    monkeypatch.setattr(interims, "count", lambda **_: None)
+    marks_alone, uses_alone, all_alone = counted(25)
+    assert (marks, uses) == (marks_alone, uses_alone)
+    assert 0 < sum(alone) < sum(all_alone) * 0.7
+
+
+def _life(chance: random.Random, session: str, start: datetime) -> Iterator[dict[str, Any]]:
+    age, up, down, usual = 0, 0, 0, chance.choice(["", "a", "b"])
+    nas = chance.choice([NAS, "192.0.2.2", None])
+    for _ in range(chance.randrange(5, 12)):
+        age += chance.choice([300, 300, 300, 0, -300, 900]) if age else chance.choice([0, 60])
+        up += chance.choice([0, 1_000, 2**31])
+        down += chance.choice([0, 50_000, 2**33])
+        if not chance.randrange(8):
+            up, down = 0, chance.choice([0, 7])
+        strange: dict[str, Any] = {}
+        if not chance.randrange(8):
+            strange = chance.choice([
+                {"input_gigawords": None, "output_gigawords": None}, {"output_gigawords": 2**31},
+                {"session_class": "other"}, {"username": "stranger"}, {"session_seconds": 2**40},
+                {"start": start + timedelta(seconds=chance.choice([-20, 40, 4_000]))},
+                {"kind": "Stop"}, {"kind": "Accounting-On"}, {"kind": "Tunnel-Start"},
+                {"framed_ip": "100.64.0.9"},
+            ])  # fmt: skip
+        yield {
+            "age": max(age, 0), "up": up, "down": down, "start": start, "nas_ip": nas,
+            "unique_session_id": session, "session_class": usual, **strange,
+        }  # fmt: skip
 
 
 def test_a_batch_takes_few_queries(
@@ -252,7 +329,7 @@ def test_a_batch_takes_few_queries(
 ) -> None:
     for number in range(100):
         told(server, line, down=10, unique_session_id=f"u{number}")
-    with django_assert_max_num_queries(23):
+    with django_assert_max_num_queries(26):
         assert meter() == 100
     assert octets() == (1_000, 0)
 
