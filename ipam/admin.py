@@ -20,10 +20,15 @@ from ipam.models import (
     Allocation,
     AllocationHistory,
     Block,
+    BlockRequest,
+    BlockReturn,
     ExtraAddress,
     KeaServer,
     OverallocationRequest,
     Pool,
+    PoolPolicy,
+    PoolReport,
+    PoolSample,
 )
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
 from ispops.parties.models import User
@@ -136,6 +141,8 @@ class PoolAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Held or resting")
     def taken(self, pool: Pool) -> str:
+        if pool.state == Pool.State.RETURNED:
+            return "given back"
         use = queries.use_of(pool)
         return f"{use.taken:,} of {use.total:,} ({use.percent:.1f} %)"
 
@@ -188,3 +195,53 @@ class ExtraAddressAdmin(ReadOnlyAdmin):
     list_select_related = ("holder", "addon")
     search_fields = ("device", "holder__subscriber__name", "holder__subscriber__email")
     ordering = ("-granted_at",)
+
+
+@admin.register(PoolPolicy)
+class PoolPolicyAdmin(ReadOnlyAdmin):
+    list_display = (
+        "pool", "threshold_percent", "least_days", "decision", "largest_automatic",
+        "lines_per_address",
+    )  # fmt: skip
+    list_filter = ("decision",)
+    list_select_related = ("pool",)
+    search_fields = ("pool__name",)
+    ordering = ("pool__name",)
+
+
+@admin.register(PoolSample)
+class PoolSampleAdmin(ReadOnlyAdmin):
+    list_display = ("pool", "grain", "starts_at", "total", "held", "resting", "peak", "lines")
+    list_filter = ("grain", "pool")
+    list_select_related = ("pool",)
+    search_fields = ("pool__name",)
+    ordering = ("-starts_at",)
+
+
+@admin.register(PoolReport)
+class PoolReportAdmin(ReadOnlyAdmin):
+    list_display = ("pool", "assigned", "declined", "reported_at")
+    list_select_related = ("pool",)
+    search_fields = ("pool__name",)
+    ordering = ("pool__name",)
+
+
+@admin.register(BlockRequest)
+class BlockRequestAdmin(ReadOnlyAdmin):
+    list_display = (
+        "pool", "length", "state", "cause", "asked_at", "decided_at", "decided_by",
+        "decided_by_user", "reason", "made",
+    )  # fmt: skip
+    list_filter = ("state", "decided_by", "asked_at")
+    list_select_related = ("pool", "decided_by_user", "made")
+    search_fields = ("pool__name", "reference")
+    ordering = ("-asked_at",)
+
+
+@admin.register(BlockReturn)
+class BlockReturnAdmin(ReadOnlyAdmin):
+    list_display = ("pool", "network", "state", "cause", "started_at", "ended_at", "last_error")
+    list_filter = ("state", "started_at")
+    list_select_related = ("pool",)
+    search_fields = ("pool__name",)
+    ordering = ("-started_at",)

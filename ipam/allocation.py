@@ -15,7 +15,7 @@ from functools import cached_property
 from django.conf import settings
 from django.db import transaction
 
-from ipam import asking, extents, leases, overallocation, selection, statements
+from ipam import asking, extents, leases, overallocation, selection, statements, stepping
 from ipam.models import (
     AddressHolder,
     AddressServer,
@@ -213,6 +213,7 @@ def request_addresses(
                 return Answer(Outcome.DENIED, reason="The service has ended.")
             return _Request(*found, name, server, at, wanted).answer()
     except extents.AddressPoolExhausted as exhausted:
+        stepping.look_soon(server)
         return Answer(Outcome.DENIED, reason=exhausted.detail)
 
 
@@ -310,10 +311,16 @@ class _Request:
         ]
 
     def _leave_other_servers(self) -> None:
-        """A device that has moved cannot use an address that is routed to another server."""
+        """A device that has moved cannot use an address that is routed to another server.
+
+        Neither can it stay in a pool that is on its way back to its parent.
+        """
         here = {pool.pk for pool in self.pools}
         elsewhere = [row for row in self._mine() if row.pool_id not in here]
-        leases.let_go(elsewhere, because=leases.Because.OTHER_SERVER, at=self.at)
+        drained = [row for row in elsewhere if row.pool.server_id == self.server.pk]
+        leases.let_go(drained, because=leases.Because.POOL_DRAINED, at=self.at)
+        moved = [row for row in elsewhere if row not in drained]
+        leases.let_go(moved, because=leases.Because.OTHER_SERVER, at=self.at)
 
     def _is_beyond(self, family: int) -> bool:
         """Say whether other devices use up the plan; those with an extra of their own do not."""

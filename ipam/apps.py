@@ -6,7 +6,7 @@ from ispops.parties import roles
 class IpamConfig(AppConfig):
     name = "ipam"
     role_permissions = {
-        roles.CSR: ("view_*", "change_overallocationrequest"),
+        roles.CSR: ("view_*", "change_overallocationrequest", "change_blockrequest"),
         roles.OPERATIONS: ("view_*", "add_*", "change_*"),
         roles.FINANCE: ("view_extraaddress",),
     }

@@ -124,7 +124,8 @@ def _write_without(pool: Pool, extent: Extent, number: int) -> None:
 def give_back(*, pool: Pool, at: datetime) -> int:
     """Make the slots of a pool whose quarantine is over free again, and join what touches.
 
-    Returns how many slots became free. Two calls for one pool take turns.
+    Returns how many slots became free, or are gone from a pool that is drained. Two calls for one
+    pool take turns.
     """
     resting = Allocation.objects.filter(
         pool=pool, state=Allocation.State.QUARANTINED, expires_at__lte=at
@@ -132,7 +133,7 @@ def give_back(*, pool: Pool, at: datetime) -> int:
     if not resting.exists():
         return 0
     with transaction.atomic():
-        Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+        held = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
         rested = list(
             resting.select_for_update(skip_locked=True)
             .order_by("slot")
@@ -140,8 +141,33 @@ def give_back(*, pool: Pool, at: datetime) -> int:
         )
         if rested:
             Allocation.objects.filter(pk__in=[pk for pk, _ in rested]).delete()
-            _free(pool, [slot for _, slot in rested])
+            if held.state != Pool.State.DRAINING:
+                _free(pool, [slot for _, slot in rested])
     return len(rested)
+
+
+def take_all(pool: Pool) -> None:
+    """Take every free slot out of a pool whose row the caller has locked: nobody is given any.
+
+    Whoever holds an extent is waited for. What such an asker left of it is a new row, which the
+    next round sees; a round that finds none ends it.
+    """
+    while FreeExtent.objects.filter(pool=pool).delete()[0]:
+        pass
+
+
+def free_again(pool: Pool) -> None:
+    """Undo `take_all` for a pool whose row the caller has locked: what nobody has is free."""
+    first, last = selection.usable_slots(pool.block.network, pool.unit_length)
+    size = selection.shard_size(selection.slot_count(pool.block.network, pool.unit_length))
+    left = selection.shards(first, last, size)
+    taken = Allocation.objects.filter(pool=pool).order_by("slot").values_list("slot", flat=True)
+    for slot in taken:
+        place = next(number for number, extent in enumerate(left) if slot in extent)
+        left[place : place + 1] = selection.cut(left[place], slot)
+    FreeExtent.objects.bulk_create(
+        FreeExtent(pool=pool, first=extent.first, last=extent.last) for extent in left
+    )
 
 
 def _free(pool: Pool, slots: Sequence[int]) -> None:

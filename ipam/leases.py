@@ -25,6 +25,8 @@ class Because:
     EXTRA_ENDED = "extra_ended"
     OTHER_SERVER = "moved_to_other_server"
     LEFT_WALLED_GARDEN = "left_walled_garden"
+    POOL_DRAINED = "pool_drained"
+    RECLAIMED = "reclaimed_as_stale"
 
 
 def lock_allocations(holder: AddressHolder, *, at: datetime) -> list[Allocation]:

@@ -126,5 +126,6 @@ def use_of(pool: Pool) -> PoolUse:
 
 
 def utilisation() -> list[PoolUse]:
-    """Return how full every pool is, by name."""
-    return [use_of(pool) for pool in with_free_slots(Pool.objects.order_by("name"))]
+    """Return how full every pool is that has a block, by name."""
+    pools = Pool.objects.exclude(state=Pool.State.RETURNED).order_by("name")
+    return [use_of(pool) for pool in with_free_slots(pools)]

@@ -99,12 +99,12 @@ def lock_allocations(holder: AddressHolder) -> list[Allocation]:
 _POOLS = f"""
 SELECT {columns(Pool, "pool")}, {columns(Block, "block")}
 FROM ipam_pool pool JOIN ipam_block block ON block.id = pool.block_id
-WHERE pool.server_id = %(server)s ORDER BY pool.id
+WHERE pool.server_id = %(server)s AND pool.state = 'active' ORDER BY pool.id
 """  # noqa: S608
 
 
 def pools_of(server: AddressServer) -> list[Pool]:
-    """Return the pools of a server with their blocks, oldest first."""
+    """Return the pools that a server gives new leases of, with their blocks, oldest first."""
     width = len(Pool._meta.concrete_fields)
     pools = []
     for row in _fetch(_POOLS, {"server": server.pk}):

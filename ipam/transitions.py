@@ -1,6 +1,6 @@
-"""The state table of an over-allocation request (figure 11). Pure.
+"""The state tables of requests for more addresses, by a device and by a server (figure 11). Pure.
 
-The guards migration enforces the same table in the database.
+Guards of the migrations enforce the same tables in the database.
 """
 
 from typing import Literal
@@ -14,7 +14,33 @@ REQUEST: dict[str, frozenset[str]] = {
     "expired": frozenset(),
 }
 
+# A further block: decided, cut from its parent, told to the server, and seen to be in use there.
+BLOCK: dict[str, frozenset[str]] = {
+    "open": frozenset({"asked", "granted", "refused", "withdrawn"}),
+    "asked": frozenset({"granted", "refused", "withdrawn"}),
+    "granted": frozenset({"carved", "refused"}),
+    "carved": frozenset({"pushed", "parked"}),
+    "pushed": frozenset({"confirmed", "parked"}),
+    "parked": frozenset({"carved"}),
+    "confirmed": frozenset(),
+    "refused": frozenset(),
+    "withdrawn": frozenset(),
+}
+# A further block on its way back.
+RETURN: dict[str, frozenset[str]] = {
+    "draining": frozenset({"removed", "kept", "parked"}),
+    "removed": frozenset({"returned", "parked"}),
+    "parked": frozenset({"draining"}),
+    "returned": frozenset(),
+    "kept": frozenset(),
+}
+
 
 def may_become(state: str, following: str) -> bool:
     """Say whether a request may go from one state to another; staying is no transition."""
     return following in REQUEST[state]
+
+
+def follows(table: dict[str, frozenset[str]], state: str, following: str) -> bool:
+    """Say whether a state may come after another one by a table; staying is no transition."""
+    return following in table[state]

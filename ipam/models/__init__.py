@@ -1,5 +1,6 @@
 """Blocks and pools, who holds or held which address, requests for more, and how pools fill."""
 
+from ipam.models.growth import BlockRequest, BlockReturn, PoolPolicy, PoolReport, PoolSample
 from ipam.models.pools import (
     AddressHolder,
     AddressServer,
@@ -21,11 +22,16 @@ __all__ = [
     "Allocation",
     "AllocationHistory",
     "Block",
+    "BlockRequest",
+    "BlockReturn",
     "ExtraAddress",
     "FreeExtent",
     "KeaServer",
     "NetworkField",
     "OverallocationRequest",
     "Pool",
+    "PoolPolicy",
+    "PoolReport",
+    "PoolSample",
     "Stay",
 ]

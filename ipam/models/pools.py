@@ -130,9 +130,23 @@ class Pool(models.Model):
         PREFIX = "prefix", "Delegated prefixes"
         WALLED_GARDEN = "walled_garden", "Walled garden"
 
+    class State(models.TextChoices):
+        PENDING = "pending", "Not yet at the server"
+        ACTIVE = "active", "In use"
+        DRAINING = "draining", "Gives no new leases"
+        RETURNED = "returned", "Given back"
+
     name = models.SlugField(unique=True)
     server = models.ForeignKey(AddressServer, on_delete=models.PROTECT, related_name="pools")
-    block = models.OneToOneField(Block, on_delete=models.PROTECT, related_name="pool")
+    # None of a pool that was given back, which stays for the history; no other has none.
+    block: "models.OneToOneField[Block | None, Block]" = models.OneToOneField(  # type: ignore[misc]
+        Block, on_delete=models.PROTECT, null=True, related_name="pool"
+    )
+    # The pool for which this one was cut later; None of the first one, which has the policy.
+    grown_from = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="further"
+    )
+    state = models.CharField(max_length=8, choices=State, default=State.ACTIVE)
     purpose = models.CharField(max_length=14, choices=Purpose)
     family = models.PositiveSmallIntegerField(choices=[(4, "IPv4"), (6, "IPv6")])
     # The length of one handed-out unit: 32 for an IPv4 address, 56 for a /56.
@@ -152,6 +166,11 @@ class Pool(models.Model):
             models.CheckConstraint(
                 condition=Q(family=4, unit_length__lte=32) | Q(family=6, unit_length__lte=128),
                 name="pool_unit_fits_its_family",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="returned", block__isnull=True)
+                | ~Q(state="returned") & Q(block__isnull=False),
+                name="only_a_returned_pool_has_no_block",
             ),
         ]
 
@@ -191,6 +210,10 @@ class AddressHolder(models.Model):
         Subscriber, on_delete=models.PROTECT, related_name="address_holders"
     )
     plan = models.ForeignKey(ProductOffering, on_delete=models.PROTECT, related_name="+")
+    # The first pool of the group where it was seen last; written by the sweep that counts lines.
+    pool = models.ForeignKey(
+        Pool, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     opened_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     # Devices beyond the hourly limit leave no row each, or a flood would fill the table.

@@ -4,19 +4,19 @@
 SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"}
 _TONES = {
     "good": {
-        "accepted", "active", "agreed", "answered", "applied", "booked", "completed", "delivered",
-        "done", "eligible", "good", "granted", "online", "passed", "placed", "qualified", "rated",
-        "sent", "upheld",
+        "accepted", "active", "agreed", "answered", "applied", "booked", "completed", "confirmed",
+        "delivered", "done", "eligible", "good", "granted", "online", "passed", "placed",
+        "qualified", "rated", "sent", "upheld",
     },
     "busy": {
-        "acknowledged", "applying", "asking", "awaiting", "cancelling", "checking",
-        "confirm_with_provider", "draft", "in_progress", "open", "pending",
-        "qualified_with_construction", "queued", "ready", "received", "reserved",
+        "acknowledged", "applying", "asked", "asking", "awaiting", "cancelling", "carved",
+        "checking", "confirm_with_provider", "draft", "in_progress", "open", "pending",
+        "pushed", "qualified_with_construction", "queued", "ready", "received", "reserved",
         "rolling_back", "running", "to_cancel", "to_place", "waiting",
     },
     "warn": {
-        "choose", "expired", "given_up", "held", "lost", "partial", "previewed", "quarantined",
-        "restricted", "suspended", "timed_out",
+        "choose", "draining", "expired", "given_up", "held", "lost", "partial", "previewed",
+        "quarantined", "restricted", "suspended", "timed_out",
     },
     "bad": {
         "declined", "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint",

@@ -76,11 +76,12 @@ ROOMS = {
     ),
     "ipam": Room(
         stage=3,
-        pure=_names("carving selection transitions"),
+        pure=_names("carving forecast selection transitions"),
         verbs=_names(
-            "allocation asking blocks extents kea_servers leases overallocation statements tree"
+            "allocation asking block_steps blocks extents growing kea_servers leases "
+            "overallocation policies reclaiming returning sampling statements stepping tree"
         ),
-        reads=_names("space"),
+        reads=_names("groups helping live space"),
     ),
     "provisioning": Room(
         stage=4,

@@ -8,9 +8,10 @@ from django.contrib import admin
 from django.contrib.admin import ModelAdmin
 from django.test import RequestFactory
 
-from ipam import overallocation
+from ipam import block_steps, growing, overallocation, returning, sampling
 from ipam.models import ExtraAddress, Pool
 from tests.ipam.ground import Isp, a_pool, a_user, after, mac
+from tests.ipam.growing import a_town
 
 pytestmark = pytest.mark.django_db
 
@@ -29,12 +30,20 @@ def request_of_staff(rf: RequestFactory) -> Any:
 
 
 @pytest.fixture
-def busy(isp: Isp) -> Isp:
+def busy(db: None) -> Isp:
     """An ISP with something in every table."""
+    town = a_town()
+    isp = town.isp
     isp.ask(mac(1))
     asked = isp.ask(mac(2)).request
     assert asked is not None
     overallocation.accept(request_id=asked.pk, actor=isp.user, at=after(minutes=1))
+    town.fill(0.9)
+    growing.watch(at=after())
+    block_steps.go_on_due(at=after())
+    further = Pool.objects.get(grown_from=town.pool)
+    returning.begin(pool=further, cause="by hand", at=after(minutes=1))
+    sampling.sample(at=after(minutes=2))
     return isp
 
 

@@ -17,7 +17,9 @@ PER_PAGE = 50
 @require_safe
 def page(request: HttpRequest, name: str) -> HttpResponse:
     """Show a pool with its heat map and its holders, by address."""
-    pool = queries.with_free_slots(Pool.objects.filter(name=name)).first()
+    pool = queries.with_free_slots(
+        Pool.objects.filter(name=name).exclude(state=Pool.State.RETURNED)
+    ).first()
     if pool is None:
         raise Http404("There is no such pool.")
     use = queries.use_of(pool)
