@@ -39,6 +39,13 @@ class Bucket:
             return None
         return max(self.allowed - self.used - self.reserved, Decimal(0))
 
+    @property
+    def percent(self) -> int:
+        """How much of what is allowed is used or reserved; 100 at most, 0 where nothing limits."""
+        if not self.allowed:
+            return 0
+        return min(int((self.used + self.reserved) * 100 / self.allowed), 100)
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -63,11 +70,11 @@ def balance_for(partner: Partner, subscriber: Subscriber, at: datetime) -> list[
     return [*_consents(subscriber, at, partner), *_included(subscriber, at, partner)]
 
 
-def spending(subscriber: Subscriber, at: datetime) -> Bucket:
+def spending(subscriber: Subscriber, at: datetime, coming: Decimal | None = None) -> Bucket:
     """Return what partners' products come to in the billing period, of the spending limit."""
     reserved = held.held_of(subscriber, at)
-    spent = third_party_spend(subscriber, at) - reserved
-    limit = subscriber.spending_limit
+    spent = third_party_spend(subscriber, at, coming) - reserved
+    limit = subscriber.may_spend
     name = "Partners' products in this billing period"
     currency = subscriber.currency
     return Bucket("spending_limit", name, subscriber.public_id, currency, limit, spent, reserved)

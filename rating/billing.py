@@ -25,7 +25,7 @@ from ispops.errors import InvalidInput, Refusal
 from ispops.money import round_to_minor_unit
 from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
-from rating import accrual, closing, ledger, posting
+from rating import accrual, closing, ledger, posting, spending
 from rating.models import BillLine, Charge, CustomerBill, LedgerTransaction
 
 PAID_WITHIN = timedelta(days=14)
@@ -87,6 +87,8 @@ class BillPreview:
     lines: list[Line]
     # What use came to that is not charged yet; among the lines, too.
     uses: list[Charge] = field(default_factory=list)
+    # What of it partners' products will come to that is not charged yet, with tax.
+    coming: Decimal = ZERO
 
     @property
     def amount_net(self) -> Decimal:
@@ -111,7 +113,8 @@ def running_bill(*, subscriber: Subscriber, at: datetime) -> BillPreview:
     posted = unbilled(subscriber, period)
     used = [row for row in posting.due(subscriber=subscriber) if row.period_start < period.end]
     lines = _lines(subscriber, [*posted, *due, *used])
-    return BillPreview(period, subscriber.currency, lines, used)
+    coming = spending.of_partners(due, used, period)
+    return BillPreview(period, subscriber.currency, lines, used, coming)
 
 
 def bill_of(

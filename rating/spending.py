@@ -1,5 +1,6 @@
 """What a subscriber spends on partners' products, and how much of it is allowed."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from ispops.money import format_money
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from provisioning.models import Service
-from rating import accrual, held, posting
+from rating import accrual, charges, held, posting
 from rating.models import Charge
 
 
@@ -20,15 +21,19 @@ class SpendingLimitReached(Refusal):
     title = "The spending limit would be passed"
 
 
-def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
+def third_party_spend(
+    subscriber: Subscriber, at: datetime, coming: Decimal | None = None
+) -> Decimal:
     """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
 
     That is all charges in which a BSP has a part, less what was taken back, what was rated and is
     not charged yet, what subscriptions will still add until the period's end, and what is held.
+    `coming` is the second and third of these, where they are known; see `billing.running_bill`.
     """
     period = accrual.period_at(subscriber, at)
     # What is charged is read last: what becomes a charge at this moment counts twice, never not.
-    coming = held.held_of(subscriber, at) + _coming(subscriber, period, at)
+    coming = _coming(subscriber, period, at) if coming is None else coming
+    coming += held.held_of(subscriber, at)
     posted = Charge.objects.filter(
         subscriber=subscriber,
         period_start__gte=period.start,
@@ -47,12 +52,17 @@ def _coming(subscriber: Subscriber, period: Period, at: datetime) -> Decimal:
     shares = SettlementTerm.objects.filter(
         role=SettlementTerm.Role.BSP, offering=OuterRef("offering")
     )
-    of_partners = Q(line__isnull=False) | Q(bundle__isnull=False) | Exists(shares)
-    if not Service.objects.filter(of_partners, subscriber=subscriber).exists():
+    is_theirs = Q(line__isnull=False) | Q(bundle__isnull=False) | Exists(shares)
+    if not Service.objects.filter(is_theirs, subscriber=subscriber).exists():
         return Decimal(0)
     due = accrual.due(subscriber=subscriber, period=period, at=at)
-    due += (row for row in posting.due(subscriber=subscriber) if row.period_start in period)
-    return sum((c.amount_net + c.amount_tax for c in due if c.bsp_id is not None), Decimal(0))
+    return of_partners(due, posting.due(subscriber=subscriber), period)
+
+
+def of_partners(due: Iterable[Charge], used: Iterable[Charge], period: Period) -> Decimal:
+    """Return what partners' products come to of what is due in a period and was used in it."""
+    rows = [*due, *(row for row in used if row.period_start in period)]
+    return charges.total_of(row for row in rows if row.bsp_id is not None)
 
 
 def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
@@ -61,11 +71,12 @@ def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
     Raises:
         SpendingLimitReached: see above.
     """
-    if account.spending_limit is None:
+    limit = account.may_spend
+    if limit is None:
         return
     spent = third_party_spend(account, at)
-    if spent + wanted > account.spending_limit:
-        left = max(account.spending_limit - spent, Decimal(0))
+    if spent + wanted > limit:
+        left = max(limit - spent, Decimal(0))
         raise SpendingLimitReached(
             f"This costs {format_money(wanted, account.currency)} with tax in this billing period, "
             f"and {format_money(left, account.currency)} of the spending limit are left. "

@@ -65,7 +65,7 @@ def _then(standing: Standing, rule: FairUseRule | None) -> str:
 @transaction.atomic
 def spending(*, subscriber: Subscriber, at: datetime) -> None:
     """Say that partners' products have come to a threshold of what may be spent on them, once."""
-    limit = subscriber.spending_limit
+    limit = subscriber.may_spend
     if not limit:
         return
     spent = third_party_spend(subscriber, at)

@@ -125,7 +125,7 @@ def settle(*, line_id: UUID, at: datetime) -> None:
 
 def _limited(line_ids: Iterable[UUID]) -> list[Subscriber]:
     """Return the accounts of some lines that may only spend so much on partners' products."""
-    limited = Subscriber.objects.filter(spending_limit__gt=0)
+    limited = Subscriber.objects.filter(Q(spending_limit__gt=0) | Q(own_limit__gt=0))
     return list(limited.filter(services__in=list(line_ids)).distinct().order_by("pk"))
 
 

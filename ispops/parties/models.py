@@ -1,6 +1,7 @@
 """The people and companies the ISP deals with, and what they were told and did."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -80,6 +81,8 @@ class Subscriber(PublicIdModel):
     terms_accepted_at = models.DateTimeField()
     # What may be bought from third parties in one billing period; None is no limit.
     spending_limit = AmountField(null=True, blank=True)
+    # What the subscriber sets for itself below that; see `ispops.parties.own_limits`.
+    own_limit = AmountField(null=True, blank=True)
     users = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="subscribers", blank=True)
     created_at = models.DateTimeField()
 
@@ -88,7 +91,11 @@ class Subscriber(PublicIdModel):
         constraints = [
             models.CheckConstraint(
                 condition=Q(billing_anchor_day__range=(1, 31)), name="subscriber_anchor_is_a_day"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(own_limit__isnull=True) | Q(own_limit__gte=0),
+                name="own_limit_is_not_below_zero",
+            ),
         ]
         # To find an account that its owner has forgotten: see `ispops.parties.people`.
         indexes = [
@@ -99,6 +106,12 @@ class Subscriber(PublicIdModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def may_spend(self) -> Decimal | None:
+        """What may be bought from third parties in a billing period: the lower of both limits."""
+        limits = [one for one in (self.spending_limit, self.own_limit) if one is not None]
+        return min(limits, default=None)
 
 
 class TermsVersion(models.Model):

@@ -324,6 +324,18 @@ class ConsentForm(PortalForm):
     shown = forms.CharField(max_length=64, required=False, widget=forms.HiddenInput)
 
 
+class OwnLimitForm(PortalForm):
+    """Up to what amount a billing period may be spent on partners' products."""
+
+    amount = forms.DecimalField(
+        label="Spend at most, a billing period, with tax",
+        required=False,
+        help_text="Leave it empty for no limit of your own.",
+        error_messages={"invalid": "Give an amount, such as 20.00, or 0 to buy nothing."},
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "size": "8"}),
+    )
+
+
 class StandingForm(PortalForm):
     """Up to what amount a month a partner may sell unasked."""
 

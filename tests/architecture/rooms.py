@@ -39,8 +39,8 @@ ROOMS = {
         stage=1,
         pure=_names("scopes"),
         verbs=_names(
-            "accounts audit check_asking checks invitations outbox partners payments programs "
-            "roles terms webhooks"
+            "accounts audit check_asking checks invitations outbox own_limits partners payments "
+            "programs roles terms webhooks"
         ),
         reads=_names("people"),
         web=_names(

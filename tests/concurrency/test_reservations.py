@@ -13,6 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from ispops import db
+from ispops.parties import own_limits
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
 from rating import held, purchases, reservations, spending, standing
@@ -70,6 +71,12 @@ def test_holding_and_buying_do_not_pass_it_together(shop: Shop, ada: Subscriber)
     answers = at_once(work)
     assert spending.third_party_spend(ada, NOON) <= 25
     assert kinds(answers)["SpendingLimitReached"] > 0
+
+
+def test_eight_holds_do_not_pass_a_limit_of_ones_own(shop: Shop, ada: Subscriber) -> None:
+    own_limits.set_own_limit(subscriber=ada, amount=Decimal(12), user=ada.users.get(), at=NOON)
+    answers = at_once(lambda n: hold(shop, ada, f"n{n}"))
+    assert kinds(answers) == {"Reservation": 1, "SpendingLimitReached": MANY - 1}
 
 
 @pytest.fixture

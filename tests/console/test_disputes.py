@@ -15,6 +15,7 @@ from ispops.parties.models import AuditEntry
 from rating import disputes
 from rating.models import Charge, Dispute, Purchase
 from tests.console.conftest import EARLIER, NOW, World
+from tests.rating.plenty import data_pack
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
@@ -105,6 +106,18 @@ def test_a_bundle_is_bought_on_behalf_and_given_back_as_a_whole(csr: Client, wor
     back = Charge.objects.filter(corrects__bundle=both)
     assert sum(row.amount_net for row in back) == -4
     assert back.count() == 2
+
+
+def test_more_data_is_bought_on_behalf(csr: Client, world: World) -> None:
+    pack = data_pack(world.line.offering)
+    shop = text(csr.get(reverse("admin:console_shop", args=[world.line.public_id])))
+    assert "More data for" in shop
+    form = {"offering": pack.code, "idempotency_key": "console-1"}
+    for _ in range(2):
+        csr.post(reverse("admin:console_buy", args=[world.line.public_id]), form)
+    bought = Purchase.objects.get(offering=pack)
+    assert (bought.state, bought.channel, bought.pack.service) == ("completed", "csr", world.line)
+    assert bought.placed_by.is_staff
 
 
 def test_a_product_is_bought_and_cancelled_on_behalf(csr: Client, world: World) -> None:

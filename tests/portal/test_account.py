@@ -13,7 +13,7 @@ from django.utils import timezone
 from ipam.models import AddressServer
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
-from ispops.parties.models import Subscriber
+from ispops.parties.models import AuditEntry, Subscriber
 from ispops.portal.templatetags.portal import span
 from provisioning import accounting, partner_orders
 from provisioning.models import Service
@@ -29,6 +29,7 @@ PAGES = (
     "/account/",
     "/account/usage/",
     "/account/shop/",
+    "/account/spending/",
     "/account/purchases/",
     "/account/bill/",
     "/account/devices/",
@@ -317,6 +318,34 @@ def test_a_bundle_is_bought_at_once_and_shows_each_part(
     factories.deliver_events(at=timezone.now())
     assert "Ready to use" in page(owner.get(live["hx-get"])).text
     assert "Films, Songs" in page(owner.get("/account/purchases/")).text
+
+
+def test_a_limit_of_ones_own_counts_at_once(
+    owner: Client, ada: Subscriber, line: Service, film: ProductOffering
+) -> None:
+    Subscriber.objects.update(spending_limit=Decimal(50))
+    url = "/account/spending/"
+    for wrong, why in (("60", "The most that we allow"), ("-1", "or 0"), ("x", "or 0")):
+        found = page(owner.post(url, {"amount": wrong}), status=422)
+        assert why in found.text, wrong
+    owner.post(url, {"amount": "5.00"})
+    ada.refresh_from_db()
+    assert (ada.own_limit, ada.may_spend) == (5, 5)
+    noted = AuditEntry.objects.get(action="subscriber.own_limit_set")
+    assert (noted.actor, noted.detail["before"], noted.detail["after"]) == (
+        ada.users.get(), None, "5.00",
+    )  # fmt: skip
+    buy(owner, line, film)
+    for where in (url, "/account/", "/account/shop/"):
+        found = page(owner.get(where))
+        assert "USD 3.99" in found.text, where
+        assert "USD 1.01" in found.text, where
+    refused = page(owner.post(buy_url(line, film), {"idempotency_key": "more"}), status=409)
+    assert "spending limit" in refused.text
+    owner.post(url, {"amount": ""})
+    ada.refresh_from_db()
+    assert (ada.own_limit, ada.may_spend) == (None, 50)
+    buy(owner, line, film)
 
 
 def test_a_purchase_sent_again_is_one_purchase(

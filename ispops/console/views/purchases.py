@@ -16,7 +16,7 @@ from ispops.console import actions, pages
 from ispops.console.views.disputes import amounts
 from ispops.errors import InvalidInput
 from provisioning.models import Service
-from rating import goods
+from rating import goods, topping_up
 from rating.cancelling import cancel_purchase
 from rating.models import Charge, Purchase
 from rating.purchases import place_purchase
@@ -34,15 +34,17 @@ def _page_of(subscriber_ref: str, part: str) -> str:
 
 @require_safe
 def shop(request: HttpRequest, ref: str) -> HttpResponse:
-    """Show what partners sell for a line, and why the rest cannot be had on it."""
+    """Show what partners and we sell for a line, and why the rest cannot be had on it."""
     line = _line(ref)
-    found = goods.goods(line, line.subscriber.currency, timezone.now())
+    now = timezone.now()
+    found = goods.goods(line, line.subscriber.currency, now)
     return pages.show(
         request,
         "console/shop.html",
         f"Buy for {line.subscriber}",
         line=line,
         goods=found,
+        packs=topping_up.packs_for(line, now),
         currency=line.subscriber.currency,
         # Of all forms of the page: each product is another purchase.
         key=f"console-{secrets.token_urlsafe(16)}",
@@ -58,10 +60,11 @@ def buy(request: HttpRequest, ref: str) -> HttpResponse:
     if offering is None:
         actions.refuse(request, InvalidInput("Choose a product.", field="offering"))
         return actions.back(request, reverse("admin:console_shop", args=[ref]))
+    is_ours = offering.addon_type == topping_up.DATA_PACK
     bought = actions.attempt(
         request,
         partial(
-            place_purchase,
+            topping_up.top_up if is_ours else place_purchase,
             subscriber=line.subscriber,
             line=line,
             offering=offering,
@@ -69,7 +72,9 @@ def buy(request: HttpRequest, ref: str) -> HttpResponse:
             placed_by=request.user,  # type: ignore[arg-type]
             idempotency_key=f"{request.POST.get('idempotency_key', '')[:120]}:{code}",
         ),
-        done=f"{offering} is bought. The partner is told and confirms.",
+        done=f"{offering} is bought and there at once."
+        if is_ours
+        else f"{offering} is bought. The partner is told and confirms.",
     )
     here = reverse("admin:console_shop", args=[ref])
     there = _page_of(line.subscriber.public_id, "purchases")

@@ -13,6 +13,7 @@ from ispops.portal.access import for_subscriber, subscriber_of
 from ispops.portal.views.devices import open_questions
 from provisioning.models import Service
 from provisioning.queries import lines_of
+from rating.balances import spending
 from rating.billing import running_bill
 from rating.claim_queries import open_requests
 
@@ -24,13 +25,15 @@ def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     now = timezone.now()
     lines = list(lines_of(subscriber).select_related("subscriber"))
     first = next((line for line in lines if line.state == Service.State.ACTIVE), None)
+    bill = running_bill(subscriber=subscriber, at=now)
     context = {
         "subscriber": subscriber,
         "waiting": open_questions(subscriber, now),
         "lines": lines,
         "used_line": first,
         "usage": consumption.usage_of(first, subscriber, now) if first else None,
-        "bill": running_bill(subscriber=subscriber, at=now),
+        "bill": bill,
+        "spending": spending(subscriber, now, bill.coming),
         "orders": queries.orders_of(subscriber)[:5],
         "begun": journey.open_one(request),
         "asked_to_buy": open_requests(subscriber, now)[:5],

@@ -32,6 +32,7 @@ def shop(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     line = own_line(lines, request.GET.get("line", ""))
     goods = goods_of(line, subscriber.currency, now) if line else []
     context = {
+        "subscriber": subscriber,
         "lines": lines,
         "line": line,
         "goods": goods,
