@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('parties', '0010_own_limits'),
-        ('rating', '0017_bundles_of_products'),
+        ('rating', '0018_marks_in_place'),
     ]
 
     operations = [
