@@ -60,12 +60,12 @@ def held_until(
     return [Held(*row) for row in _HELD.rows(service_ref, device, until, server.pk)]
 
 
-_LOCK_HOLDER = f"""
+_LOCK_HOLDER = Prepared("ipam_lock_holder", ("text",), f"""
 SELECT {columns(AddressHolder, "holder")}, {columns(AddressEntitlement, "entitlement")}
 FROM ipam_addressholder holder
 LEFT JOIN catalog_addressentitlement entitlement ON entitlement.offering_id = holder.plan_id
-WHERE holder.service_ref = %(service_ref)s FOR NO KEY UPDATE OF holder
-"""  # noqa: S608
+WHERE holder.service_ref = $1 FOR NO KEY UPDATE OF holder
+""")  # noqa: S608  # fmt: skip
 
 
 def lock_holder(service_ref: str) -> tuple[AddressHolder, AddressEntitlement] | None:
@@ -73,7 +73,7 @@ def lock_holder(service_ref: str) -> tuple[AddressHolder, AddressEntitlement] | 
 
     A plan that says nothing about addresses includes one of each kind, and no more.
     """
-    found = _fetch(_LOCK_HOLDER, {"service_ref": service_ref})
+    found = _LOCK_HOLDER.rows(service_ref)
     if not found:
         return None
     width = len(AddressHolder._meta.concrete_fields)
@@ -84,15 +84,15 @@ def lock_holder(service_ref: str) -> tuple[AddressHolder, AddressEntitlement] | 
     return made(AddressHolder, holder), nothing
 
 
-_LOCK_ALLOCATIONS = f"""
+_LOCK_ALLOCATIONS = Prepared("ipam_lock_allocations", ("bigint",), f"""
 SELECT {columns(Allocation, "allocation")} FROM ipam_allocation allocation
-WHERE allocation.holder_id = %(holder)s ORDER BY allocation.id FOR UPDATE
-"""  # noqa: S608
+WHERE allocation.holder_id = $1 ORDER BY allocation.id FOR UPDATE
+""")  # noqa: S608  # fmt: skip
 
 
 def lock_allocations(holder: AddressHolder) -> list[Allocation]:
     """Lock and read all that a holder holds or has resting."""
-    rows = _fetch(_LOCK_ALLOCATIONS, {"holder": holder.pk})
+    rows = _LOCK_ALLOCATIONS.rows(holder.pk)
     return [made(Allocation, row) for row in rows]
 
 
@@ -114,11 +114,10 @@ def pools_of(server: AddressServer) -> list[Pool]:
     return pools
 
 
-_LAST_STAYS = """
+_LAST_STAYS = Prepared("ipam_last_stays", ("text", "text", "bigint[]", "bigint"), """
 SELECT pool_id, address FROM ipam_allocationhistory
-WHERE service_ref = %(service_ref)s AND device = %(device)s AND pool_id = ANY(%(pools)s)
-ORDER BY held_from DESC LIMIT %(most)s
-"""
+WHERE service_ref = $1 AND device = $2 AND pool_id = ANY($3) ORDER BY held_from DESC LIMIT $4
+""")  # fmt: skip
 
 
 def last_stays(
@@ -126,26 +125,30 @@ def last_stays(
 ) -> list[tuple[int, str]]:
     """Return the last few addresses that a device had in these pools, the newest first."""
     ids = [pool.pk for pool in pools]
-    return _fetch(
-        _LAST_STAYS,
-        {
-            "service_ref": holder.service_ref,
-            "device": device,
-            "pools": ids,
-            "most": 2 * len(ids),
-        },
+    return [
+        (pool, address)
+        for pool, address in _LAST_STAYS.rows(holder.service_ref, device, ids, 2 * len(ids))
+    ]
+
+
+_OPEN_STAYS = Prepared(
+    "ipam_open_stays",
+    ("bigint[]", "bigint[]", "text[]", "smallint[]", "bigint[]", "bigint", "text", "uuid", "text",
+     "boolean", "timestamptz", "timestamptz"),
+    """
+    WITH given AS (
+        SELECT * FROM unnest($1, $2, $3::cidr[], $4, $5) AS t (pool, slot, address, family, vrf)
+    ), stay AS (
+        INSERT INTO ipam_allocationhistory
+            (vrf, address, pool_id, service_ref, subscriber_id, device, held_from)
+        SELECT vrf, address, pool, $7, $8, $9, $12 FROM given RETURNING id, pool_id, address
     )
-
-
-_STAY = (
-    "vrf, address, pool_id, service_ref, subscriber_id, device, held_from",
-    "(%s, %s, %s, %s, %s, %s, %s)",
-)
-_ALLOCATION = (
-    "pool_id, slot, address, holder_id, device, family, counts, state, stay_id, allocated_at, "
-    "expires_at",
-    "(%s, %s, %s, %s, %s, %s, %s, 'active', %s, %s, %s)",
-)
+    INSERT INTO ipam_allocation (pool_id, slot, address, holder_id, device, family, counts, state,
+        stay_id, allocated_at, expires_at)
+    SELECT pool, slot, given.address, $6, $9, family, $10, 'active', stay.id, $12, $11
+    FROM given JOIN stay ON stay.pool_id = given.pool AND stay.address = given.address
+    """,
+)  # fmt: skip
 
 
 def open_stays(
@@ -158,29 +161,22 @@ def open_stays(
     at: datetime,
 ) -> list[Held]:
     """Write the history and the allocation of slots just taken: pool, number and address each."""
-    stays = [
-        (pool.block.vrf, address, pool.pk, holder.service_ref, holder.subscriber_id, device, at)
-        for pool, _, address in slots
-    ]
-    ids = _insert("ipam_allocationhistory", _STAY, stays)
-    allocations = [
-        (pool.pk, number, address, holder.pk, device, pool.family, counts, stay, at, expires_at)
-        for (pool, number, address), stay in zip(slots, ids, strict=True)
-    ]
-    _insert("ipam_allocation", _ALLOCATION, allocations)
+    pools = [pool for pool, _, _ in slots]
+    _OPEN_STAYS.rows(
+        [pool.pk for pool in pools],
+        [number for _, number, _ in slots],
+        [address for _, _, address in slots],
+        [pool.family for pool in pools],
+        [pool.block.vrf for pool in pools],
+        holder.pk,
+        holder.service_ref,
+        holder.subscriber_id,
+        device,
+        counts,
+        expires_at,
+        at,
+    )
     return [Held(pool.family, address, expires_at) for pool, _, address in slots]
-
-
-def _insert(table: str, shape: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> list[int]:
-    """Insert rows in one statement; the new ids come back in their order."""
-    columns, row = shape
-    values = ", ".join([row] * len(rows))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({columns}) VALUES {values} RETURNING id",  # noqa: S608
-            [value for row in rows for value in row],
-        )
-        return [found for (found,) in cursor.fetchall()]
 
 
 _END_STAYS = """

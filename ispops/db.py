@@ -180,6 +180,7 @@ class Prepared:
     """
 
     def __init__(self, name: str, types: Sequence[str], statement: str) -> None:
+        self.statement = statement
         self._name = name
         self._prepare = f"PREPARE {name} ({', '.join(types)}) AS {statement}"
         self._execute = f"EXECUTE {name} ({', '.join(['%s'] * len(types))})"

@@ -28,6 +28,7 @@ from ipam.models import (
     OverallocationRequest,
     Pool,
 )
+from ispops.db import Prepared
 from ispops.models import Event
 from tests.ipam.ground import NOON, Isp, Policy, after, an_isp, mac
 
@@ -325,7 +326,9 @@ def test_without_the_holders_lock_the_plan_is_exceeded(monkeypatch: pytest.Monke
         everybody_has_counted.wait(timeout=10)
         return hold(**values)
 
-    unlocked = statements._LOCK_HOLDER.replace("FOR NO KEY UPDATE OF holder", "")
+    locked = statements._LOCK_HOLDER.statement
+    assert "FOR NO KEY UPDATE OF holder" in locked
+    unlocked = Prepared("unlocked", ("text",), locked.replace("FOR NO KEY UPDATE OF holder", ""))
     monkeypatch.setattr(statements, "_LOCK_HOLDER", unlocked)
     monkeypatch.setattr(leases, "hold", hold_late)
     answers = at_once(lambda n: isp.ask(mac(n)))

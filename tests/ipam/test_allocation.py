@@ -415,7 +415,7 @@ def test_the_usual_answer_costs_one_query(isp: Isp, django_assert_num_queries: A
 
 
 def test_a_new_device_costs_a_few_queries(isp: Isp, django_assert_max_num_queries: Any) -> None:
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(12):
         assert isp.ask(mac(1)).ipv6_prefix
 
 
@@ -433,7 +433,7 @@ def test_a_slash_8_costs_what_a_slash_22_costs(
 ) -> None:
     isp = an_isp(dynamic=dynamic, prefixes=prefixes)
     assert FreeExtent.objects.filter(pool__in=[isp.dynamic, isp.prefixes]).count() == 128
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(12):
         isp.ask(mac(1))
     assert FreeExtent.objects.filter(pool__in=[isp.dynamic, isp.prefixes]).count() == 128
 
