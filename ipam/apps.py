@@ -7,6 +7,6 @@ class IpamConfig(AppConfig):
     name = "ipam"
     role_permissions = {
         roles.CSR: ("view_*", "change_overallocationrequest", "change_blockrequest"),
-        roles.OPERATIONS: ("view_*", "add_*", "change_*"),
+        roles.OPERATIONS: ("view_*", "add_*", "change_*", "disclose_history"),
         roles.FINANCE: ("view_extraaddress",),
     }

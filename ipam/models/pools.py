@@ -231,7 +231,10 @@ class AllocationHistory(models.Model):
     address = NetworkField()
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="+")
     service_ref = models.CharField(max_length=40)
-    subscriber = models.ForeignKey(Subscriber, on_delete=models.PROTECT, related_name="+")
+    # The index of a subscriber's stays, below, serves the key too.
+    subscriber = models.ForeignKey(
+        Subscriber, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     device = models.CharField(max_length=DEVICE_MAX_LENGTH)
     held_from = models.DateTimeField()
     held_to = models.DateTimeField(null=True, blank=True)
@@ -253,8 +256,12 @@ class AllocationHistory(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["service_ref", "device", "-held_from"], name="stays_of_a_device")
+            models.Index(fields=["service_ref", "device", "-held_from"], name="stays_of_a_device"),
+            models.Index(fields=["subscriber", "-held_from", "-id"], name="stays_of_a_subscriber"),
+            models.Index(fields=["device", "-held_from", "-id"], name="stays_by_device"),
+            models.Index(fields=["-held_from", "-id"], name="stays_by_time"),
         ]
+        permissions = [("disclose_history", "Can give the history out for a lawful request")]
 
     def __str__(self) -> str:
         return f"{self.address} from {self.held_from:%Y-%m-%d}"

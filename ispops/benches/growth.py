@@ -1,14 +1,13 @@
 """Whether rating keeps its pace: the same events with ten times as much stored, and without."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 
 from ispops.bench import Case, Size, bench
-from ispops.benches import use
+from ispops.benches import databases, use
 from rating import partitions, usage, usage_ids
 
 TIMES = 10
@@ -41,7 +40,7 @@ def rating_growth(size: Size) -> Iterator[Case]:
     _rate()
     large = str(connection.settings_dict["NAME"])
     small = f"{large}_small"
-    _copy_database(large, small)
+    databases.copy(large, small)
     try:
         for number in range(1, TIMES):
             _store_again(number)
@@ -55,7 +54,7 @@ def rating_growth(size: Size) -> Iterator[Case]:
             before_reference=sides[1].before,
         )
     finally:
-        _execute(f'DROP DATABASE "{small}"')
+        databases.drop(small)
 
 
 class _Side:
@@ -63,15 +62,15 @@ class _Side:
 
     def __init__(self, database: str, owners: list[use.Owner], count: int) -> None:
         self._database, self._owners, self._count = database, owners, count
-        with _in(database):
+        with databases.used(database):
             _execute("VACUUM ANALYZE")
 
     def before(self) -> None:
-        with _in(self._database):
+        with databases.used(self._database):
             use.store(self._owners, self._count)
 
     def run(self) -> int:
-        with _in(self._database):
+        with databases.used(self._database):
             rated = _rate()
         if rated != self._count:
             raise RuntimeError("some events were not rated")
@@ -99,25 +98,6 @@ def _store_again(number: int) -> None:
     for statement in (_COPY_USAGE, _COPY_RATED):
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
-
-
-def _copy_database(name: str, copy: str) -> None:
-    """Copy a database, to which nobody may be connected meanwhile."""
-    with _in("postgres"):
-        _execute(f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
-
-
-@contextmanager
-def _in(database: str) -> Iterator[None]:
-    """Use another database of the server."""
-    usual = connection.settings_dict["NAME"]
-    connection.close()
-    connection.settings_dict["NAME"] = database
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict["NAME"] = usual
 
 
 def _execute(statement: str) -> None:

@@ -1,10 +1,11 @@
 """The console's pages about addresses, in the form of the table in `ispops.console.urls`."""
 
 from ispops.console import guard
-from ispops.console.views import addresses, pools
+from ispops.console.views import addresses, history, pools
 
 SEE_BLOCKS = "ipam.view_block"
 SEE_POOLS = "ipam.view_pool"
+SEE_HISTORY = "ipam.view_allocationhistory"
 
 PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("addresses/", addresses.listing, "console_addresses", SEE_BLOCKS),
@@ -17,6 +18,14 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         addresses.change,
         "console_change_block",
         addresses.CHANGE,
+    ),
+    ("addresses/history/", history.listing, "console_history", SEE_HISTORY),
+    ("addresses/history/file/", history.as_file, "console_history_file", SEE_HISTORY),
+    (
+        "addresses/history/disclose/",
+        history.disclose,
+        "console_disclose_history",
+        history.DISCLOSE,
     ),
     ("addresses/pools/<slug:name>/", pools.page, "console_pool", SEE_POOLS),
 )

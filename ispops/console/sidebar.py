@@ -176,7 +176,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry(
                 "Address history",
                 "history",
-                "admin:ipam_allocationhistory_changelist",
+                "admin:console_history",
                 "ipam.view_allocationhistory",
             ),
         ),

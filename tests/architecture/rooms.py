@@ -78,10 +78,10 @@ ROOMS = {
         stage=3,
         pure=_names("carving forecast selection transitions"),
         verbs=_names(
-            "allocation asking block_steps blocks extents growing kea_servers leases "
+            "allocation asking block_steps blocks disclosure extents growing kea_servers leases "
             "overallocation policies reclaiming returning sampling statements stepping tree"
         ),
-        reads=_names("groups helping live space"),
+        reads=_names("groups helping history live space"),
     ),
     "provisioning": Room(
         stage=4,
