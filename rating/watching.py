@@ -1,8 +1,9 @@
 """Soon after use was rated: who passed a threshold is told, and who passed fair use is slowed.
 
-A look asks which lines used something since the last one, reads many of them at once, and settles
-those for which something follows, each in a transaction of its own that holds the line. So looks
-may meet, and be repeated: a threshold is a unique row, and a line is slow or it is not.
+A look asks which lines may have passed something by use since the last one, reads many of them at
+once, and settles those for which something follows, each in a transaction of its own that holds the
+line. So looks may meet, and be repeated: a threshold is a unique row, and a line is slow or it is
+not.
 
 Each threshold is told once for a billing period and for the number of packs that were bought in it.
 Use that is reported after its period has ended changes its charges and is told to nobody. A line
@@ -31,7 +32,7 @@ from provisioning.in_force import Speed
 from provisioning.models import Service, Slowdown
 from rating import telling
 from rating.models import PassedThreshold, UsageLook
-from rating.recent_use import lines_used_since
+from rating.recent_use import limited_accounts, lines_near_a_limit
 from rating.standings import Standing, standings
 from rating.thresholds import fair_limit, passed
 
@@ -56,8 +57,9 @@ class Found:
 
 
 def look(*, at: datetime) -> int:
-    """Look at all lines that used something since the last look; returns for how many something
-    followed. Lines that are slow are looked at each time: what slowed them may be gone.
+    """Look at the lines that may have passed something by use since the last look; returns for how
+    many something followed. Lines that are slow are looked at each time: what slowed them may be
+    gone.
 
     While somebody looks, nobody else does: on a busy day looks would only repeat each other.
     """
@@ -75,13 +77,12 @@ def look(*, at: datetime) -> int:
 
 def _look_since(last: datetime, at: datetime) -> int:
     slow = Slowdown.objects.filter(ended_at__isnull=True).values_list("service", flat=True)
-    used = lines_used_since(last - OVERLAP)
     settled = 0
-    in_order = sorted(used | set(slow))
+    in_order = sorted(lines_near_a_limit(last - OVERLAP, at) | set(slow))
     for first in range(0, len(in_order), LINES_AT_ONCE):
         for line_id in _in_need(in_order[first : first + LINES_AT_ONCE], at):
             settled += _settle_or_log(line_id, at)
-    for subscriber in _limited(used):
+    for subscriber in limited_accounts(last - OVERLAP):
         _tell_or_log(subscriber, at)
     return settled
 
@@ -121,12 +122,6 @@ def settle(*, line_id: UUID, at: datetime) -> None:
         ended_for = Slowdown.EndedFor
         because = ended_for.ROOM if found.has_rule else ended_for.PLAN
         slowing.restore(line=line, because=because, at=at)
-
-
-def _limited(line_ids: Iterable[UUID]) -> list[Subscriber]:
-    """Return the accounts of some lines that may only spend so much on partners' products."""
-    limited = Subscriber.objects.filter(Q(spending_limit__gt=0) | Q(own_limit__gt=0))
-    return list(limited.filter(services__in=list(line_ids)).distinct().order_by("pk"))
 
 
 def _in_need(line_ids: Iterable[UUID], at: datetime) -> list[UUID]:

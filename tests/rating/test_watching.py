@@ -16,6 +16,7 @@ from provisioning import services, slowing
 from provisioning.models import Service, Slowdown
 from rating import tasks, watching
 from rating.models import PassedThreshold, UsageLook
+from rating.recent_use import lines_near_a_limit
 from tests import factories
 from tests.provisioning import later
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
@@ -154,8 +155,29 @@ class TestThresholds:
         self, line: Service, django_assert_max_num_queries: DjangoAssertNumQueries
     ) -> None:
         use(line, GB)
-        with django_assert_max_num_queries(18):
+        with django_assert_max_num_queries(13):
             assert look() == 0
+
+    def test_only_lines_near_a_limit_are_looked_at(self, shop: Shop, line: Service) -> None:
+        """Whoever is far from one, or was told of it, costs no more than the one statement."""
+
+        def near() -> set[Any]:
+            return lines_near_a_limit(NOON - HOUR, NOON)
+
+        moderate(shop.isp.fast, 600 * GB)
+        for gigabytes, is_near, is_near_when_told in (
+            (499, False, False),
+            (1, True, False),
+            (100, True, True),  # It is slow from here on.
+        ):
+            use(line, gigabytes * GB)
+            assert near() == ({line.pk} if is_near else set()), gigabytes
+            look()
+            assert near() == ({line.pk} if is_near_when_told else set()), gigabytes
+        assert lines_near_a_limit(NOON + HOUR, NOON + 2 * HOUR) == set()
+        assert lines_near_a_limit(NOON - HOUR, JUNE.end + DAY) == set()
+        top_up(line, data_pack(shop.isp.fast))
+        assert near() == {line.pk}
 
 
 class TestSpendingLimit:
