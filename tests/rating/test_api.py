@@ -222,7 +222,7 @@ class TestMoney:
 
     def test_statements_are_the_callers_own(self, shop: Shop, line: Service, ask: Ask) -> None:
         buy(line, shop.film)
-        statement = settlement.settle_period(partner=shop.films, period=MAY, at=JUNE.end)
+        [statement] = settlement.settle_period(partner=shop.films, period=MAY, at=JUNE.end)
         [item] = ask(shop.films, "statements").json()["items"]
         assert (item["id"], Decimal(item["amount"]), item["charge_count"]) == (
             statement.public_id,

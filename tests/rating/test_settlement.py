@@ -14,6 +14,7 @@ from provisioning.models import Service
 from rating import billing, closing, purchases, settlement
 from rating.models import Charge, SettlementStatement
 from rating.settlement import SETTLED_AFTER, PeriodNotOver, settle_period
+from tests import factories
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
 from tests.rating.test_priced_use import sold
 from tests.small_isp import LAUNCH
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.django_db
 
 
 def settle(partner: Partner, period=MAY) -> SettlementStatement:
-    return settle_period(partner=partner, period=period, at=period.end + SETTLED_AFTER)
+    [statement] = settle_period(partner=partner, period=period, at=period.end + SETTLED_AFTER)
+    return statement
 
 
 def test_a_statement_is_the_sum_of_the_partners_shares(
@@ -143,3 +145,21 @@ def test_another_partner_is_guaranteed_its_own_part(
     assert (first.amount_net, second.amount_net) == (Decimal(3), Decimal("6.3"))
     assert (first.bsp_share, second.bsp_share) == (Decimal(10), Decimal("3.15"))
     assert "10 / 31 of the time" in first.explanation["arithmetic"]
+
+
+def test_another_currency_comes_on_a_statement_of_its_own(
+    shop: Shop, line: Service, bob: Subscriber
+) -> None:
+    buy(line, shop.film)
+    publishing.set_price(
+        offering=shop.film, charge="one_off", amount=Decimal(10), currency="EUR", at=LAUNCH
+    )
+    bob.currency = "EUR"
+    bob.save()
+    buy(factories.live_line(shop.isp, bob, at=NOON), shop.film)
+    at = MAY.end + SETTLED_AFTER
+    dollars, euros = settle_period(partner=shop.films, period=MAY, at=at)
+    assert (dollars.currency, dollars.amount) == ("USD", Decimal("3.493"))
+    assert (euros.currency, euros.amount, euros.charge_count) == ("EUR", Decimal(7), 1)
+    again = settle_period(partner=shop.films, period=MAY, at=at)
+    assert [row.pk for row in again] == [dollars.pk, euros.pk]
