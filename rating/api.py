@@ -172,6 +172,8 @@ class UsageReports(generics.ListAPIView[Usage]):
 
     @extend_schema(
         summary="List reported usage",
+        description="`share` is your part of what it came to, as soon as it is rated. It is among "
+        "the settlement shares when it has been charged, at the latest after the next night.",
         parameters=[
             OpenApiParameter("state", enum=Usage.State.values),
             OpenApiParameter("event_id"),
@@ -292,6 +294,9 @@ class SettlementShares(generics.ListAPIView[Charge]):
 
     @extend_schema(
         summary="List own shares of charges",
+        description="Of purchases at once. Of usage after it has been charged: when the "
+        "subscriber's bill is made, and every night. Until then your share of it is in `GET "
+        "/usage` alone, and on no statement yet.",
         parameters=[OpenApiParameter("kind", enum=Charge.Kind.values)],
         responses={200: ShareOut(many=True)},
     )
@@ -310,7 +315,13 @@ class Statements(generics.ListAPIView[SettlementStatement]):
             return SettlementStatement.objects.none()
         return queries.statements_of(calling_partner(self.request))
 
-    @extend_schema(summary="List statements", responses={200: StatementOut(many=True)})
+    @extend_schema(
+        summary="List statements",
+        description="Each is the sum of your shares of all charges that were made in its period, "
+        "in one currency; what was charged in another is on a statement of its own. Usage that was "
+        "not charged before the period's end is on the next one.",
+        responses={200: StatementOut(many=True)},
+    )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 

@@ -16,9 +16,10 @@ from ispops.errors import IllegalTransition, InvalidInput, NotFound, Refusal
 from ispops.parties import audit, webhooks
 from ispops.parties.models import Partner, Subscriber, User
 from provisioning.models import PartnerSubscriber, Service
-from rating import offers, purchases
+from rating import offers, probing, purchases
 from rating.models import Purchase, PurchaseConsent, PurchaseRequest, StandingConsent
 from rating.offers import Offer
+from rating.spending import SpendingLimitReached
 from rating.standing import left_of_month, month_of
 
 State = PurchaseRequest.State
@@ -214,13 +215,16 @@ def _agree_by_standing(request: PurchaseRequest, at: datetime) -> None:
     standing = db.lock(StandingConsent, standing.pk)
     shown = _offer(request.subscriber, request.line, request.offering, at)
     is_covered = shown.is_single and shown.now <= left_of_month(standing, at)
-    if standing.ended_at is not None or not is_covered:
+    who = request.partner_id, request.subscriber_id
+    if standing.ended_at is not None or not is_covered or probing.is_refused_too_often(*who, at):
         return
     try:
         with transaction.atomic():
             _buy(request, shown, Purchase.Channel.BSP, at, standing=standing)
-    except Refusal:
+    except Refusal as refusal:
         # Such as the spending limit: the subscriber sees it, and may raise it.
+        if isinstance(refusal, SpendingLimitReached):
+            probing.note_refusal(*who, at)
         request.refresh_from_db()
 
 

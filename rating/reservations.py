@@ -21,7 +21,7 @@ from ispops.money import format_money, from_micros, to_micros
 from ispops.parties import audit
 from ispops.parties.models import Partner, Subscriber, User
 from provisioning.models import PartnerSubscriber
-from rating import accrual, charges, purchases, spending
+from rating import accrual, charges, probing, purchases, spending
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from rating.sharing import Totals, take_step, tax_of
 from rating.standing import end_of_month, left_of_month, month_of
@@ -73,7 +73,8 @@ def hold(
         OfferingWithdrawn: it is not sold at `at`.
         OfferingNotCarried: it is not for this kind of account.
         NotConsented: no standing consent of the subscriber covers it, or the account cannot buy.
-        SpendingLimitReached: it would pass the spending limit.
+        SpendingLimitReached: it would pass the spending limit; how much is left is not told.
+        RefusedTooOften: that was tried often enough for the hour.
         ReservationKeyReused: the key belongs to a reservation of something else.
     """
     _key(idempotency_key)
@@ -90,7 +91,8 @@ def hold(
     _require_sold(offering, account, at)
     wanted, unit_net, amount = _amounts(offering, account, net, units, at)
     standing = _require_consent(account, partner, amount, at)
-    _require_room(account, amount, at)
+    probing.require_patience(partner.pk, account.pk, at)
+    _require_room(account, partner, amount, at)
     period = accrual.period_at(account, at)
     return Reservation.objects.create(
         subscriber=account,
@@ -285,11 +287,12 @@ def _require_sold(offering: ProductOffering, account: Subscriber, at: datetime) 
         )
 
 
-def _require_room(account: Subscriber, amount: Decimal, at: datetime) -> None:
+def _require_room(account: Subscriber, partner: Partner, amount: Decimal, at: datetime) -> None:
     """Refuse what would pass the spending limit; what is spent elsewhere is not the partner's."""
     try:
         spending.require_room(account, amount, at)
     except spending.SpendingLimitReached:
+        probing.note_refusal(partner.pk, account.pk, at)
         raise spending.SpendingLimitReached(
             "The subscriber's spending limit does not allow it.", field="offering"
         ) from None

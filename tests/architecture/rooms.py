@@ -111,15 +111,14 @@ ROOMS = {
         ),
         verbs=_names(
             "billing by_meter cancelling charges closing consents culprits disputes engine intake "
-            "interims "
-            "lanes ledger network_files packs partitions parts posting purchases refunds rerating "
-            "reservations retrying sessions settlement simulations standing stepping storing "
-            "taking telling topping_up usage usage_files watching"
+            "interims lanes ledger network_files packs partitions parts posting probing purchases "
+            "refunds rerating reservations retrying sessions settlement simulations standing "
+            "stepping storing taking telling topping_up usage usage_files watching"
         ),
         reads=_names(
             "accrual balances books carriage claim_queries claims goods guiding had_since held "
-            "line_choices meter_reading meters offers outlook past_use recent_use reported reports "
-            "rules simulated spending standings tariff trials tried_use used"
+            "line_choices meter_reading meters offers outlook past_use recent_use reported "
+            "reports rules simulated spending standings tariff trials tried_use used"
         ),
         web=_names(
             "account_api balances_api claims_api consents_api usage_files_api usage_parsers "

@@ -16,8 +16,9 @@ from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Partner, Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import balances, consents, held, posting, reservations, spending, standing
+from rating import balances, consents, held, posting, probing, reservations, spending, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
+from rating.probing import RefusedTooOften
 from rating.purchases import OfferingNotCarried, OfferingWithdrawn
 from rating.reservations import MoreThanHeld, NotConsented, ReservationKeyReused, ReservationOver
 from rating.spending import SpendingLimitReached
@@ -229,6 +230,27 @@ class TestHolding:
         with pytest.raises(SpendingLimitReached):
             buy(line, shop.film)
         buy(line, shop.film, at=UNTIL)
+
+    def test_the_limit_cannot_be_found_by_halves(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        """Nor by asking for purchases instead, which wait for the subscriber then."""
+        Subscriber.objects.filter(pk=ada.pk).update(spending_limit=Decimal(15))
+        later, until = LATER + timedelta(hours=2), NOON + timedelta(hours=5)
+        for number in range(probing.MOST_REFUSED_AN_HOUR):
+            with pytest.raises(SpendingLimitReached) as told:
+                hold(shop, ada, f"r{number}", net=Decimal(20 - number), at=later, held_until=until)
+            assert not re.search(r"\d", told.value.detail)
+        with pytest.raises(RefusedTooOften) as often:
+            hold(shop, ada, "small", net=Decimal(1), at=later, held_until=until)
+        assert "15" not in often.value.detail
+        reference = partner_orders.reference_of(partner=shop.films, subscriber=ada)
+        asked = consents.request_purchase(
+            partner=shop.films, subscriber_ref=reference, offering_code="film",
+            idempotency_key="instead", at=later,
+        )  # fmt: skip
+        assert asked.state == "waiting"
+        hold(shop, ada, "small", net=Decimal(1), at=later + timedelta(hours=1), held_until=until)
 
     def test_the_consent_counts_it_too(self, shop: Shop, ada: Subscriber) -> None:
         hold(shop, ada, net=Decimal(88))
