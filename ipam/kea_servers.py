@@ -103,6 +103,12 @@ def _set(kea: KeaServer, values: dict[str, Any]) -> None:
         if path and not path.startswith("/"):
             raise InvalidInput("Write the whole path, from /.", field=name)
     _check_subnet(kea)
+    if kea.config_url and kea.family != selection.IPv4:
+        raise InvalidInput(
+            "Kea 2.2 has no configuration database for DHCPv6. Leave it empty: the server is told "
+            "over its control socket.",
+            field="config_url",
+        )
     _check_url(kea.config_url)
 
 

@@ -9,8 +9,7 @@ import os
 import sys
 
 from ispops.embedded import CannotStart
-from ispops.network import freeradius
-from tests.dhcp import kea
+from ispops.network import freeradius, kea
 from tests.radius import vpn
 
 if __name__ == "__main__":
@@ -19,7 +18,9 @@ if __name__ == "__main__":
     except CannotStart as cannot:
         print(f"The tests of FreeRADIUS cannot run. {cannot}")
         sys.exit(1 if os.environ.get("CI") == "true" else 0)
-    if not kea.is_there():
-        print(f"The tests of Kea cannot run: install the packages {' '.join(kea.PACKAGES)}.")
+    try:
+        kea.require()
+    except CannotStart as cannot:
+        print(f"The tests of Kea cannot run. {cannot}")
     if reason := vpn.missing():
         print(f"The test with ocserv and openconnect is left out: {reason}.")

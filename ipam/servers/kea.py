@@ -61,6 +61,19 @@ class Place:
     log_file: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PrefixPool:
+    """A pool of prefixes that are delegated (DHCPv6); `client_class` as of other pools."""
+
+    prefix: str
+    length: int
+    delegated_length: int
+    client_class: str
+
+
+AnyPool = kea_backend.Pool | PrefixPool
+
+
 def subnet_of(place: Place, given: Range) -> kea_backend.Subnet:
     """Return the subnet that a range is in, or that is made for it.
 
@@ -78,12 +91,12 @@ def subnet_of(place: Place, given: Range) -> kea_backend.Subnet:
     return kea_backend.Subnet(number, prefix, place.shared_network, place.server_tag)
 
 
-def pool_of(given: Range) -> kea_backend.AnyPool:
+def pool_of(given: Range) -> AnyPool:
     """Return a range as Kea writes it: without the ends that nobody can use."""
     name = CLASSES[given.purpose]
     if given.family == selection.IPv6:
         prefix, _, length = given.network.partition("/")
-        return kea_backend.PrefixPool(prefix, int(length), given.unit_length, name)
+        return PrefixPool(prefix, int(length), given.unit_length, name)
     first, last = (
         selection.address_of(given.network, given.unit_length, slot).partition("/")[0]
         for slot in selection.usable_slots(given.network, given.unit_length)
@@ -99,7 +112,7 @@ class Kea:
 
     def add_range(self, wanted: Range) -> Any:
         subnet, pool = subnet_of(self.place, wanted), pool_of(wanted)
-        if not self.place.config_url:
+        if isinstance(pool, PrefixPool) or not self.place.config_url:
             return self._set_configuration(lambda running: _with(running, subnet, pool))
         self._require_ours(subnet)
         said = kea_backend.add(self.place.config_url, subnet, pool)
@@ -109,7 +122,7 @@ class Kea:
     def remove_range(self, unwanted: Range) -> Any:
         subnet, pool = subnet_of(self.place, unwanted), pool_of(unwanted)
         self._require_unused(subnet, unwanted)
-        if not self.place.config_url:
+        if isinstance(pool, PrefixPool) or not self.place.config_url:
             return self._set_configuration(lambda running: _without(running, subnet, pool))
         said = kea_backend.remove(self.place.config_url, subnet, pool)
         self._fetch()
@@ -146,14 +159,12 @@ class Kea:
     def refused(self) -> Refused:
         """Kea counts from its start, and has no figure for what has not happened yet."""
         said = self._say("statistic-get-all")
-        counts = {
-            name: int(samples[0][0])
-            for name, samples in said.items()
-            if name.startswith(f"v{self.place.family}-allocation-fail")
-        }
         start = f"v{self.place.family}-allocation-fail"
-        by_class = counts.get(f"{start}-classes", 0)
-        return Refused(strangers=by_class, full=max(0, counts.get(start, 0) - by_class))
+        # Where no pool is for such a device; and where pools are, but nothing in them is free.
+        strangers, full = (
+            int(said[name][0][0]) if name in said else 0 for name in (f"{start}-no-pools", start)
+        )
+        return Refused(strangers, full)
 
     def leases(self, since: Position, *, limit: int) -> tuple[list[Lease], Position]:
         lines, position = tailing.read(
@@ -181,7 +192,7 @@ class Kea:
 
     def _require_ours(self, subnet: kea_backend.Subnet) -> None:
         """Refuse to put into the backend what is in Kea's own file, which would be hidden by it."""
-        if kea_backend.has_subnet(self.place.config_url, self.place.family, subnet):
+        if kea_backend.has_subnet(self.place.config_url, subnet):
             return
         for known in _subnets(self._configuration()):
             if known["id"] == subnet.number or known["subnet"] == subnet.prefix:
@@ -240,10 +251,10 @@ def _subnets(running: dict[str, Any]) -> list[dict[str, Any]]:
     return [subnet for network in _networks(running) for subnet in network.get(key, [])]
 
 
-def _written(pool: kea_backend.AnyPool) -> tuple[str, dict[str, Any]]:
+def _written(pool: AnyPool) -> tuple[str, dict[str, Any]]:
     """Where in a subnet a pool is written, and how."""
     more = {"client-class": pool.client_class} if pool.client_class else {}
-    if isinstance(pool, kea_backend.PrefixPool):
+    if isinstance(pool, PrefixPool):
         return "pd-pools", {
             "prefix": pool.prefix,
             "prefix-len": pool.length,
@@ -253,8 +264,8 @@ def _written(pool: kea_backend.AnyPool) -> tuple[str, dict[str, Any]]:
     return "pools", {"pool": f"{pool.first}-{pool.last}", **more}
 
 
-def _is_same(known: dict[str, Any], pool: kea_backend.AnyPool) -> bool:
-    if isinstance(pool, kea_backend.PrefixPool):
+def _is_same(known: dict[str, Any], pool: AnyPool) -> bool:
+    if isinstance(pool, PrefixPool):
         return (known["prefix"], known["prefix-len"]) == (pool.prefix, pool.length)
     return _ends(known["pool"]) == (ip_address(pool.first), ip_address(pool.last))
 
@@ -268,7 +279,7 @@ def _ends(text: str) -> tuple[Any, Any]:
     return ip_address(first.strip()), ip_address(last.strip())
 
 
-def _has(running: dict[str, Any], subnet: kea_backend.Subnet, pool: kea_backend.AnyPool) -> bool:
+def _has(running: dict[str, Any], subnet: kea_backend.Subnet, pool: AnyPool) -> bool:
     where, _ = _written(pool)
     return any(
         _is_same(known, pool)
@@ -278,9 +289,7 @@ def _has(running: dict[str, Any], subnet: kea_backend.Subnet, pool: kea_backend.
     )
 
 
-def _with(
-    running: dict[str, Any], subnet: kea_backend.Subnet, pool: kea_backend.AnyPool
-) -> dict[str, Any]:
+def _with(running: dict[str, Any], subnet: kea_backend.Subnet, pool: AnyPool) -> dict[str, Any]:
     """Return a configuration, which may be changed, with a pool in it."""
     if _has(running, subnet, pool):
         return running
@@ -297,9 +306,7 @@ def _with(
     raise ServerRefused(f"Kea has no shared network {subnet.shared_network}.")
 
 
-def _without(
-    running: dict[str, Any], subnet: kea_backend.Subnet, pool: kea_backend.AnyPool
-) -> dict[str, Any]:
+def _without(running: dict[str, Any], subnet: kea_backend.Subnet, pool: AnyPool) -> dict[str, Any]:
     """Return a configuration, which may be changed, without a pool, nor a subnet made for it."""
     where, _ = _written(pool)
     for each in _subnets(running):

@@ -1,4 +1,6 @@
-"""The configuration of a Kea server in PostgreSQL (its configuration backend, Kea 2.2).
+"""The configuration of a Kea DHCPv4 server in PostgreSQL (its configuration backend, Kea 2.2).
+
+There is none for DHCPv6: what Kea 2.2 says to it is refused by PostgreSQL 15 and later.
 
 What is written here is live as soon as the server has fetched it: within its
 `config-fetch-wait-time`, or at once when it is told to. Kea looks for subnets that were modified
@@ -40,55 +42,42 @@ class Pool:
     client_class: str
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixPool:
-    """A pool of prefixes that are delegated (DHCPv6)."""
-
-    prefix: str
-    length: int
-    delegated_length: int
-    client_class: str
-
-
-AnyPool = Pool | PrefixPool
-
-
-def add(url: str, subnet: Subnet, pool: AnyPool) -> dict[str, Any]:
+def add(url: str, subnet: Subnet, pool: Pool) -> dict[str, Any]:
     """Put a pool into a subnet, which is made if there is none; safe to repeat.
 
     Raises:
         ServerAway: the database did not answer in time.
         ServerRefused: it answered, and it cannot be done.
     """
-    family, values = _family(pool), _values(subnet, pool)
-    with _talking(url, family, values, f"ISP Ops adds {_words(pool)}") as cursor:
-        _see_to_subnet(cursor, family, subnet, values)
-        cursor.execute(_FIND[type(pool)], values)
+    values = _values(subnet, pool)
+    with _talking(url, values, f"ISP Ops adds {pool.first} - {pool.last}") as cursor:
+        _see_to_subnet(cursor, subnet, values)
+        cursor.execute(_FIND, values)
         if cursor.fetchone() is None:
-            cursor.execute(_INSERT[type(pool)], values)
-            cursor.execute(_TOUCH.format(family), values)
+            cursor.execute(_INSERT, values)
+            cursor.execute(_TOUCH, values)
     return values
 
 
-def remove(url: str, subnet: Subnet, pool: AnyPool) -> dict[str, Any]:
+def remove(url: str, subnet: Subnet, pool: Pool) -> dict[str, Any]:
     """Take a pool out of a subnet; the subnet goes with its last pool. Safe to repeat.
 
     Raises:
         ServerAway, ServerRefused: as `add`.
     """
-    family, values = _family(pool), _values(subnet, pool)
-    with _talking(url, family, values, f"ISP Ops removes {_words(pool)}") as cursor:
-        cursor.execute(_DELETE[type(pool)], values)
+    values = _values(subnet, pool)
+    with _talking(url, values, f"ISP Ops removes {pool.first} - {pool.last}") as cursor:
+        cursor.execute(_DELETE, values)
         removed = cursor.rowcount
-        cursor.execute(_ANY_POOL[family], values)
+        cursor.execute(_ANY_POOL, values)
         if cursor.fetchone() is None:
-            cursor.execute(_DELETE_SUBNET.format(family), values)
+            cursor.execute(_DELETE_SUBNET, values)
         elif removed:
-            cursor.execute(_TOUCH.format(family), values)
+            cursor.execute(_TOUCH, values)
     return values
 
 
-def has_subnet(url: str, family: int, subnet: Subnet) -> bool:
+def has_subnet(url: str, subnet: Subnet) -> bool:
     """Say whether the database has this subnet.
 
     Raises:
@@ -96,41 +85,28 @@ def has_subnet(url: str, family: int, subnet: Subnet) -> bool:
     """
     values = {"subnet": subnet.number, "subnet_prefix": subnet.prefix}
     with _connected(url, values) as cursor:
-        cursor.execute(_SUBNET.format(family), values)
+        cursor.execute(_SUBNET, values)
         return bool(cursor.fetchall())
 
 
-def _family(pool: AnyPool) -> int:
-    return 6 if isinstance(pool, PrefixPool) or ":" in pool.first else 4
-
-
-def _words(pool: AnyPool) -> str:
-    if isinstance(pool, PrefixPool):
-        return f"{pool.prefix}/{pool.length}"
-    return f"{pool.first} - {pool.last}"
-
-
-def _values(subnet: Subnet, pool: AnyPool) -> dict[str, Any]:
-    values: dict[str, Any] = {
+def _values(subnet: Subnet, pool: Pool) -> dict[str, Any]:
+    return {
         "subnet": subnet.number,
         "subnet_prefix": subnet.prefix,
         "network": subnet.shared_network or None,
         "tag": subnet.server_tag,
+        "first": pool.first,
+        "last": pool.last,
         "class": pool.client_class or None,
     }
-    if isinstance(pool, PrefixPool):
-        return values | {
-            "prefix": pool.prefix, "length": pool.length, "delegated": pool.delegated_length,
-        }  # fmt: skip
-    return values | {"first": pool.first, "last": pool.last}
 
 
-def _see_to_subnet(cursor: Any, family: int, subnet: Subnet, values: dict[str, Any]) -> None:
+def _see_to_subnet(cursor: Any, subnet: Subnet, values: dict[str, Any]) -> None:
     """Make the subnet, and the shared network that it is of, if they are not there."""
-    cursor.execute(_SERVER.format(family), values)
+    cursor.execute(_SERVER, values)
     if cursor.fetchone() is None:
         raise ServerRefused(f"Kea's database knows no server tag {subnet.server_tag}.")
-    cursor.execute(_SUBNET.format(family), values)
+    cursor.execute(_SUBNET, values)
     found = cursor.fetchall()
     if found == [(subnet.number, subnet.prefix)]:
         return
@@ -143,9 +119,9 @@ def _see_to_subnet(cursor: Any, family: int, subnet: Subnet, values: dict[str, A
         )
     if subnet.shared_network:
         for statement in _ADD_NETWORK:
-            cursor.execute(statement.format(family), values)
+            cursor.execute(statement, values)
     for statement in _ADD_SUBNET:
-        cursor.execute(statement.format(family), values)
+        cursor.execute(statement, values)
 
 
 # Kea rounds the time of the last revision that it has seen to a second, and so passes over what
@@ -153,64 +129,49 @@ def _see_to_subnet(cursor: Any, family: int, subnet: Subnet, values: dict[str, A
 _NOW = """
 SELECT greatest(date_trunc('second', clock_timestamp()),
     date_trunc('second', max(modification_ts) + interval '999999 microseconds'))
-FROM dhcp{0}_audit_revision
+FROM dhcp4_audit_revision
 """
-# The braces are for the family: Kea has the same tables for both.
-_SERVER = "SELECT 1 FROM dhcp{0}_server WHERE tag = %(tag)s"
+_SERVER = "SELECT 1 FROM dhcp4_server WHERE tag = %(tag)s"
 _SUBNET = """
-SELECT subnet_id, subnet_prefix FROM dhcp{0}_subnet
+SELECT subnet_id, subnet_prefix FROM dhcp4_subnet
 WHERE subnet_id = %(subnet)s OR subnet_prefix = %(subnet_prefix)s
 """
 _ADD_NETWORK = (
-    "INSERT INTO dhcp{0}_shared_network (name, modification_ts) VALUES (%(network)s,"
+    "INSERT INTO dhcp4_shared_network (name, modification_ts) VALUES (%(network)s,"
     " %(now)s) ON CONFLICT (name) DO NOTHING",
-    "INSERT INTO dhcp{0}_shared_network_server (shared_network_id, server_id) SELECT network.id,"
-    " server.id FROM dhcp{0}_shared_network network, dhcp{0}_server server"
+    "INSERT INTO dhcp4_shared_network_server (shared_network_id, server_id) SELECT network.id,"
+    " server.id FROM dhcp4_shared_network network, dhcp4_server server"
     " WHERE network.name = %(network)s AND server.tag = %(tag)s ON CONFLICT DO NOTHING",
 )
 _ADD_SUBNET = (
-    "INSERT INTO dhcp{0}_subnet (subnet_id, subnet_prefix, shared_network_name, modification_ts)"
+    "INSERT INTO dhcp4_subnet (subnet_id, subnet_prefix, shared_network_name, modification_ts)"
     " VALUES (%(subnet)s, %(subnet_prefix)s, %(network)s, %(now)s)",
-    "INSERT INTO dhcp{0}_subnet_server (subnet_id, server_id) SELECT %(subnet)s, id"
-    " FROM dhcp{0}_server WHERE tag = %(tag)s",
+    "INSERT INTO dhcp4_subnet_server (subnet_id, server_id) SELECT %(subnet)s, id"
+    " FROM dhcp4_server WHERE tag = %(tag)s",
 )
-_TOUCH = "UPDATE dhcp{0}_subnet SET modification_ts = %(now)s WHERE subnet_id = %(subnet)s"
-_DELETE_SUBNET = "DELETE FROM dhcp{0}_subnet WHERE subnet_id = %(subnet)s"
+_TOUCH = "UPDATE dhcp4_subnet SET modification_ts = %(now)s WHERE subnet_id = %(subnet)s"
+_DELETE_SUBNET = "DELETE FROM dhcp4_subnet WHERE subnet_id = %(subnet)s"
 _IS_POOL = (
     "subnet_id = %(subnet)s AND start_address = %(first)s::inet AND end_address = %(last)s::inet"
 )
-_IS_PREFIX_POOL = "subnet_id = %(subnet)s AND prefix = %(prefix)s AND prefix_length = %(length)s"
-_FIND = {
-    Pool: f"SELECT 1 FROM dhcp4_pool WHERE {_IS_POOL}",  # noqa: S608
-    PrefixPool: f"SELECT 1 FROM dhcp6_pd_pool WHERE {_IS_PREFIX_POOL}",  # noqa: S608
-}
-_INSERT = {
-    Pool: "INSERT INTO dhcp4_pool (start_address, end_address, subnet_id, client_class)"
-    " VALUES (%(first)s, %(last)s, %(subnet)s, %(class)s)",
-    PrefixPool: "INSERT INTO dhcp6_pd_pool (prefix, prefix_length, delegated_prefix_length,"
-    " excluded_prefix_length, subnet_id, client_class) VALUES (%(prefix)s, %(length)s,"
-    " %(delegated)s, 0, %(subnet)s, %(class)s)",
-}
-_DELETE = {
-    Pool: f"DELETE FROM dhcp4_pool WHERE {_IS_POOL}",  # noqa: S608
-    PrefixPool: f"DELETE FROM dhcp6_pd_pool WHERE {_IS_PREFIX_POOL}",  # noqa: S608
-}
-_ANY_POOL = {
-    4: "SELECT 1 FROM dhcp4_pool WHERE subnet_id = %(subnet)s LIMIT 1",
-    6: "SELECT 1 FROM dhcp6_pd_pool WHERE subnet_id = %(subnet)s"
-    " UNION ALL SELECT 1 FROM dhcp6_pool WHERE subnet_id = %(subnet)s LIMIT 1",
-}
+_FIND = f"SELECT 1 FROM dhcp4_pool WHERE {_IS_POOL}"  # noqa: S608
+_INSERT = (
+    "INSERT INTO dhcp4_pool (start_address, end_address, subnet_id, client_class)"
+    " VALUES (%(first)s, %(last)s, %(subnet)s, %(class)s)"
+)
+_DELETE = f"DELETE FROM dhcp4_pool WHERE {_IS_POOL}"  # noqa: S608
+_ANY_POOL = "SELECT 1 FROM dhcp4_pool WHERE subnet_id = %(subnet)s LIMIT 1"
 
 
 @contextmanager
-def _talking(url: str, family: int, request: dict[str, Any], why: str) -> Iterator[Any]:
+def _talking(url: str, request: dict[str, Any], why: str) -> Iterator[Any]:
     """A transaction that changes something, with a revision for Kea's audit."""
     with _connected(url, request) as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TURN])
-        cursor.execute(_NOW.format(family))
+        cursor.execute(_NOW)
         request["now"] = cursor.fetchone()[0].isoformat()
         cursor.execute(
-            f"SELECT createAuditRevisionDHCP{family}(%s, %s, %s, false)",
+            "SELECT createAuditRevisionDHCP4(%s, %s, %s, false)",
             [request["now"], request["tag"], why],
         )
         yield cursor

@@ -10,9 +10,10 @@ from ipam.servers.base import Lease, Refusal
 # Where Kea's own clean-up (LFC) keeps what was in older files of leases, each lease once.
 CLEANED = ".2"
 _GIVEN = "0"
+# Of the lines about one refusal, the one for which no pool was or in which nothing was free.
 _REFUSED = re.compile(
     r"^(?P<at>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) WARN .*"
-    r"_ENGINE_V[46]_ALLOC_FAIL_(?P<why>CLASSES|SUBNET|SHARED_NETWORK|NO_POOLS) "
+    r"_ENGINE_V[46]_ALLOC_FAIL(?P<stranger>_NO_POOLS)? "
     r"(?:duid=)?\[(?:hwtype=1 )?(?P<device>[0-9a-f:]+)\]"
 )
 _CIRCUIT = 1
@@ -63,7 +64,7 @@ def refusals(lines: Sequence[str]) -> list[Refusal]:
         Refusal(
             device=found["device"],
             at=datetime.fromisoformat(found["at"]).replace(tzinfo=UTC),
-            is_full=found["why"] != "CLASSES",
+            is_full=found["stranger"] is None,
         )
         for line in lines
         if (found := _REFUSED.match(line))

@@ -28,7 +28,7 @@ def test_a_line_from_its_first_day_to_its_last(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     by_staff = {"channel": "csr", "placed_by": otto, "at": at}
-    with kea.cable() as interface, kea.server(tmp_path, interface, kea_url, pools=True) as log:
+    with kea.server(tmp_path, kea_url, pools=True) as running:
         assert relay.gets(ROUTER, "barre-1/1") is None, "no line, no address"
         line = factories.live_line(isp, ada, at=at)
         given = relay.gets(ROUTER, "barre-1/1")
@@ -75,7 +75,7 @@ def test_a_line_from_its_first_day_to_its_last(
         assert refused.kind == NAK
         assert relay.gets(SECOND) is None
         assert relay.gets(ROUTER, "barre-1/1") is None
-        assert "ALLOC_FAIL_CLASSES" in log.read_text()
+        assert "ALLOC_FAIL_CLASSES" in running.said()
 
 
 def refusals(folder: Path) -> int:
