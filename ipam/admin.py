@@ -29,6 +29,7 @@ from ipam.models import (
     PoolPolicy,
     PoolReport,
     PoolSample,
+    Renumbering,
 )
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
 from ispops.parties.models import User
@@ -244,4 +245,15 @@ class BlockReturnAdmin(ReadOnlyAdmin):
     list_filter = ("state", "started_at")
     list_select_related = ("pool",)
     search_fields = ("pool__name",)
+    ordering = ("-started_at",)
+
+
+@admin.register(Renumbering)
+class RenumberingAdmin(ReadOnlyAdmin):
+    list_display = (
+        "source", "target", "state", "held_at_start", "deadline_at", "started_at", "ended_at",
+    )  # fmt: skip
+    list_filter = ("state", "started_at")
+    list_select_related = ("source", "target")
+    search_fields = ("source__name", "target__name", "reason")
     ordering = ("-started_at",)

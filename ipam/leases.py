@@ -24,6 +24,7 @@ class Because:
     SERVICE_CEASED = "service_ceased"
     EXTRA_ENDED = "extra_ended"
     OTHER_SERVER = "moved_to_other_server"
+    RENUMBERED = "renumbered"
     LEFT_WALLED_GARDEN = "left_walled_garden"
     POOL_DRAINED = "pool_drained"
     RECLAIMED = "reclaimed_as_stale"

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from ipam import allocation, block_steps, growing, overallocation, returning, sampling
+from ipam import allocation, block_steps, growing, overallocation, renumbering, returning, sampling
 
 
 @shared_task
@@ -17,6 +17,12 @@ def expire_overallocation_requests() -> None:
     """Close the requests for extra addresses that nobody answered in time."""
     while overallocation.expire_due_requests(at=timezone.now()):
         pass
+
+
+@shared_task
+def move_holders() -> None:
+    """Go on with the holders of pools that are being renumbered."""
+    renumbering.go_on(at=timezone.now())
 
 
 @shared_task

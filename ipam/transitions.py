@@ -34,6 +34,14 @@ RETURN: dict[str, frozenset[str]] = {
     "returned": frozenset(),
     "kept": frozenset(),
 }
+# The holders of a pool on their way into another one.
+RENUMBERING: dict[str, frozenset[str]] = {
+    "running": frozenset({"paused", "rolling_back", "finished"}),
+    "paused": frozenset({"running", "rolling_back"}),
+    "rolling_back": frozenset({"rolled_back"}),
+    "rolled_back": frozenset(),
+    "finished": frozenset(),
+}
 
 
 def may_become(state: str, following: str) -> bool:

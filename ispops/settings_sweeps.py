@@ -41,6 +41,7 @@ CELERY_BEAT_SCHEDULE = {
     "look-at-waitlist": {"task": "qualification.tasks.look_at_waitlist", "schedule": 30.0},
     "write-to-waitlist": {"task": "qualification.tasks.write_to_waitlist", "schedule": 30.0},
     "refresh-reach": {"task": "qualification.tasks.refresh_reached_cells", "schedule": 3600.0},
+    "move-holders": {"task": "ipam.tasks.move_holders", "schedule": 30.0},
     "sample-pools": {"task": "ipam.tasks.sample_pools", "schedule": 300.0},
     "watch-pools": {"task": "ipam.tasks.watch_pools", "schedule": 60.0},
     "grow-pools": {"task": "ipam.tasks.grow_pools", "schedule": 5.0},

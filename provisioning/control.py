@@ -1,4 +1,7 @@
-"""How an access server is told of changes: its make, where it listens, and the shared secret."""
+"""How an access server is told of changes: its make, where it listens, and the shared secret.
+
+And the one thing that is told without a change of the line: that a session must end.
+"""
 
 from datetime import datetime
 
@@ -9,7 +12,7 @@ from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import User
 from provisioning import steering
-from provisioning.models import AccessServer
+from provisioning.models import AccessServer, AccessSession, Service
 
 # RFC 2865 wants 16 octets.
 SHORTEST_SECRET = 16
@@ -79,3 +82,17 @@ def _checked(secret: str) -> str:
             field="coa_secret",
         )
     return secret
+
+
+def end_session(*, service: Service, address: str, at: datetime) -> int:
+    """Have the open sessions of a line with an address ended, so that it asks for another one.
+
+    Returns how many; the access servers are told by the workers. Safe to repeat.
+    """
+    sessions = AccessSession.objects.filter(
+        service=service, framed_ip=address, ended_at__isnull=True, must_end=False
+    )
+    count = sessions.update(must_end=True, next_attempt_at=at, attempts=0, trouble="")
+    if count:
+        steering.steer_soon()
+    return count

@@ -5,7 +5,7 @@ from typing import Any
 
 from ispops import events
 from ispops.parties.models import SubscriberCheck
-from provisioning import checking, execution, expectations, partner_news, telling
+from provisioning import checking, control, execution, expectations, partner_news, telling
 from provisioning.models import ProductOrder, Service, ServiceOrder
 
 
@@ -50,6 +50,16 @@ def _line(event: Any) -> Service | None:
     key = Service.key_of(event.subject)
     rows = Service.objects.select_related("subscriber", "offering", "bundle", "premises")
     return rows.filter(pk=key, line__isnull=True).first() if key else None
+
+
+@events.on("address.renumbered", name="provisioning.end_renumbered_session")
+def end_renumbered_session(event: Any) -> None:
+    """A line whose address was taken back is disconnected, and gets another one when it returns."""
+    key = Service.key_of(event.payload["service"])
+    address, _, length = event.payload["address"].partition("/")
+    line = Service.objects.filter(pk=key).first() if key else None
+    if line is not None and length in ("", "32"):
+        control.end_session(service=line, address=address, at=event.occurred_at)
 
 
 @events.on("order.placed", name="provisioning.write_order_received")

@@ -81,7 +81,7 @@ def _settle_up_to_date(*, at: datetime) -> int:
     After an access server has restarted there are thousands. Logins are locked before sessions, and
     one that somebody is changing in this moment is left to whoever looks at its sessions singly.
     """
-    fresh = jobs.due(AccessSession.objects.filter(asked_revision=0), at=at)
+    fresh = jobs.due(AccessSession.objects.filter(asked_revision=0, must_end=False), at=at)
     seen = fresh.filter(applied_revision__gte=F("service__credential__revision"))
     found = dict(seen.order_by("next_attempt_at").values_list("pk", "service_id")[:SETTLED_AT_ONCE])
     logins = AaaCredential.objects.filter(service__in=set(found.values())).order_by("pk")
@@ -150,7 +150,7 @@ def retry(*, session_id: int, actor: User, at: datetime) -> AccessSession:
         )
         held.trouble, held.attempts, held.next_attempt_at = "", 0, at
         held.save(update_fields=["trouble", "attempts", "next_attempt_at"])
-        _steer_soon()
+        steer_soon()
     return held
 
 
@@ -161,11 +161,12 @@ def try_again_on(*, nas_ip: str, at: datetime) -> int:
     keys = [row.pk for row in stuck.select_for_update(of=("self",)).order_by("pk")]
     if keys:
         AccessSession.objects.filter(pk__in=keys).update(trouble="", attempts=0, next_attempt_at=at)
-        _steer_soon()
+        steer_soon()
     return len(keys)
 
 
-def _steer_soon() -> None:
+def steer_soon() -> None:
+    """Have the workers look at due sessions once the caller's transaction has ended."""
     from provisioning.tasks import steer_sessions
 
     jobs.send_on_commit(steer_sessions)
@@ -228,7 +229,7 @@ class _Work:
 
     def do(self) -> None:
         wanted, has = profiles.served(self.login), self._has()
-        if wanted is None or has == wanted or self._is_up_to_date():
+        if not self.session.must_end and (wanted is None or has == wanted or self._is_up_to_date()):
             self._record(_applied(self.login.revision))
         elif self.session.attempts > MOST_ATTEMPTS:
             self.park(GAVE_UP)
@@ -236,8 +237,14 @@ class _Work:
             server = AccessServer.objects.filter(nas_ip=self.session.nas_ip).first()
             if server is None or not server.coa_secret:
                 self.park(TAKES_NO_CHANGES)
-            elif self._is_mine() and not (wanted.lets_in and self._is_changed(server, wanted, has)):
+            elif self._is_mine() and not self._may_go_on(server, wanted, has):
                 self._end(server)
+
+    def _may_go_on(self, server: AccessServer, wanted: Profile | None, has: Profile | None) -> bool:
+        """Change the session live, where it need not end; says whether that settles it."""
+        if self.session.must_end or wanted is None or not wanted.lets_in:
+            return False
+        return self._is_changed(server, wanted, has)
 
     def park(self, trouble: str) -> None:
         self._record(_parked(trouble))

@@ -14,6 +14,7 @@ from ipam.models.pools import (
     Pool,
     Stay,
 )
+from ipam.models.renumbering import Renumbering
 from ipam.models.servers import KeaServer
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "PoolPolicy",
     "PoolReport",
     "PoolSample",
+    "Renumbering",
     "Stay",
 ]

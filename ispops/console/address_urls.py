@@ -1,10 +1,11 @@
 """The console's pages about addresses, in the form of the table in `ispops.console.urls`."""
 
 from ispops.console import guard
-from ispops.console.views import addresses, history, pools
+from ispops.console.views import addresses, history, pools, renumbering
 
 SEE_BLOCKS = "ipam.view_block"
 SEE_POOLS = "ipam.view_pool"
+SEE_RENUMBERING = "ipam.view_renumbering"
 SEE_HISTORY = "ipam.view_allocationhistory"
 
 PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
@@ -26,6 +27,19 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         history.disclose,
         "console_disclose_history",
         history.DISCLOSE,
+    ),
+    ("addresses/renumbering/", renumbering.listing, "console_renumberings", SEE_RENUMBERING),
+    (
+        "addresses/renumbering/start/",
+        renumbering.start,
+        "console_start_renumbering",
+        renumbering.CHANGE,
+    ),
+    (
+        "addresses/renumbering/<str:ref>/<slug:what>/",
+        renumbering.change,
+        "console_change_renumbering",
+        renumbering.CHANGE,
     ),
     ("addresses/pools/<slug:name>/", pools.page, "console_pool", SEE_POOLS),
 )

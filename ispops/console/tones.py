@@ -5,8 +5,8 @@ SHAPES = {"good": "✓", "busy": "◔", "warn": "!", "bad": "✕", "idle": "○"
 _TONES = {
     "good": {
         "accepted", "active", "agreed", "answered", "applied", "booked", "completed", "confirmed",
-        "delivered", "done", "eligible", "good", "granted", "online", "passed", "placed",
-        "qualified", "rated", "sent", "upheld",
+        "delivered", "done", "eligible", "finished", "good", "granted", "online", "passed",
+        "placed", "qualified", "rated", "sent", "upheld",
     },
     "busy": {
         "acknowledged", "applying", "asked", "asking", "awaiting", "cancelling", "carved",
@@ -15,8 +15,8 @@ _TONES = {
         "rolling_back", "running", "to_cancel", "to_place", "waiting",
     },
     "warn": {
-        "choose", "draining", "expired", "given_up", "held", "lost", "partial", "previewed",
-        "quarantined", "restricted", "suspended", "timed_out",
+        "choose", "draining", "expired", "given_up", "held", "lost", "partial", "paused",
+        "previewed", "quarantined", "restricted", "suspended", "timed_out",
     },
     "bad": {
         "declined", "denied", "error", "failed", "fallout", "not_qualified", "out_of_footprint",

@@ -135,6 +135,8 @@ class AccessSession(LeasedRow):
     last_heard_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     end_cause = models.CharField(max_length=40, blank=True, default="")
+    # Its address is another's soon: it is ended, whatever it could be changed to.
+    must_end = models.BooleanField(default=False)
     applied_revision = models.PositiveIntegerField(default=0)
     # The last revision that its access server was asked for; it may have it, if no answer came.
     asked_revision = models.PositiveIntegerField(default=0)

@@ -79,7 +79,8 @@ ROOMS = {
         pure=_names("carving forecast selection transitions"),
         verbs=_names(
             "allocation asking block_steps blocks disclosure extents growing kea_servers leases "
-            "overallocation policies reclaiming returning sampling statements stepping tree"
+            "overallocation policies reclaiming renumbering returning sampling statements "
+            "stepping tree"
         ),
         reads=_names("groups helping history live space"),
     ),

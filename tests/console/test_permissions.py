@@ -145,6 +145,9 @@ MAY_OPEN = {
     "console_block": NETWORK_DESK,
     "console_change_block": {roles.OPERATIONS},
     "console_pool": NETWORK_DESK,
+    "console_renumberings": NETWORK_DESK,
+    "console_start_renumbering": {roles.OPERATIONS},
+    "console_change_renumbering": {roles.OPERATIONS},
     "console_history": NETWORK_DESK,
     "console_history_file": NETWORK_DESK,
     "console_disclose_history": {roles.OPERATIONS},
@@ -212,6 +215,8 @@ POSTS = {
     "console_change_block",
     "console_history_file",
     "console_disclose_history",
+    "console_start_renumbering",
+    "console_change_renumbering",
 }
 
 
@@ -301,6 +306,7 @@ def address_of(name: str, world: World) -> str:
         "console_block": [0],
         "console_change_block": [0],
         "console_pool": ["none"],
+        "console_change_renumbering": [f"rnb_{'0' * 32}", "pause"],
         "console_call_provider": [f"sor_{'0' * 32}"],
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))

@@ -22,6 +22,7 @@ def test_beat_names_the_sweeps() -> None:
     assert {
         tasks.expire_addresses.name,
         tasks.expire_overallocation_requests.name,
+        tasks.move_holders.name,
     } <= scheduled
 
 

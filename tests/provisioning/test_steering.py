@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from ispops import events
 from ispops.errors import NotFound, TransientFault
 from ispops.parties.models import AuditEntry, Subscriber, User
 from provisioning import control, profiles, services, steering, suspending
@@ -190,6 +191,25 @@ class TestSuspension:
             services.cease(service=line, at=at)
             steer(at)
         assert [heard["kind"] for heard in agent.packets] == ["disconnect"]
+
+    def test_a_line_whose_address_was_taken_back_is_cut_and_comes_back(
+        self, line: Service, at: datetime
+    ) -> None:
+        with coa_agent.running() as agent:
+            online.access_server(agent)
+            live = online.session(line, at=at, framed_ip="192.0.2.7")
+            other = online.session(line, at=at, framed_ip="192.0.2.8", session_id="s-2")
+            for _ in range(2):
+                events.publish(
+                    "address.renumbered", subject="rnb_1", at=at, service=line.public_id,
+                    device="x", address="192.0.2.7/32", subscriber=line.subscriber.public_id,
+                )  # fmt: skip
+            factories.deliver_events(at=at)
+            steer(at)
+        assert [heard["kind"] for heard in agent.packets] == ["disconnect"]
+        live.refresh_from_db()
+        other.refresh_from_db()
+        assert (live.end_cause, other.ended_at) == ("disconnected", None)
 
     def test_a_session_that_is_not_there_is_over(self, line: Service, at: datetime) -> None:
         with coa_agent.running(disconnect="nak503") as agent:

@@ -1,0 +1,180 @@
+"""Renumbering: holders move at their next request, at the deadline all do, and it can go back."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from ipam import renumbering, transitions
+from ipam.models import Allocation, AllocationHistory, FreeExtent, Pool, Renumbering
+from ispops.errors import IllegalTransition, InvalidInput, NotFound, Refusal
+from ispops.models import Event
+from ispops.parties.models import AuditEntry
+from tests.ipam.ground import NOON, Isp, Purpose, a_pool, a_server, after, an_isp, mac
+
+pytestmark = pytest.mark.django_db
+DEADLINE = after(days=3)
+
+
+@pytest.fixture
+def isp() -> Isp:
+    return an_isp(ipv4_addresses=9, ipv6_prefixes=9)
+
+
+@pytest.fixture
+def target(isp: Isp) -> Pool:
+    return a_pool("203.0.113.0/24", server=isp.server, name="new")
+
+
+def start(isp: Isp, target: Pool, **changes: Any) -> Renumbering:
+    usual: dict[str, Any] = {
+        "source": isp.dynamic, "target": target, "deadline_at": DEADLINE,
+        "reason": "The range goes back", "actor": isp.user, "at": NOON,
+    }  # fmt: skip
+    return renumbering.start(**usual | changes)
+
+
+def told(isp: Isp) -> dict[str, Any]:
+    return {"actor": isp.user, "reason": "Because", "at": after(hours=20)}
+
+
+def held(pool: Pool) -> int:
+    return Allocation.objects.filter(pool=pool, state="active").count()
+
+
+def free(pool: Pool) -> int:
+    extents = FreeExtent.objects.filter(pool=pool)
+    return sum(extent.last - extent.first + 1 for extent in extents)
+
+
+def test_holders_move_when_they_ask_next_and_newcomers_at_once(isp: Isp, target: Pool) -> None:
+    old = isp.ask(mac(1)).ipv4
+    row = start(isp, target)
+    assert (row.held_at_start, row.target_was_empty) == (1, True)
+    newcomer = isp.ask(mac(2)).ipv4
+    assert str(newcomer).startswith("203.0.113.")
+    # What it has stands for half of its lease, as ever.
+    assert isp.ask(mac(1), at=after(hours=1)).ipv4 == old
+    assert str(isp.ask(mac(1), at=after(hours=13)).ipv4).startswith("203.0.113.")
+    assert (held(isp.dynamic), held(target), free(isp.dynamic)) == (0, 2, 0)
+    renumbering.go_on(at=after(hours=14))
+    row.refresh_from_db()
+    assert (row.state, row.ended_at) == ("finished", after(hours=14))
+    assert free(isp.dynamic) == 0
+    assert AuditEntry.objects.get().action == "renumbering.started"
+
+
+def test_at_the_deadline_the_rest_is_ended_and_told(isp: Isp, target: Pool) -> None:
+    long = timedelta(days=30)
+    address = isp.ask(mac(1), lease=long).ipv4
+    start(isp, target)
+    assert renumbering.go_on(at=DEADLINE - timedelta(seconds=1)) == 0
+    assert renumbering.go_on(at=DEADLINE) == 1
+    assert renumbering.go_on(at=DEADLINE) == 0
+    stay = AllocationHistory.objects.get(address=f"{address}/32")
+    assert (stay.held_to, stay.ended_because) == (DEADLINE, "renumbered")
+    event = Event.objects.get(kind="address.renumbered")
+    assert (event.payload["address"], event.payload["service"]) == (f"{address}/32", isp.service)
+    # It rests first; then the plan is done.
+    assert Renumbering.objects.get().state == "running"
+    renumbering.go_on(at=DEADLINE + isp.dynamic.quarantine)
+    assert Renumbering.objects.get().state == "finished"
+
+
+def test_a_paused_plan_moves_nobody_and_goes_on(isp: Isp, target: Pool) -> None:
+    isp.ask(mac(1))
+    row = start(isp, target)
+    for _ in range(2):
+        renumbering.pause(renumbering_id=row.pk, **told(isp))
+    assert free(isp.dynamic) == 253
+    assert renumbering.go_on(at=after(days=4)) == 0
+    renumbering.resume(renumbering_id=row.pk, **told(isp))
+    assert free(isp.dynamic) == 0
+    assert [entry.action for entry in AuditEntry.objects.order_by("pk")] == [
+        "renumbering.started", "renumbering.paused", "renumbering.resumed",
+    ]  # fmt: skip
+
+
+def test_a_plan_goes_back_wholly_into_what_was_empty(isp: Isp, target: Pool) -> None:
+    old = isp.ask(mac(1)).ipv4
+    row = start(isp, target)
+    isp.release(mac(1), at=after(hours=1))
+    assert str(isp.ask(mac(1), at=after(hours=2)).ipv4).startswith("203.0.113.")
+    for _ in range(2):
+        renumbering.roll_back(renumbering_id=row.pk, **told(isp))
+    assert str(isp.ask(mac(1), at=after(hours=20)).ipv4) == old
+    renumbering.go_on(at=after(hours=22))
+    row.refresh_from_db()
+    target.refresh_from_db()
+    assert (row.state, target.state, free(target)) == ("rolled_back", "active", 254)
+    with pytest.raises(IllegalTransition):
+        renumbering.pause(renumbering_id=row.pk, **told(isp))
+
+
+def test_who_lived_in_the_target_before_stays_there(isp: Isp, target: Pool) -> None:
+    Pool.objects.filter(pk=isp.dynamic.pk).update(state="draining")
+    isp.ask(mac(5))
+    Pool.objects.filter(pk=isp.dynamic.pk).update(state="active")
+    row = start(isp, target)
+    assert not row.target_was_empty
+    renumbering.roll_back(renumbering_id=row.pk, **told(isp))
+    row.refresh_from_db()
+    assert row.state == "rolled_back"
+    assert (held(target), free(isp.dynamic)) == (1, 254)
+
+
+def test_a_pool_is_in_one_plan_at_a_time(isp: Isp, target: Pool) -> None:
+    start(isp, target)
+    other = a_pool("198.18.0.0/24", server=isp.server, name="third")
+    with pytest.raises(renumbering.PoolsDoNotFit, match="not in use"):
+        start(isp, other)
+    with pytest.raises(renumbering.AlreadyRenumbered):
+        start(isp, target, source=other)
+    assert Renumbering.objects.count() == 1
+    other.refresh_from_db()
+    assert other.state == "active"
+
+
+@pytest.mark.parametrize("what", ["server", "purpose", "small", "self"])
+def test_pools_that_do_not_fit_are_refused(isp: Isp, what: str) -> None:
+    for number in range(7):
+        isp.ask(mac(number))
+    pools = {
+        "server": lambda: a_pool("198.18.0.0/24", server=a_server("other"), name="x"),
+        "purpose": lambda: isp.garden,
+        "small": lambda: a_pool("198.18.0.0/29", server=isp.server, name="x"),
+        "self": lambda: isp.dynamic,
+    }
+    with pytest.raises(renumbering.PoolsDoNotFit):
+        start(isp, pools[what]())
+    assert not Renumbering.objects.exists()
+    assert free(isp.dynamic) == 247
+
+
+def test_static_addresses_and_empty_reasons_are_refused(isp: Isp, target: Pool) -> None:
+    static = a_pool("198.18.1.0/24", server=isp.server, purpose=Purpose.STATIC)
+    with pytest.raises(Refusal, match="one by one"):
+        start(isp, target, source=static)
+    with pytest.raises(InvalidInput):
+        start(isp, target, reason=" ")
+    with pytest.raises(InvalidInput):
+        start(isp, target, deadline_at=NOON)
+    with pytest.raises(NotFound):
+        renumbering.pause(renumbering_id=isp.user.pk, **told(isp))
+
+
+def test_the_database_keeps_the_table_of_states(isp: Isp, target: Pool) -> None:
+    row = start(isp, target)
+    for state, following in transitions.RENUMBERING.items():
+        assert state in Renumbering.State.values
+        assert following <= set(Renumbering.State.values)
+    for changes in (
+        {"state": "rolled_back", "ended_at": NOON},
+        {"reason": "Another"},
+        {"state": "paused", "deadline_at": after(days=9)},
+    ):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Renumbering.objects.filter(pk=row.pk).update(**changes)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Renumbering.objects.filter(pk=row.pk).delete()
