@@ -36,15 +36,15 @@ def record_accounting(
     Raises:
         radius.Malformed: a value cannot be what its name says, or what it must say is missing.
     """
-    record = record_of(server=server, attributes=attributes, received_at=received_at)
+    record = AccountingRecord(
+        server=server, **facts_of(attributes=attributes, received_at=received_at)
+    )
     record.save(force_insert=True)
     return record
 
 
-def record_of(
-    *, server: AddressServer, attributes: Mapping[str, Any], received_at: datetime
-) -> AccountingRecord:
-    """Return the record of one accounting message, not stored yet.
+def facts_of(*, attributes: Mapping[str, Any], received_at: datetime) -> dict[str, Any]:
+    """Return what the record of one accounting message says, by its columns; in one order always.
 
     `attributes` are named as RADIUS names them; see `radius.Attributes.of` for the forms. Gigawords
     are None when the access server does not send them. Text longer than its column is cut; an id
@@ -61,27 +61,26 @@ def record_of(
     nas_ip = sent.address("NAS-IP-Address", "NAS-IPv6-Address")
     username = sent.text("User-Name")[:250]
     event_at, delay_seconds = radius.event_time(sent, received_at)
-    return AccountingRecord(
-        server=server,
-        status_type=kind,
-        session_id=session_id,
-        unique_session_id=_fit(sent.text("Acct-Unique-Session-Id"), 64)
+    return {
+        "status_type": kind,
+        "session_id": session_id,
+        "unique_session_id": _fit(sent.text("Acct-Unique-Session-Id"), 64)
         or _unique(nas_ip, sent.text("NAS-Identifier"), username, session_id),
-        session_class=sent.octets("Class")[:80],
-        username=username,
-        nas_ip=nas_ip,
-        calling_station_id=sent.text("Calling-Station-Id")[:130],
-        framed_ip=sent.address("Framed-IP-Address"),
-        session_seconds=sent.number("Acct-Session-Time") or 0,
-        input_octets=sent.number("Acct-Input-Octets") or 0,
-        output_octets=sent.number("Acct-Output-Octets") or 0,
-        input_gigawords=sent.number("Acct-Input-Gigawords"),
-        output_gigawords=sent.number("Acct-Output-Gigawords"),
-        terminate_cause=radius.terminate_cause(sent)[:40],
-        delay_seconds=delay_seconds,
-        event_at=event_at,
-        received_at=received_at,
-    )
+        "session_class": sent.octets("Class")[:80],
+        "username": username,
+        "nas_ip": nas_ip,
+        "calling_station_id": sent.text("Calling-Station-Id")[:130],
+        "framed_ip": sent.address("Framed-IP-Address"),
+        "session_seconds": sent.number("Acct-Session-Time") or 0,
+        "input_octets": sent.number("Acct-Input-Octets") or 0,
+        "output_octets": sent.number("Acct-Output-Octets") or 0,
+        "input_gigawords": sent.number("Acct-Input-Gigawords"),
+        "output_gigawords": sent.number("Acct-Output-Gigawords"),
+        "terminate_cause": radius.terminate_cause(sent)[:40],
+        "delay_seconds": delay_seconds,
+        "event_at": event_at,
+        "received_at": received_at,
+    }
 
 
 class AccessServerExists(Refusal):

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Self
 
 # What fits PostgreSQL's bigint; RADIUS itself counts to 2^32 or 2^64.
@@ -64,6 +65,16 @@ TERMINATE_CAUSES = dict(
 
 class Malformed(ValueError):
     """A body or a value that no RADIUS server sends; the message says which, for its operator."""
+
+
+@lru_cache(maxsize=4_096)
+def _address(text: str) -> str:
+    """Return the usual spelling of an IP address; those of access servers come again and again.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return str(ipaddress.ip_address(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +142,12 @@ class Attributes:
         for name in names:
             if text := self.text(name):
                 try:
-                    found = ipaddress.ip_address(text)
+                    found = _address(text)
                 except ValueError as error:
                     raise Malformed(f"{name} must be an IP address.") from error
                 if "%" in text:
                     raise Malformed(f"{name} must be an IP address without a zone.")
-                return str(found)
+                return found
         return None
 
     def instant(self, name: str) -> datetime | None:
@@ -177,6 +188,8 @@ def _refuse_constant(name: str) -> None:
 
 
 def _first(name: str, value: Any) -> str | int | None:
+    if isinstance(value, str):  # nearly all are, and to ask for an abstract type takes longer
+        return value
     if isinstance(value, Mapping):
         value = value.get("value")
     if isinstance(value, list):

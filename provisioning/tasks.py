@@ -25,7 +25,7 @@ STEPS_AT_A_TIME = 20
 # of new orders, and one of them always works on what has waited.
 SWEEP_SECONDS = 4.5
 LETTERS_PER_SWEEP = 100
-MESSAGES_A_BATCH = 2_000
+MESSAGES_A_BATCH = 5_000
 # A sweep gives way after so much, so that no kind of work keeps a worker for itself.
 BATCHES = 20
 SESSIONS_PER_SWEEP = 100

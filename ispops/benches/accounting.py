@@ -12,7 +12,9 @@ from ispops.benches import use
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering, Technology
 from ispops.db import uuid7
+from provisioning import inbox
 from provisioning.models import WaitingAccounting
+from provisioning.tasks import MESSAGES_A_BATCH as LEFT_A_BATCH
 from rating import usage
 from rating.models import RatedUsage, WaitingUsage
 from rating.tasks import MESSAGES_A_BATCH
@@ -23,16 +25,24 @@ EVERY = timedelta(minutes=5)
 @bench
 def rating_accounting(size: Size) -> Iterator[Case]:
     """Messages of sessions that go on, five minutes after the ones before: all carried octets."""
-    inbox = _Inbox(use.owners(size.of(full=100_000, quick=10_000), [_plan()]))
-    copied = use.Copied(len(inbox.lines))
-    inbox.before()  # the messages that begin the sessions, which are not measured
-    inbox.run()
+    messages = _Inbox(use.owners(size.of(full=100_000, quick=10_000), [_plan()]))
+    copied = use.Copied(len(messages.lines))
+    messages.before()  # the messages that begin the sessions, which are not measured
+    messages.run()
     yield Case(
         name="accounting inbox to rated usage",
         unit="per s",
-        ours=inbox.run,
+        ours=messages.run,
         reference=copied.run,
-        before_ours=inbox.before,
+        before_ours=messages.before,
+        before_reference=copied.before,
+    )
+    yield Case(
+        name="what FreeRADIUS leaves to accounting inbox",
+        unit="per s",
+        ours=messages.read,
+        reference=copied.run,
+        before_ours=messages.leave,
         before_reference=copied.before,
     )
 
@@ -84,6 +94,27 @@ class _Inbox:
               1_000_000 * self._round, 20_000_000 * self._round, 0, 0, "", 0, self._now, self._now)
              for n, (line, session) in enumerate(zip(self.lines, self._sessions, strict=True))),
         )  # fmt: skip
+
+    def leave(self) -> None:
+        """Have FreeRADIUS leave a message of each session, as text."""
+        self._round += 1
+        seconds, told = int(EVERY.total_seconds()) * self._round, int(self._now.timestamp())
+        bulk.copy_rows(
+            "provisioning_accountinginbox",
+            ("server", "source", "status_type", "session_id", "session_class", "username",
+             "nas_ip", "framed_ip", "session_seconds", "input_octets", "output_octets",
+             "input_gigawords", "output_gigawords", "event_timestamp", "delay_seconds"),
+            (("aaa", "192.0.2.1", "Interim-Update", session, f"{session}=2F1", line.reference,
+              "192.0.2.1", f"100.64.{n // 250 % 250}.{n % 250}", seconds, 1_000_000 * self._round,
+              20_000_000 * self._round, 0, 0, told, 0)
+             for n, (line, session) in enumerate(zip(self.lines, self._sessions, strict=True))),
+        )  # fmt: skip
+
+    def read(self) -> int:
+        count = 0
+        while read := inbox.read_inbox(limit=LEFT_A_BATCH):
+            count += read
+        return count
 
     def run(self) -> int:
         while usage.meter_accounting(at=self._now, limit=MESSAGES_A_BATCH):

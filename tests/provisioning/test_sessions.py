@@ -69,6 +69,23 @@ class TestOneSession:
         assert (found.started_at, found.last_heard_at) == (at, at + 5 * MINUTE)
         assert found.framed_ip == "100.64.0.99"
 
+    def test_it_goes_on_among_many(
+        self, told: Any, line: Service, at: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Many are written in another way than few."""
+        monkeypatch.setattr(sessions, "FEW", 0)
+        told(at=at)
+        follow(at)
+        told("Interim-Update", at=at + MINUTE, age=60, Calling_Station_Id="a\\b\tc", Class="")
+        told("Stop", at=at + MINUTE, age=60, session="s-2", Framed_IP_Address="")
+        follow(at)
+        told("Stop", at=at + MINUTE, age=60, session="s-2")
+        follow(at)
+        going, ended = AccessSession.objects.order_by("pk")
+        assert (going.last_heard_at, going.calling_station_id) == (at + MINUTE, "a\\b\tc")
+        assert (going.ended_at, going.next_attempt_at) == (None, at)
+        assert (ended.ended_at, ended.framed_ip) == (at + MINUTE, "100.64.0.10")
+
     def test_it_ends(self, told: Any, at: datetime) -> None:
         told(at=at)
         follow(at)
