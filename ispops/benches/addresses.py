@@ -15,7 +15,8 @@ from django.db import connection
 from django.utils import timezone
 
 from ipam import allocation, blocks, extents, selection
-from ipam.models import AddressServer, Block, FreeExtent, Pool
+from ipam.models import AddressServer, Block, Pool
+from ispops import bulk
 from ispops.bench import Case, Size, bench
 from ispops.benches import access_lines
 from ispops.benches.workers import Workers
@@ -194,8 +195,12 @@ def _hold(pool: Pool, count: int, ref: str) -> None:
         set(range(first, last + 1)) - set(held),
         selection.shard_size(selection.slot_count(network, unit)),
     )
-    FreeExtent.objects.filter(pool=pool).delete()
-    FreeExtent.objects.bulk_create(FreeExtent(pool=pool, first=e.first, last=e.last) for e in free)
+    _execute("DELETE FROM ipam_freeextent WHERE pool_id = %s", pool.pk)
+    bulk.copy_rows(
+        "ipam_freeextent",
+        ("pool_id", "first", "last"),
+        ((pool.pk, extent.first, extent.last) for extent in free),
+    )
 
 
 def _execute(statement: str, *parameters: int | str) -> None:

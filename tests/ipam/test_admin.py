@@ -9,11 +9,13 @@ from django.contrib.admin import ModelAdmin
 from django.test import RequestFactory
 
 from ipam import block_steps, growing, overallocation, returning, sampling
-from ipam.models import ExtraAddress, Pool
+from ipam.models import ExtraAddress, KeaServer, Pool, PoolReport, Renumbering
 from tests.ipam.ground import Isp, a_pool, a_user, after, mac
 from tests.ipam.growing import a_town
 
 pytestmark = pytest.mark.django_db
+# Made in their own tests.
+ELSEWHERE = (KeaServer, PoolReport, Renumbering)
 
 
 def lists() -> Iterator[ModelAdmin]:
@@ -51,17 +53,20 @@ def test_every_table_shows_its_rows(busy: Isp, request_of_staff: Any) -> None:
     shown = 0
     for its_admin in lists():
         rows = list(its_admin.get_queryset(request_of_staff))
-        assert rows, its_admin
-        shown += 1
+        if its_admin.model not in ELSEWHERE:
+            assert rows, its_admin
+            shown += 1
         for row in rows:
             for column in its_admin.list_display:
                 value = getattr(its_admin, column)(row) if hasattr(its_admin, column) else ""
                 assert value is not None
-    assert shown == 8
+    assert shown == 12
 
 
-def test_nobody_saves_in_a_form(busy: Isp, request_of_staff: Any) -> None:
+def test_nobody_saves_in_a_form_but_what_a_server_is(busy: Isp, request_of_staff: Any) -> None:
     for its_admin in lists():
+        if its_admin.model is KeaServer:
+            continue
         assert its_admin.has_view_permission(request_of_staff)
         assert not its_admin.has_add_permission(request_of_staff)
         assert not its_admin.has_change_permission(request_of_staff)
