@@ -120,3 +120,8 @@ def _networks(block: Network, first: int, last: int) -> list[str]:
     address = type(block.network_address)
     runs = ipaddress.summarize_address_range(address(first), address(last))
     return [str(run) for run in runs]
+
+
+def length_of(network: str) -> int:
+    """Return the length of a network: 24 of 192.0.2.0/24."""
+    return parse_network(network).prefixlen

@@ -1,7 +1,7 @@
 """The console's pages about addresses, in the form of the table in `ispops.console.urls`."""
 
 from ispops.console import guard
-from ispops.console.views import addresses, history, pools, renumbering
+from ispops.console.views import addresses, block_imports, history, pools, renumbering
 
 SEE_BLOCKS = "ipam.view_block"
 SEE_POOLS = "ipam.view_pool"
@@ -13,6 +13,7 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("addresses/blocks.csv", addresses.as_file, "console_addresses_file", SEE_BLOCKS),
     ("addresses/pools.csv", addresses.pools_file, "console_pools_file", SEE_POOLS),
     ("addresses/add/", addresses.add, "console_add_allocation", addresses.CHANGE),
+    ("addresses/import/", block_imports.page, "console_take_blocks", addresses.CHANGE),
     ("addresses/blocks/<int:key>/", addresses.page, "console_block", SEE_BLOCKS),
     (
         "addresses/blocks/<int:key>/change/",

@@ -76,10 +76,10 @@ ROOMS = {
     ),
     "ipam": Room(
         stage=3,
-        pure=_names("carving forecast selection transitions"),
+        pure=_names("carving forecast plan_rows selection transitions"),
         verbs=_names(
-            "allocation asking block_steps blocks disclosure extents growing kea_servers leases "
-            "overallocation policies reclaiming renumbering returning sampling statements "
+            "allocation asking block_steps blocks disclosure extents growing importing kea_servers "
+            "leases overallocation policies reclaiming renumbering returning sampling statements "
             "stepping tree"
         ),
         reads=_names("groups helping history live space"),

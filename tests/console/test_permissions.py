@@ -145,6 +145,7 @@ MAY_OPEN = {
     "console_block": NETWORK_DESK,
     "console_change_block": {roles.OPERATIONS},
     "console_pool": NETWORK_DESK,
+    "console_take_blocks": {roles.OPERATIONS},
     "console_renumberings": NETWORK_DESK,
     "console_start_renumbering": {roles.OPERATIONS},
     "console_change_renumbering": {roles.OPERATIONS},
