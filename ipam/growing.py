@@ -52,6 +52,7 @@ def watch(*, at: datetime) -> int:
     """Ask for a further block for every group that needs one by its policy; returns how many."""
     asked = 0
     for policy in groups.policies():
+        _warn(policy, at)
         if not _is_answered(policy.pool, at):
             use = groups.use_of(policy.pool, at=at)
             cause = why_due(use, policy)
@@ -59,6 +60,13 @@ def watch(*, at: datetime) -> int:
                 ask_for_block(pool=policy.pool, cause=cause, use=use, at=at)
                 asked += 1
     return asked
+
+
+def _warn(policy: PoolPolicy, at: datetime) -> None:
+    """Keep with the policy what is wrong with how many lines share the addresses."""
+    warning = groups.overbooking(policy, at=at)[:300]
+    if warning != policy.warning:
+        PoolPolicy.objects.filter(pk=policy.pk).update(warning=warning)
 
 
 def why_due(use: GroupUse, policy: PoolPolicy, *, soon_free: int = 0) -> str:

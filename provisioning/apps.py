@@ -17,6 +17,6 @@ class ProvisioningConfig(AppConfig):
 
     def ready(self) -> None:
         from ispops import gates
-        from provisioning import handlers, outside  # noqa: F401
+        from provisioning import handlers, outside, sign_of_life  # noqa: F401
 
         gates.register(outside.Calls())

@@ -93,6 +93,9 @@ class PoolPolicy(models.Model):
         max_digits=6, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(1)]
     )
 
+    # What the last look found about how many lines share the addresses; empty where all is well.
+    warning = models.CharField(max_length=300, blank=True, default="")
+
     class Meta:
         verbose_name_plural = "pool policies"
         constraints = [
@@ -100,6 +103,8 @@ class PoolPolicy(models.Model):
                 condition=Q(threshold_percent__range=(1, 100))
                 & Q(low_water_percent__lt=F("threshold_percent")),
                 name="low_water_is_under_the_threshold",
+                violation_error_message="Choose a low water under the threshold, or a block would "
+                "be given back and asked for again.",
             ),
         ]
 
@@ -113,7 +118,7 @@ class BlockRequest(PublicIdModel, LeasedRow):
     While a worker has something to do it is due; see `ipam.transitions.BLOCK`.
     """
 
-    PREFIX = "blk"
+    PREFIX = "fbr"
 
     class State(models.TextChoices):
         OPEN = "open", "Being looked into"

@@ -2,11 +2,14 @@
 
 from ispops.console import guard
 from ispops.console.views import addresses, block_imports, history, pools, renumbering
+from ispops.console.views import block_requests as wanted
 
 SEE_BLOCKS = "ipam.view_block"
 SEE_POOLS = "ipam.view_pool"
 SEE_RENUMBERING = "ipam.view_renumbering"
 SEE_HISTORY = "ipam.view_allocationhistory"
+SEE_WANTED, ASK = "ipam.view_blockrequest", "ipam.change_blockrequest"
+SET_POLICY, GIVE_BACK = "ipam.change_poolpolicy", "ipam.change_blockreturn"
 
 PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("addresses/", addresses.listing, "console_addresses", SEE_BLOCKS),
@@ -43,6 +46,16 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         renumbering.CHANGE,
     ),
     ("addresses/pools/<slug:name>/", pools.page, "console_pool", SEE_POOLS),
+    ("addresses/pools/<slug:name>/ask/", wanted.ask, "console_ask_for_block", ASK),
+    ("addresses/pools/<slug:name>/policy/", wanted.policy, "console_pool_policy", SET_POLICY),
+    ("addresses/pools/<slug:name>/give-back/", wanted.give_back, "console_give_back", GIVE_BACK),
+    ("addresses/wanted/", wanted.queue, "console_block_requests", SEE_WANTED),
+    ("addresses/wanted/<str:ref>/grant/", wanted.grant, "console_grant_block", ASK),
+    ("addresses/wanted/<str:ref>/refuse/", wanted.refuse, "console_refuse_block", ASK),
+    ("addresses/wanted/<str:ref>/again/", wanted.again, "console_block_again", ASK),
+    ("addresses/wanted/<str:ref>/seen/", wanted.seen, "console_block_seen", ASK),
+    ("addresses/returns/<str:ref>/keep/", wanted.keep, "console_keep_block", GIVE_BACK),
+    ("addresses/returns/<str:ref>/again/", wanted.return_again, "console_return_again", GIVE_BACK),
 )
 
 # Whoever comes to one of these from a list gets the whole page about it.

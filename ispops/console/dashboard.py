@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ipam import queries as ipam_queries
+from ipam.models import PoolPolicy
 from ispops.console import charts, queues
 from ispops.console.zone import local
 from ispops.parties.models import Subscriber, User
@@ -36,6 +37,7 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context["orders_by_state"] = orders_by_state()
     if user.has_perm("ipam.view_pool"):
         context["pools"] = pools()
+        context["pool_warnings"] = PoolPolicy.objects.exclude(warning="").select_related("pool")
     if user.has_perm("qualification.view_waitlistentry"):
         context["demand"] = demand(now)
         context["demand_days"] = DEMAND_DAYS

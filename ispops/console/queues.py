@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, IntegerField, QuerySet, Subquery
+from django.db.models import Count, IntegerField, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from ipam.models import OverallocationRequest
+from ipam.models import BlockRequest, BlockReturn, OverallocationRequest
 from ispops.models import EventDelivery
 from ispops.notices.models import Notice
 from ispops.parties.models import CheckProvider, SubscriberCheck, User, WebhookDelivery
@@ -143,6 +143,34 @@ QUEUES: tuple[Queue, ...] = (
         "",
         lambda: OverallocationRequest.objects.filter(state=OverallocationRequest.State.PENDING),
         is_trouble=False,
+    ),
+    Queue(
+        "blocks",
+        "Servers that need addresses",
+        "ipam.view_blockrequest",
+        "admin:console_block_requests",
+        "",
+        lambda: BlockRequest.objects.filter(state=BlockRequest.State.ASKED),
+        is_trouble=False,
+    ),
+    Queue(
+        "stuck_blocks",
+        "Further blocks to look at",
+        "ipam.view_blockrequest",
+        "admin:console_block_requests",
+        "show=trouble",
+        lambda: BlockRequest.objects.filter(
+            Q(state=BlockRequest.State.PARKED)
+            | Q(state=BlockRequest.State.REFUSED, seen_at__isnull=True)
+        ),
+    ),
+    Queue(
+        "stuck_returns",
+        "Blocks that do not go back",
+        "ipam.view_blockrequest",
+        "admin:ipam_blockreturn_changelist",
+        "state__exact=parked",
+        lambda: BlockReturn.objects.filter(state=BlockReturn.State.PARKED),
     ),
     Queue(
         "lists",

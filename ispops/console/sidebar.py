@@ -22,6 +22,7 @@ class Entry:
     query: str = ""
 
 
+WANTED = "ipam.view_blockrequest"
 GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "",
@@ -89,6 +90,7 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
                 "ipam.view_overallocationrequest",
                 "requests",
             ),
+            Entry("Further blocks", "add_circle", "admin:console_block_requests", WANTED, "blocks"),
             Entry(
                 "Network inquiries",
                 "contact_support",

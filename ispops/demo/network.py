@@ -1,12 +1,15 @@
 """The demo ISP's addresses: what its registry gave it, and the pools of its address server."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.db import transaction
 
-from ipam import allocation, blocks
+from ipam import allocation, blocks, policies, sampling
 from ipam.models import AddressServer, Block, Pool
+from ispops.catalog.models import ProductOffering
 from ispops.demo import people
+from ispops.parties import accounts, terms
 from ispops.parties.models import User
 from provisioning import accounting
 from provisioning.models import AccessServer
@@ -16,6 +19,11 @@ SERVER_SECRET = "north-star-5f1c9a7e3b"  # noqa: S105 - opens a demonstration on
 # An access server on this machine, as `radclient` is one.
 ACCESS_SERVER, ACCESS_ADDRESS = "bng-north", "127.0.0.1"
 ACCESS_SECRET = "harbor-bng-8d2f4c6a1e"  # noqa: S105 - as above
+
+# A house whose pool fills.
+CAMPUS, CAMPUS_SERVER, CAMPUS_LINES, CAMPUS_DAYS = "dynamic-campus", "aaa-campus", 25, 30
+HOUSE_EMAIL = "hall@example.com"
+CAMPUS_SECRET = "campus-tower-2b7e4c9d10"  # noqa: S105 - as above
 
 Purpose, Tier = Pool.Purpose, Block.Tier
 # Ranges set aside for benchmarking, carrier-grade NAT and documentation (RFC 2544, 6598, 3849),
@@ -39,6 +47,7 @@ REGIONS = (
 def load(*, at: datetime) -> None:
     """Make the addresses and the address server, and an access server: each of both once."""
     _load_addresses(at)
+    _load_campus(at)
     if not AccessServer.objects.filter(name=ACCESS_SERVER).exists():
         accounting.register_access_server(
             name=ACCESS_SERVER,
@@ -47,6 +56,53 @@ def load(*, at: datetime) -> None:
             actor=User.objects.get(email=people.OPERATIONS_EMAIL),
             at=at,
         )
+
+
+def _load_campus(at: datetime) -> None:
+    """A small pool that is nearly full after a month of growth: the forecast has something to say.
+
+    Its lines are of one house, which is why they have addresses without an order each.
+    """
+    if Pool.objects.filter(name=CAMPUS).exists():
+        return
+    region = Block.objects.get(network="198.18.0.0/18")
+    block = blocks.create_block(
+        network="198.18.32.0/27", tier=Tier.POOL, parent=region, name=CAMPUS, at=at
+    )
+    server = allocation.create_server(
+        name=CAMPUS_SERVER, kind=AddressServer.Kind.RADIUS, secret=CAMPUS_SECRET
+    )
+    pool = blocks.create_pool(
+        name=CAMPUS, server=server, block=block, purpose=Purpose.DYNAMIC, at=at
+    )
+    policies.set_policy(pool=pool, at=at, lines_per_address=Decimal("1.2"), stale_hours=12)
+    today = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    for ago in range(CAMPUS_DAYS, 0, -1):
+        peak = CAMPUS_LINES - round(ago * 0.4) - ago % 3
+        sampling.keep_day(
+            pool=pool, day=today - timedelta(days=ago), total=30, peak=peak, lines=peak + 2
+        )
+    _take_addresses(server, at)
+
+
+def _take_addresses(server: AddressServer, at: datetime) -> None:
+    plan = ProductOffering.objects.filter(address_entitlement__isnull=False).first()
+    if plan is None:
+        return
+    house = accounts.register_subscriber(
+        user=accounts.create_login(email=HOUSE_EMAIL, name="Granite Hall", at=at),
+        name="Granite Hall",
+        phone="+1 207 555 0188",
+        terms_version=terms.in_force().version,
+        at=at,
+    )
+    for number in range(CAMPUS_LINES):
+        ref = f"campus-room-{number + 1}"
+        allocation.open_holder(service_ref=ref, subscriber=house, plan=plan, at=at)
+        allocation.request_addresses(
+            service_ref=ref, device=f"02:00:00:00:18:{number:02x}", server=server, at=at,
+            lease=timedelta(days=3650),
+        )  # fmt: skip
 
 
 def _load_addresses(at: datetime) -> None:

@@ -97,7 +97,9 @@ ROOMS = {
             "upkeep waiting visit_following visit_results "
             "visit_slots visits"
         ),
-        reads=_names("admission composing duplicates outcomes visit_days visiting worklist"),
+        reads=_names(
+            "admission composing duplicates outcomes sign_of_life visit_days visiting worklist"
+        ),
         web=_names(
             "aaa aaa_urls control_admin delivery_admin dhcp_admin equipment_admin later_api "
             "listener listener_urls product_orders_api registration_api visit_admin visits_api"

@@ -40,7 +40,8 @@ def test_the_numbers_are_what_waits(world: World, boss: User) -> None:
     assert counted == {
         "checks": 0, "checkers": 0, "visits": 0, "orders": 1, "fallout": 1, "sessions": 0,
         "systems": 0, "stuck": 0,
-        "requests": 1, "lists": 0, "networks": 0,
+        "requests": 1, "blocks": 0, "stuck_blocks": 0, "stuck_returns": 0,
+        "lists": 0, "networks": 0,
         "late_partners": 0, "not_taken_back": 0, "ordering": 0,
         "accounting": 0, "usage": 0, "disputes": 0, "webhooks": 0, "notices": 0, "events": 0,
     }  # fmt: skip

@@ -141,6 +141,16 @@ MAY_OPEN = {
     "console_addresses": NETWORK_DESK,
     "console_addresses_file": NETWORK_DESK,
     "console_pools_file": NETWORK_DESK,
+    "console_ask_for_block": NETWORK_DESK,
+    "console_block_requests": NETWORK_DESK,
+    "console_grant_block": NETWORK_DESK,
+    "console_refuse_block": NETWORK_DESK,
+    "console_block_again": NETWORK_DESK,
+    "console_block_seen": NETWORK_DESK,
+    "console_pool_policy": {roles.OPERATIONS},
+    "console_give_back": {roles.OPERATIONS},
+    "console_keep_block": {roles.OPERATIONS},
+    "console_return_again": {roles.OPERATIONS},
     "console_add_allocation": {roles.OPERATIONS},
     "console_block": NETWORK_DESK,
     "console_change_block": {roles.OPERATIONS},
@@ -186,6 +196,14 @@ POSTS = {
     "console_limit_system",
     "console_accept_request",
     "console_decline_request",
+    "console_ask_for_block",
+    "console_grant_block",
+    "console_refuse_block",
+    "console_block_again",
+    "console_block_seen",
+    "console_give_back",
+    "console_keep_block",
+    "console_return_again",
     "console_place_order",
     "console_join_waitlist",
     "console_hold_port",
@@ -308,6 +326,19 @@ def address_of(name: str, world: World) -> str:
         "console_change_block": [0],
         "console_pool": ["none"],
         "console_change_renumbering": [f"rnb_{'0' * 32}", "pause"],
+        **{
+            name: ["none"]
+            for name in ("console_ask_for_block", "console_pool_policy", "console_give_back")
+        },
+        **{
+            name: [f"fbr_{'0' * 32}"]
+            for name in MAY_OPEN
+            if name.endswith("_block") and name.split("_")[1] in ("grant", "refuse")
+        },
+        "console_block_again": [f"fbr_{'0' * 32}"],
+        "console_block_seen": [f"fbr_{'0' * 32}"],
+        "console_keep_block": [f"ret_{'0' * 32}"],
+        "console_return_again": [f"ret_{'0' * 32}"],
         "console_call_provider": [f"sor_{'0' * 32}"],
     }
     return reverse(f"admin:{name}", args=refs.get(name, []))

@@ -22,7 +22,7 @@ def test_loading_twice_makes_everything_once() -> None:
     blocks = Block.objects.count()
     network.load(at=after(days=1))
     assert list(FreeExtent.objects.order_by("pk").values()) == before
-    assert (Block.objects.count(), AddressServer.objects.count()) == (blocks, 1)
+    assert (Block.objects.count(), AddressServer.objects.count()) == (blocks, 2)
     assert {pool.purpose for pool in Pool.objects.all()} == set(Pool.Purpose.values)
 
 

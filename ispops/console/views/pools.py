@@ -4,11 +4,12 @@ from datetime import timedelta
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from ipam import queries, space
 from ipam.models import Allocation, Pool
-from ispops.console import charts, pages
+from ispops.console import charts, growth_page, pages
 from ispops.console.views import addresses
 
 PER_PAGE = 50
@@ -35,6 +36,8 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
         free=charts.count_words(use.free),
         total=charts.count_words(use.total),
         rests=_span(pool.quarantine),
+        may_change=request.user.has_perm("ipam.change_poolpolicy"),
+        **growth_page.of(pool, at=timezone.now()),
         heat=addresses.drawn(space.heat_of_pool(pool)),
         rows=Paginator(held.order_by("slot"), PER_PAGE).get_page(request.GET.get("page")),
     )
