@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from ispops.catalog.models import OfferingPrice
+from ispops.catalog.queries import quantity_words
 from ispops.money import format_money, from_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import billing_period
@@ -102,9 +103,10 @@ def _explanation(
         return format_money(from_micros(micros), currency)
 
     name = rerating.draft.name
+    used = quantity_words(one.quantity, rerating.facts["unit"])
     text = (
-        f"{one.quantity:,} {rerating.facts['unit']} of the period: {words(one.would.net)} at the "
-        f"price “{name}”, and {words(one.paid.net)} was charged"
+        f"{used} of the period: {words(one.would.net)} at the price “{name}”, "
+        f"and {words(one.paid.net)} was charged"
     )
     back = one.would.net - one.paid.net - more.net
     text += f", of which {words(-back)} went back before" if back else ""

@@ -90,7 +90,7 @@ def test_it_explains_itself_and_the_next_bill_takes_it(
     assert (back.amount_net, back.amount_tax, back.bsp_share) == (D(-6), D("-0.6"), D("-4.2"))
     why = queries.why(back)
     assert why["arithmetic"] == (
-        "100 minute of the period: USD 4.00 at the price “Tried”, and USD 10.00 was charged: "
+        "100 minutes of the period: USD 4.00 at the price “Tried”, and USD 10.00 was charged: "
         "USD -6.00"
     )
     assert why["rule"].startswith("What use comes to at the right price")
