@@ -29,6 +29,7 @@ from ipam.models import (
     PoolPolicy,
     PoolReport,
     PoolSample,
+    RefusedDevice,
     Renumbering,
 )
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
@@ -65,7 +66,8 @@ class KeaServerForm(VerbForm):
         help_texts: ClassVar[dict[str, str]] = {
             "control_socket": "Such as /run/kea/kea4.socket.",
             "subnet": "Such as 100.64.0.0/16. Blocks inside it become pools of it.",
-            "shared_network": "Where other blocks become subnets of their own. Empty: nowhere.",
+            "shared_network": "Where other blocks become subnets of their own. Empty: nowhere. "
+            "Kea 2.2 opens no walled garden to lines of a shared network.",
             "lease_file": "Such as /var/lib/kea/kea-leases4.csv; empty where it cannot be read.",
             "log_file": "Whom it refused is read from it; empty where it cannot be read.",
         }
@@ -115,6 +117,15 @@ class KeaServerAdmin(VerbAdmin):
         obj.pk = made.pk
         obj._state.adding = False
         obj.refresh_from_db()
+
+
+@admin.register(RefusedDevice)
+class RefusedDeviceAdmin(ReadOnlyAdmin):
+    list_display = ("device", "kea", "times", "first_at", "last_at", "was_full")
+    list_filter = ("kea", "was_full", "last_at")
+    list_select_related = ("kea__server",)
+    search_fields = ("device",)
+    ordering = ("-last_at",)
 
 
 @admin.register(Block)

@@ -106,6 +106,21 @@ def _take_from(pool: Pool, statement: str, asker: str, wish: int | None = None) 
     return Slot(pool, number)
 
 
+def take_slot(pool: Pool, number: int) -> bool:
+    """Take one slot, if it is free; a server has given it to somebody already."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT first, last, id FROM ipam_freeextent WHERE pool_id = %s AND first <= %s"
+            " AND last >= %s FOR UPDATE",
+            [pool.pk, number, number],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return False
+    _write_without(pool, Extent(*row), number)
+    return True
+
+
 def _write_without(pool: Pool, extent: Extent, number: int) -> None:
     """Write what is left of a locked extent; the smaller extent goes first, so none overlap."""
     remaining = selection.cut(extent, number)

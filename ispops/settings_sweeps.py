@@ -22,6 +22,7 @@ CELERY_BEAT_SCHEDULE = {
     "follow-sessions": {"task": "provisioning.tasks.follow_sessions", "schedule": 2.0},
     "steer-sessions": {"task": "provisioning.tasks.steer_sessions", "schedule": 2.0},
     "sync-reservations": {"task": "provisioning.tasks.sync_reservations", "schedule": 5.0},
+    "follow-leases": {"task": "provisioning.tasks.follow_leases", "schedule": 5.0},
     "sync-equipment": {"task": "provisioning.tasks.sync_equipment", "schedule": 5.0},
     "close-stale-sessions": {"task": "provisioning.tasks.close_stale_sessions", "schedule": 30.0},
     "read-accounting": {"task": "provisioning.tasks.read_accounting_inbox", "schedule": 2.0},

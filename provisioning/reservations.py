@@ -14,6 +14,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Q, QuerySet
 
 from ipam import allocation, selection
+from ipam.models import KeaServer, Pool
+from ipam.servers import registry
+from ipam.servers.kea import OWN_SUBNETS, subnet_of
 from ispops import db, jobs
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, PermanentFault, TransientFault
@@ -212,7 +215,9 @@ def _lock(service: Service) -> DhcpReservation | None:
 
 def _access(service: Service, held: DhcpReservation) -> str:
     """Return what the device is to get. A line that is being set up has got that far already."""
-    if not held.device or held.address is None or service.state == Service.State.CEASED:
+    if not held.device or service.state == Service.State.CEASED:
+        return Access.NONE
+    if held.address is None and not _chooses(held.dhcp_server):
         return Access.NONE
     open_ones = service.suspensions.filter(ended_at__isnull=True)
     treatment = in_force.treatment(
@@ -252,9 +257,19 @@ def _prepare(service: Service, at: datetime) -> DhcpReservation | None:
     with transaction.atomic():
         line = db.lock(Service, service.pk)
         held = _lock(line)
-        if held is not None and not held.address and line.state != Service.State.CEASED:
+        if held is not None and line.state != Service.State.CEASED and not _is_complete(held):
             _complete(line, held, at)
     return held
+
+
+def _chooses(server: DhcpServer) -> bool:
+    """Say whether a server chooses the addresses of its lines itself; see `ipam.observed`."""
+    purposes = set(server.address_server.pools.values_list("purpose", flat=True))
+    return Pool.Purpose.LEASED in purposes and Pool.Purpose.DYNAMIC not in purposes
+
+
+def _is_complete(held: DhcpReservation) -> bool:
+    return bool(held.address) or (bool(held.device) and _chooses(held.dhcp_server))
 
 
 def _complete(line: Service, held: DhcpReservation, at: datetime) -> None:
@@ -278,6 +293,8 @@ def _circuit(line: Service, server: DhcpServer) -> str:
 
 
 def _give_address(line: Service, held: DhcpReservation, at: datetime) -> None:
+    if _chooses(held.dhcp_server):
+        return
     answer = allocation.request_addresses(
         service_ref=line.public_id,
         device=held.device,
@@ -325,11 +342,42 @@ def _tell(row: DhcpReservation) -> Outcome:
         return Outcome(words, request={"remove": line}, reply={"removed": removed})
     told_by = kea.device if row.is_named else kea.circuit
     wanted = kea.Reservation(
-        told_by(row.device), row.address or "", is_walled=row.access == Access.WALLED_GARDEN
+        told_by(row.device),
+        row.address or "",
+        is_walled=row.access == Access.WALLED_GARDEN,
+        subnet_id=_subnet_of(server, row.address),
     )
     request = kea.reserve(database, line, wanted)
-    gets = "an address of the walled garden" if wanted.is_walled else row.address
+    gets = row.address or "an address that it chooses"
+    if wanted.is_walled:
+        gets = "an address of the walled garden"
     return Outcome(f"{row.device} gets {gets} from {server}.", request=request)
+
+
+def answer_device(server: DhcpServer, *, line: str, device: str, is_granted: bool) -> None:
+    """Let a further device of a line have what its port gives, or keep it in the walled garden.
+
+    Raises:
+        TransientFault, PermanentFault: the server's database is away, or refused.
+    """
+    database, name = _database(server), f"{line} {device}"
+    if is_granted:
+        kea.remove(database, name)
+        return
+    kea.reserve(database, name, kea.Reservation(kea.device(device), "", is_walled=True))
+
+
+def _subnet_of(server: DhcpServer, address: str | None) -> int | None:
+    """Return the subnet of an address that is outside the server's first one."""
+    told = KeaServer.objects.filter(server=server.address_server, family=selection.IPv4).first()
+    if told is None or address is None:
+        return None
+    pools = server.address_server.pools.select_related("block")
+    pool = pools.filter(block__network__covers=address).first()
+    if pool is None:
+        return None
+    number = subnet_of(registry.place_of(told), registry.range_of(pool)).number
+    return number if number >= OWN_SUBNETS else None
 
 
 def _database(server: DhcpServer) -> kea.Database:

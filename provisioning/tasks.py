@@ -12,6 +12,7 @@ from provisioning import (
     execution,
     inbox,
     jeopardy,
+    lease_following,
     partner_orders,
     reminders,
     reservations,
@@ -114,6 +115,13 @@ def steer_sessions() -> None:
 def sync_reservations() -> None:
     """Tell DHCP servers of what no step of an order told them, or told them in vain."""
     reservations.sync_due(at=timezone.now(), limit=RESERVATIONS_PER_SWEEP)
+
+
+@shared_task(time_limit=LONGEST_VISIT_SECONDS)
+def follow_leases() -> None:
+    """Read what Kea servers gave and refused since the last time."""
+    until = time.monotonic() + SWEEP_SECONDS
+    lease_following.follow_due(at=timezone.now(), may_go_on=lambda: time.monotonic() < until)
 
 
 @shared_task(time_limit=LONGEST_VISIT_SECONDS)

@@ -15,7 +15,7 @@ from ipam.models.pools import (
     Stay,
 )
 from ipam.models.renumbering import Renumbering
-from ipam.models.servers import KeaServer
+from ipam.models.servers import KeaServer, RefusedDevice
 
 __all__ = [
     "AddressHolder",
@@ -34,6 +34,7 @@ __all__ = [
     "PoolPolicy",
     "PoolReport",
     "PoolSample",
+    "RefusedDevice",
     "Renumbering",
     "Stay",
 ]

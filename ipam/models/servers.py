@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from ipam.models.pools import AddressServer, NetworkField
+from ipam.selection import DEVICE_MAX_LENGTH
 from ispops.db import EncryptedTextField
 
 
@@ -49,3 +50,24 @@ class KeaServer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.server} ({self.get_family_display()})"
+
+
+class RefusedDevice(models.Model):
+    """A device that a Kea server gave nothing: one that it does not know, or one too many."""
+
+    kea = models.ForeignKey(KeaServer, on_delete=models.CASCADE, related_name="refused_devices")
+    device = models.CharField(max_length=DEVICE_MAX_LENGTH)
+    times = models.PositiveIntegerField(default=1)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    # Nothing was free; otherwise no pool was for it.
+    was_full = models.BooleanField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kea", "device"], name="one_row_a_refused_device")
+        ]
+        indexes = [models.Index(fields=["last_at"], name="refused_by_age")]
+
+    def __str__(self) -> str:
+        return self.device

@@ -28,13 +28,13 @@ from ipam.servers.base import (
     Use,
 )
 
-# What deploy/kea calls those whom a pool of this purpose is for. Nobody is in the first one: an
-# address of such a pool is given by reservation only.
+# What deploy/kea calls those whom a pool of this purpose is for. In `nobody` is nobody: an address
+# of such a pool is given by reservation only. In `line` are the devices that Kea knows (KNOWN).
 CLASSES = {
     "dynamic": "nobody",
     "static": "nobody",
     "walled_garden": "walled_garden",
-    "leased": "KNOWN",
+    "leased": "line",
     "prefix": "",
 }
 # The numbers of subnets that are made for one range begin here; smaller ones are the operator's.

@@ -91,8 +91,9 @@ class DhcpReservation(LeasedRow):
                 name="one_reservation_an_address",
             ),
             models.CheckConstraint(
-                condition=Q(access="none") | (~Q(device="") & Q(address__isnull=False)),
-                name="served_device_has_an_address",
+                # Without an address its server chooses one.
+                condition=Q(access="none") | ~Q(device=""),
+                name="served_device_is_known",
             ),
             models.CheckConstraint(
                 condition=Q(written_revision__lte=F("revision")),

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 
+from ipam.servers.kea import OWN_SUBNETS
 from ispops.errors import PermanentFault, TransientFault
 
 # Types of identifiers, as Kea's table `host_identifier_type` numbers them.
@@ -44,6 +45,7 @@ class Database:
     """Where a Kea keeps its hosts, and which of its subnets is meant."""
 
     url: str
+    # The subnet of the walled garden, and of whoever has no address of their own.
     subnet_id: int
     connect_seconds: int
     statement_seconds: float
@@ -62,8 +64,11 @@ class Reservation:
     """What a line's device gets: its address, or one of the walled garden."""
 
     identifier: Identifier
+    # Empty where the server chooses one.
     address: str
     is_walled: bool
+    # Where the address is in another subnet than the server's first one.
+    subnet_id: int | None = None
 
 
 def circuit(text: str) -> Identifier:
@@ -109,16 +114,23 @@ def remove(database: Database, line: str) -> int:
         TransientFault, NotAHostsDatabase: as `reserve`.
     """
     with _talking(database, {"line": line, "subnet_id": database.subnet_id}) as cursor:
-        cursor.execute(_REMOVE, {"context": _context(line), "subnet": database.subnet_id})
+        context = _context(line)
+        values = {
+            "context": context,
+            "devices": f"{context[:-2].replace('_', chr(92) + '_')} %",
+            "home": database.subnet_id,
+            "own": OWN_SUBNETS,
+        }
+        cursor.execute(_REMOVE, values)
         return int(cursor.rowcount)
 
 
 _OURS = '{"isp_ops_line":%'
 # What a line had before, and what is left of lines whose device or address it has now.
 _FREE = """
-DELETE FROM hosts WHERE dhcp4_subnet_id = %(subnet)s AND (
-    user_context = %(context)s
-    OR user_context LIKE %(ours)s AND (
+DELETE FROM hosts WHERE (dhcp4_subnet_id IN (%(home)s, %(subnet)s) OR dhcp4_subnet_id >= %(own)s)
+AND (user_context = %(context)s
+    OR user_context LIKE %(ours)s AND dhcp4_subnet_id = %(subnet)s AND (
         ipv4_address = %(taken)s
         OR dhcp_identifier = %(octets)s AND dhcp_identifier_type = %(type)s))
 """
@@ -128,7 +140,11 @@ INSERT INTO hosts (dhcp_identifier, dhcp_identifier_type, dhcp4_subnet_id, ipv4_
     dhcp4_client_classes, user_context)
 VALUES (%(octets)s, %(type)s, %(subnet)s, %(address)s, %(classes)s, %(context)s)
 """
-_REMOVE = "DELETE FROM hosts WHERE user_context = %(context)s AND dhcp4_subnet_id = %(subnet)s"
+# With the line, what was said of its further devices goes, too.
+_REMOVE = """
+DELETE FROM hosts WHERE (user_context = %(context)s OR user_context LIKE %(devices)s)
+AND (dhcp4_subnet_id = %(home)s OR dhcp4_subnet_id >= %(own)s)
+"""
 
 
 def _context(line: str) -> str:
@@ -136,9 +152,11 @@ def _context(line: str) -> str:
 
 
 def _values(database: Database, line: str, reservation: Reservation) -> dict[str, Any]:
-    address = int(IPv4Address(reservation.address))
+    address = int(IPv4Address(reservation.address)) if reservation.address else None
     return {
-        "subnet": database.subnet_id,
+        "subnet": reservation.subnet_id or database.subnet_id,
+        "home": database.subnet_id,
+        "own": OWN_SUBNETS,
         "context": _context(line),
         "ours": _OURS,
         "octets": reservation.identifier.octets,
@@ -155,10 +173,10 @@ def _row(database: Database, line: str, reservation: Reservation) -> dict[str, A
     kind, octets = reservation.identifier.type, reservation.identifier.octets
     return {
         "line": line,
-        "subnet_id": database.subnet_id,
+        "subnet_id": reservation.subnet_id or database.subnet_id,
         "identifier_type": ("hw-address", "duid", "circuit-id")[kind],
         "identifier": octets.decode() if kind == CIRCUIT_ID else octets.hex(":"),
-        "ip_address": None if reservation.is_walled else reservation.address,
+        "ip_address": None if reservation.is_walled else reservation.address or None,
         "client_classes": [WALLED_GARDEN] if reservation.is_walled else [],
     }
 

@@ -78,8 +78,9 @@ ROOMS = {
         stage=3,
         pure=_names("carving forecast plan_rows selection transitions"),
         verbs=_names(
-            "allocation asking block_steps blocks disclosure extents growing importing kea_servers "
-            "leases overallocation policies reclaiming renumbering returning sampling statements "
+            "allocation asking block_steps blocks disclosure extents growing importing "
+            "kea_servers leases observed overallocation policies reclaiming renumbering "
+            "returning sampling statements "
             "stepping tree"
         ),
         reads=_names("groups helping history live space"),
@@ -90,10 +91,10 @@ ROOMS = {
         verbs=_names(
             "access_calls accounting amending boosts changing checking control deliveries "
             "delivering delivery_connections dhcp_servers equipment execution expectations fallout "
-            "hearing inbox jeopardy later_orders moving orders outside partner_news partner_orders "
-            "placing "
-            "profiles progress radius_setup registrations reminders reservations services "
-            "sessions slowing statements steering steps suspending telling "
+            "hearing inbox jeopardy later_orders lease_following moving orders outside "
+            "partner_news partner_orders placing profiles progress radius_setup registrations "
+            "reminders reservations services sessions slowing statements steering steps suspending "
+            "telling "
             "upkeep waiting visit_following visit_results "
             "visit_slots visits"
         ),

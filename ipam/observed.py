@@ -1,0 +1,225 @@
+"""What an address server gave by its own choice becomes stays of ours (figures 10 to 12).
+
+Of pools of the purpose *leased* the server chooses the address, and we read afterwards who has it.
+A device beyond the plan is asked about as if it had asked us: the server learns the answer as a
+reservation, and until it is granted its stay does not count.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from ipam import asking, extents, leases, overallocation, selection, statements
+from ipam.models import (
+    AddressHolder,
+    Allocation,
+    AllocationHistory,
+    ExtraAddress,
+    KeaServer,
+    Pool,
+    RefusedDevice,
+    Stay,
+)
+from ipam.servers.base import Lease, Position, Refusal, Refused
+from ispops import db
+
+# Devices that were refused and are kept by name; a flood of more is only counted by the server.
+MOST_REFUSED_DEVICES = 10_000
+PURPOSES = (Pool.Purpose.LEASED, Pool.Purpose.WALLED_GARDEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A lease, and whose it is."""
+
+    service_ref: str
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """A device for which the plan includes no address, and whether it may have one all the same."""
+
+    service_ref: str
+    device: str
+    is_granted: bool
+
+
+@transaction.atomic
+def record_leases(
+    *, kea: KeaServer, before: Position, after: Position, seen: Sequence[Seen], at: datetime
+) -> list[Beyond]:
+    """Write down what was read between two positions; nothing when another worker did before.
+
+    Returns the devices beyond their plans, whose answers the server is to be told.
+    """
+    held = db.lock(KeaServer, kea.pk)
+    if Position(held.leases_in, held.leases_to) != before:
+        return []
+    held.leases_in, held.leases_to = after
+    held.save(update_fields=["leases_in", "leases_to"])
+    pools = [p for p in statements.pools_of(kea.server) if p.purpose in PURPOSES and p.block_id]
+    holders = _lock_holders(each.service_ref for each in seen)
+    beyond: dict[tuple[str, str], Beyond] = {}
+    for each in seen:
+        holder = holders.get(each.service_ref)
+        pool = next((p for p in pools if _is_of(each.lease, p)), None)
+        if holder is not None and holder.ended_at is None and pool is not None:
+            answer = _record(kea, holder, pool, each.lease, at)
+            if answer is not None:
+                beyond[each.service_ref, answer.device] = answer
+    return list(beyond.values())
+
+
+@transaction.atomic
+def record_refusals(
+    *, kea: KeaServer, before: Position, after: Position, seen: Sequence[Refusal]
+) -> None:
+    """Write down whom a server gave nothing, each device once; nothing when it was read before."""
+    held = db.lock(KeaServer, kea.pk)
+    if Position(held.log_in, held.log_to) != before:
+        return
+    held.log_in, held.log_to = after
+    held.save(update_fields=["log_in", "log_to"])
+    room = MOST_REFUSED_DEVICES - RefusedDevice.objects.filter(kea=kea).count()
+    for refusal in seen:
+        known = RefusedDevice.objects.filter(kea=kea, device=refusal.device[:253])
+        row = known.first()
+        if row is None and room > 0:
+            room -= 1
+            RefusedDevice.objects.create(
+                kea=kea,
+                device=refusal.device[:253],
+                first_at=refusal.at,
+                last_at=refusal.at,
+                was_full=refusal.is_full,
+            )
+        elif row is not None:
+            row.times, row.last_at, row.was_full = row.times + 1, refusal.at, refusal.is_full
+            row.save(update_fields=["times", "last_at", "was_full"])
+
+
+def record_counts(*, kea: KeaServer, refused: Refused | None, error: str, at: datetime) -> None:
+    """Write down what a server counts itself, or why it could not be asked."""
+    values: dict[str, object] = {"last_error": error[:300]}
+    if refused is not None:
+        values |= {
+            "strangers_refused": refused.strangers,
+            "refused_when_full": refused.full,
+            "heard_at": at,
+        }
+    KeaServer.objects.filter(pk=kea.pk).update(**values)
+
+
+def forget_refused(*, before: datetime) -> int:
+    """Forget the devices that were refused last before then. Returns how many."""
+    return RefusedDevice.objects.filter(last_at__lt=before).delete()[0]
+
+
+def _lock_holders(refs: Iterable[str]) -> dict[str, AddressHolder]:
+    rows = AddressHolder.objects.select_for_update(of=("self",), no_key=True).filter(
+        service_ref__in=set(refs)
+    )
+    found = rows.select_related("subscriber", "plan__address_entitlement").order_by("pk")
+    return {holder.service_ref: holder for holder in found}
+
+
+def _is_of(lease: Lease, pool: Pool) -> bool:
+    return selection.is_inside(lease.address, str(pool.block.network))
+
+
+def _record(
+    kea: KeaServer, holder: AddressHolder, pool: Pool, lease: Lease, at: datetime
+) -> Beyond | None:
+    device = selection.normalise_device(lease.device)
+    slot = selection.slot_of(str(pool.block.network), pool.unit_length, lease.address)
+    row = (
+        Allocation.objects.select_for_update(of=("self",))
+        .select_related("pool", "stay")
+        .filter(pool=pool, slot=slot)
+        .first()
+    )
+    mine = row is not None and row.holder_id == holder.pk and row.device == device
+    if not lease.seconds or lease.ends_at <= at:
+        if row is not None and mine and row.state == leases.ACTIVE:
+            leases.let_go([row], because=leases.Because.LEASE_EXPIRED, at=min(at, lease.ends_at))
+        return None
+    verdict = _judge(kea, holder, pool, device, at)
+    counts = pool.purpose == Pool.Purpose.LEASED and (verdict is None or verdict.is_granted)
+    if row is not None and mine and row.state == leases.ACTIVE:
+        row.expires_at, row.counts = lease.ends_at, counts
+        row.save(update_fields=["expires_at", "counts"])
+        return verdict
+    since = lease.ends_at - timedelta(seconds=lease.seconds)
+    if row is not None:
+        if row.state == leases.ACTIVE:
+            leases.let_go([row], because=leases.Because.OTHER_SERVER, at=since)
+        row.delete()
+    else:
+        extents.take_slot(pool, slot)
+    _open(holder, pool, slot, device, lease, counts=counts, since=since)
+    return verdict
+
+
+def _open(
+    holder: AddressHolder,
+    pool: Pool,
+    slot: int,
+    device: str,
+    lease: Lease,
+    *,
+    counts: bool,
+    since: datetime,
+) -> None:
+    """Open a stay; the device's other one ends by it, and it follows whoever was there before."""
+    elsewhere = Allocation.objects.select_for_update(of=("self",)).filter(
+        holder=holder, device=device, family=pool.family, state=leases.ACTIVE
+    )
+    leases.let_go(list(elsewhere), because="moved", at=since)
+    later = AllocationHistory.objects.alias(stay=Stay()).filter(
+        Q(held_to__gt=since), address__covers=lease.address, vrf=pool.block.vrf
+    )
+    ends = [end for end in later.values_list("held_to", flat=True) if end is not None]
+    statements.open_stays(
+        slots=[(pool, slot, lease.address)],
+        holder=holder,
+        device=device,
+        counts=counts,
+        expires_at=lease.ends_at,
+        at=max([since, *ends]),
+    )
+
+
+def _judge(
+    kea: KeaServer, holder: AddressHolder, pool: Pool, device: str, at: datetime
+) -> Beyond | None:
+    """Ask about a device for which other devices leave no address of the plan; None if they do."""
+    others = set(
+        Allocation.objects.filter(
+            holder=holder, family=pool.family, state=leases.ACTIVE, counts=True
+        )
+        .exclude(device=device)
+        .values_list("device", flat=True)
+    )
+    extras = set(
+        ExtraAddress.objects.filter(holder=holder, ended_at__isnull=True).values_list(
+            "device", flat=True
+        )
+    )
+    entitlement = overallocation.entitlement_of(holder)
+    if device in extras:
+        return Beyond(holder.service_ref, device, is_granted=True)
+    if len(others - extras) < entitlement.ipv4_addresses:
+        return None
+    verdict = asking.decide(
+        holder=holder,
+        entitlement=entitlement,
+        device=device,
+        server=kea.server,
+        open_extras=len(extras),
+        at=at,
+    )
+    return Beyond(holder.service_ref, device, is_granted=verdict.granted)

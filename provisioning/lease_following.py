@@ -1,0 +1,98 @@
+"""Following what Kea servers gave and refused: whose it is, and what becomes of a second device.
+
+Kea writes leases and refusals into files, which are read on from where the last worker stopped. A
+lease is of the line whose port, or whose named device, Kea knows. A device beyond the plan stays in
+the walled garden, by a reservation of its own, until somebody grants it an address.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from ipam import observed, selection
+from ipam.models import KeaServer
+from ipam.servers.base import AddressServerAdapter, Lease, Position
+from ipam.servers.registry import adapter_of
+from ispops.errors import OutsideFault, PermanentFault, TransientFault
+from provisioning import reservations
+from provisioning.models import DhcpReservation, DhcpServer, Service
+
+log = logging.getLogger(__name__)
+LINES_AT_A_TIME = 500
+# Who was refused last so long ago has gone.
+REFUSED_KEPT = timedelta(days=30)
+
+
+def follow_due(*, at: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
+    """Read on in the files of all Kea servers; returns how many leases were read.
+
+    A server that does not answer, or whose file cannot be read, does not keep the others waiting;
+    the console shows why.
+    """
+    done = 0
+    for server in KeaServer.objects.filter(server__active=True).select_related("server"):
+        refused, error = None, ""
+        try:
+            adapter = adapter_of(server.server, server.family)
+            while (read := _follow_leases(server, adapter, at)) and may_go_on():
+                done += read
+            _follow_refusals(server, adapter)
+            refused = adapter.refused()
+        except OutsideFault as fault:
+            error = str(fault)
+        observed.record_counts(kea=server, refused=refused, error=error, at=at)
+    observed.forget_refused(before=at - REFUSED_KEPT)
+    return done
+
+
+def _follow_leases(server: KeaServer, adapter: AddressServerAdapter, at: datetime) -> int:
+    """Read some leases; returns how many, and zero when there is none left."""
+    if not server.lease_file or server.family != selection.IPv4:
+        return 0
+    server.refresh_from_db(fields=["leases_in", "leases_to"])
+    before = Position(server.leases_in, server.leases_to)
+    found, after = adapter.leases(before, limit=LINES_AT_A_TIME)
+    if after == before:
+        return 0
+    dhcp = DhcpServer.objects.filter(address_server=server.server).first()
+    seen = _whose(dhcp, found) if dhcp else []
+    beyond = observed.record_leases(kea=server, before=before, after=after, seen=seen, at=at)
+    if dhcp is not None:
+        for each in beyond:
+            _tell(dhcp, each)
+    return max(1, len(found))
+
+
+def _whose(dhcp: DhcpServer, found: Sequence[Lease]) -> list[observed.Seen]:
+    """Find the lines of leases: by the circuit, or by the device that a person named."""
+    names = {name for lease in found for name in (lease.circuit, lease.device) if name}
+    lines = dict(
+        DhcpReservation.objects.filter(dhcp_server=dhcp, device__in=names).values_list(
+            "device", "service"
+        )
+    )
+    services = Service.objects.in_bulk(set(lines.values()))
+    owners = [(lease, lines.get(lease.circuit) or lines.get(lease.device)) for lease in found]
+    return [
+        observed.Seen(services[line].public_id, lease) for lease, line in owners if line in services
+    ]
+
+
+def _tell(dhcp: DhcpServer, device: observed.Beyond) -> None:
+    """Let the server know the answer; it is told again when the device renews its lease."""
+    try:
+        reservations.answer_device(
+            dhcp, line=device.service_ref, device=device.device, is_granted=device.is_granted
+        )
+    except (TransientFault, PermanentFault) as fault:
+        log.warning("%s was not told of %s: %s", dhcp, device.device, fault)
+
+
+def _follow_refusals(server: KeaServer, adapter: AddressServerAdapter) -> None:
+    if not server.log_file:
+        return
+    server.refresh_from_db(fields=["log_in", "log_to"])
+    before = Position(server.log_in, server.log_to)
+    found, after = adapter.refusals(before, limit=10 * LINES_AT_A_TIME)
+    if after != before:
+        observed.record_refusals(kea=server, before=before, after=after, seen=found)
