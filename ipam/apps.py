@@ -10,3 +10,6 @@ class IpamConfig(AppConfig):
         roles.OPERATIONS: ("view_*", "add_*", "change_*", "disclose_history"),
         roles.FINANCE: ("view_extraaddress",),
     }
+
+    def ready(self) -> None:
+        from ipam import handlers  # noqa: F401  (registers itself)

@@ -73,7 +73,7 @@ class NotYourPool(Refusal):
     """A server speaks of its own pools only."""
 
     code = "not_your_pool"
-    title = "The pool is another server's"
+    title = "The pool belongs to another server"
     status = 403
 
 

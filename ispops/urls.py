@@ -14,6 +14,7 @@ api: list[URLPattern | URLResolver] = [
     path("v1/docs", docs.reference, name="api_reference"),
     path("v1/", include("ispops.parties.urls")),
     path("v1/", include("qualification.urls")),
+    path("v1/", include("ipam.urls")),
     path("v1/", include("provisioning.urls")),
     path("v1/", include("rating.urls")),
     re_path("", problems.nothing_here),

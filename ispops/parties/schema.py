@@ -138,3 +138,13 @@ class ApiTokenScheme(OpenApiAuthenticationExtension):
                 }
             },
         }
+
+
+class AddressServerScheme(OpenApiAuthenticationExtension):
+    """The name and the secret of an address server."""
+
+    target_class = "ipam.api.ServerAuthentication"
+    name = "address_server"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {"type": "http", "scheme": "basic"}

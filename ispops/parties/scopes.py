@@ -8,6 +8,7 @@ AREAS = {
     "webhooks": "webhook deliveries",
     "purchases": "purchases",
     "usage": "usage",
+    "ipam": "address pools",
     "settlement": "settlement shares and statements",
 }
 

@@ -76,7 +76,7 @@ ROOMS = {
     ),
     "ipam": Room(
         stage=3,
-        pure=_names("carving forecast plan_rows selection transitions"),
+        pure=_names("carving forecast notice_kinds plan_rows selection transitions"),
         verbs=_names(
             "allocation asking block_steps blocks disclosure extents growing importing "
             "kea_servers leases observed overallocation policies reclaiming renumbering "

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 import time_machine
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from ipam import allocation
@@ -215,3 +216,17 @@ def test_devices_are_their_owners_alone(
         assert getattr(client, method)(stop).status_code == 302
     assert ExtraAddress.objects.get().ended_at is None
     assert SECOND not in page(stranger.get("/account/devices/")).text
+
+
+def test_the_page_of_the_walled_garden_sells_the_address_or_leads_to_freeing_another(
+    owner: Client, asked: OverallocationRequest
+) -> None:
+    page = owner.get(reverse("portal:suspended")).content.decode()
+    assert "A device waits for an address" in page
+    assert asked.device in page
+    assert reverse("portal:answer_request", args=[asked.public_id]) in page
+    assert reverse("portal:devices") in page
+    owner.post(reverse("portal:answer_request", args=[asked.public_id]), {"answer": "decline"})
+    assert (
+        "None of your lines is suspended" in owner.get(reverse("portal:suspended")).content.decode()
+    )

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber, User
 from ispops.portal.access import for_subscriber, subscriber_of
+from ispops.portal.views.devices import open_questions
 from provisioning import suspending
 from provisioning.models import ProductOrder, ServiceSuspension
 from provisioning.queries import lines_of, open_suspensions
@@ -23,7 +24,10 @@ def suspended(request: HttpRequest) -> HttpResponse:
     """Say what holds for everybody; to whoever is signed in, what holds for their lines."""
     subscriber = subscriber_of(request.user)
     rows = open_suspensions(lines_of(subscriber)) if subscriber else []
-    return render(request, "portal/suspended.html", {"subscriber": subscriber, "suspensions": rows})
+    # A device beyond the plan is led here too, when it is in the walled garden for an address.
+    waiting = open_questions(subscriber, timezone.now()) if subscriber else []
+    context = {"subscriber": subscriber, "suspensions": rows, "waiting": waiting}
+    return render(request, "portal/suspended.html", context)
 
 
 @require_POST

@@ -1,0 +1,77 @@
+"""What is written to a subscriber about devices beyond the plan (figure 11)."""
+
+from ispops.notices.catalogue import Kind, Variable, register
+
+_DEVICE = Variable("device", "the device, as it names itself", "02:00:5e:10:00:01")
+_DEVICES_URL = Variable(
+    "devices_url", "the page of devices", "https://my.isp.example/account/devices/", is_link=True
+)
+_ADDON = Variable("addon", "what is added to the plan", "Extra address")
+
+ADDRESS_ASKED = Kind(
+    code="address_asked",
+    title="A device asks for one more address",
+    sent_when="when a device asks for an address that the plan does not include, and somebody is "
+    "asked",
+    variables=(
+        _DEVICE,
+        _DEVICES_URL,
+        Variable("who_decides", "who answers, as a sentence", "Say yes or no on this page:"),
+    ),
+    subject="The device {{ device }} asks for one more address",
+    text="""\
+Hello {{ name }},
+
+the device {{ device }} wants to go online, and all addresses of your plan are in use.
+
+{{ who_decides }}
+{{ devices_url }}
+
+Without an answer the request ends by itself, and nothing is charged. On the same page you can free
+the address of another device instead.
+
+{{ isp }}
+""",
+    sms="{{ isp }}: the device {{ device }} asks for one more address. {{ devices_url }}",
+)
+
+EXTRA_ADDRESS_GRANTED = Kind(
+    code="extra_address_granted",
+    title="Extra address added",
+    sent_when="when an extra address was granted, from when on it is charged",
+    variables=(_DEVICE, _ADDON, _DEVICES_URL),
+    subject="{{ addon }} added for {{ device }}",
+    text="""\
+Hello {{ name }},
+
+{{ addon }} was added to your plan for the device {{ device }}. It is charged from now until you
+stop it, which you can at any time:
+
+{{ devices_url }}
+
+Questions? Call us at {{ phone }}; we are glad to help.
+
+{{ isp }}
+""",
+)
+
+EXTRA_ADDRESS_ENDED = Kind(
+    code="extra_address_ended",
+    title="Extra address ended",
+    sent_when="when an extra address ended, so that it is charged no longer",
+    variables=(_DEVICE, _ADDON, _DEVICES_URL),
+    subject="{{ addon }} for {{ device }} has ended",
+    text="""\
+Hello {{ name }},
+
+{{ addon }} for the device {{ device }} has ended, and is charged no longer. What it came to is on
+your next bill.
+
+Your devices and their addresses:
+{{ devices_url }}
+
+{{ isp }}
+""",
+)
+
+register(ADDRESS_ASKED, EXTRA_ADDRESS_GRANTED, EXTRA_ADDRESS_ENDED)
