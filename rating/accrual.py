@@ -91,6 +91,8 @@ def due(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]
 
 
 def _services(subscriber: Subscriber, spans: list[ServicePeriod]) -> list[_Held]:
+    if not spans:
+        return []
     active = ServicePeriod.objects.filter(
         service__subscriber=subscriber, state=Service.State.ACTIVE
     )
@@ -278,6 +280,8 @@ def _one_off(
 ) -> Iterator[Charge]:
     """Give the one-off charges of what became active in the period and was not purchased."""
     began = {row.key: row for row in held if _is_first(row, period)}
+    if not began:
+        return
     purchased = set(
         Purchase.objects.filter(service__in=[row.service.pk for row in began.values()]).values_list(
             "service", flat=True
@@ -320,8 +324,10 @@ def _construction(
     items = ProductOrderItem.objects.filter(
         service__in=lines, action=ProductOrderItem.Action.ADD, offer__construction_fee__gt=0
     ).select_related("offer")
+    if not lines or not (built := list(items.order_by("pk"))):
+        return
     posted = _posted(f"construction:{row.public_id}" for row in lines.values())
-    for item in items.order_by("pk"):
+    for item in built:
         row = lines[item.service_id]  # type: ignore[index]
         cause, offer = f"construction:{row.public_id}", item.offer
         if offer is not None and cause not in posted:

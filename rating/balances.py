@@ -11,9 +11,9 @@ from decimal import Decimal
 
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
-from rating import held, ledger, standing
+from rating import ledger, standing
 from rating.models import StandingConsent
-from rating.spending import third_party_spend
+from rating.spending import spent_of
 from rating.standings import standings
 
 
@@ -72,12 +72,13 @@ def balance_for(partner: Partner, subscriber: Subscriber, at: datetime) -> list[
 
 def spending(subscriber: Subscriber, at: datetime, coming: Decimal | None = None) -> Bucket:
     """Return what partners' products come to in the billing period, of the spending limit."""
-    reserved = held.held_of(subscriber, at)
-    spent = third_party_spend(subscriber, at, coming) - reserved
+    spent = spent_of(subscriber, at, coming)
     limit = subscriber.may_spend
     name = "Partners' products in this billing period"
     currency = subscriber.currency
-    return Bucket("spending_limit", name, subscriber.public_id, currency, limit, spent, reserved)
+    return Bucket(
+        "spending_limit", name, subscriber.public_id, currency, limit, spent.used, spent.reserved
+    )
 
 
 def _consents(

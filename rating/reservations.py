@@ -78,16 +78,13 @@ def hold(
         ReservationKeyReused: the key belongs to a reservation of something else.
     """
     _key(idempotency_key)
-    account, offering = _account(partner, subscriber_ref), _offering(partner, offering_code)
+    account_id, offering = _account(partner, subscriber_ref), _offering(partner, offering_code)
+    account = db.lock(Subscriber, account_id)
     first = _held_before(partner, idempotency_key, account, offering, net, units)
     if first is not None:
         return first
     if not at < held_until <= at + LONGEST:
         raise InvalidInput("Give a moment within the next seven days.", field="held_until")
-    account = db.lock(Subscriber, account.pk)
-    first = _held_before(partner, idempotency_key, account, offering, net, units)
-    if first is not None:
-        return first
     _require_sold(offering, account, at)
     wanted, unit_net, amount = _amounts(offering, account, net, units, at)
     standing = _require_consent(account, partner, amount, at)
@@ -347,12 +344,12 @@ def _key(key: str) -> None:
         raise InvalidInput("Send a key of 1 to 200 characters.", field="idempotency_key")
 
 
-def _account(partner: Partner, reference: str) -> Subscriber:
+def _account(partner: Partner, reference: str) -> UUID:
     known = PartnerSubscriber.objects.filter(partner=partner, reference=reference)
-    found = known.select_related("subscriber").first()
+    found = known.values_list("subscriber", flat=True).first()
     if found is None:
         raise InvalidInput("You have no such subscriber.", field="subscriber_ref")
-    return found.subscriber
+    return found
 
 
 def _offering(partner: Partner, code: str) -> ProductOffering:

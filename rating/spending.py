@@ -1,18 +1,18 @@
 """What a subscriber spends on partners' products, and how much of it is allowed."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, Sum
+from django.db import connection
 
-from ispops.catalog.models import SettlementTerm
 from ispops.errors import Refusal
-from ispops.money import format_money
+from ispops.money import format_money, from_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
-from provisioning.models import Service
-from rating import accrual, charges, held, posting
+from rating import accrual, charges, posting
 from rating.models import Charge
 
 
@@ -21,40 +21,72 @@ class SpendingLimitReached(Refusal):
     title = "The spending limit would be passed"
 
 
-def third_party_spend(
-    subscriber: Subscriber, at: datetime, coming: Decimal | None = None
-) -> Decimal:
+# All that is counted, as of one moment, and whether anything may come that is not charged yet.
+_COUNTED = """
+SELECT (SELECT COALESCE(sum(amount_net + amount_tax), 0) FROM rating_charge
+         WHERE subscriber_id = %(subscriber)s AND bsp_id IS NOT NULL
+           AND period_start >= %(start)s AND period_start < %(end)s)::bigint,
+       (SELECT COALESCE(sum(amount - used_amount), 0) FROM rating_reservation
+         WHERE subscriber_id = %(subscriber)s AND released_at IS NULL
+           AND held_until > %(at)s)::bigint,
+       EXISTS (SELECT FROM provisioning_service service
+                WHERE service.subscriber_id = %(subscriber)s
+                  AND (service.line_id IS NOT NULL OR service.bundle_id IS NOT NULL
+                       OR EXISTS (SELECT FROM catalog_settlementterm term
+                                   WHERE term.role = 'bsp'
+                                     AND term.offering_id = service.offering_id)))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What partners' products come to in a billing period, with tax: what is charged or will be,
+    and what is held."""
+
+    used: Decimal
+    reserved: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        return self.used + self.reserved
+
+
+def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
     """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
 
     That is all charges in which a BSP has a part, less what was taken back, what was rated and is
     not charged yet, what subscriptions will still add until the period's end, and what is held.
-    `coming` is the second and third of these, where they are known; see `billing.running_bill`.
+    """
+    return spent_of(subscriber, at).total
+
+
+def spent_of(subscriber: Subscriber, at: datetime, coming: Decimal | None = None) -> Spent:
+    """Return `third_party_spend` in its parts.
+
+    `coming` is what is not charged yet, where it is known; see `billing.running_bill`.
     """
     period = accrual.period_at(subscriber, at)
-    # What is charged is read last: what becomes a charge at this moment counts twice, never not.
-    coming = _coming(subscriber, period, at) if coming is None else coming
-    coming += held.held_of(subscriber, at)
-    posted = Charge.objects.filter(
-        subscriber=subscriber,
-        period_start__gte=period.start,
-        period_start__lt=period.end,
-        bsp__isnull=False,
-    ).aggregate(net=Sum("amount_net"), tax=Sum("amount_tax"))
-    spent = (posted["net"] or Decimal(0)) + (posted["tax"] or Decimal(0))
-    return coming + spent
+    charged, reserved, may_come = _counted(subscriber, period, at)
+    if coming is None and not may_come:
+        return Spent(charged, reserved)
+    if coming is None:
+        # What is charged is read last: what becomes a charge now counts twice, never not.
+        coming = _coming(subscriber, period, at)
+        charged, reserved, _ = _counted(subscriber, period, at)
+    return Spent(charged + coming, reserved)
+
+
+def _counted(subscriber: Subscriber, period: Period, at: datetime) -> tuple[Decimal, Decimal, bool]:
+    given: dict[str, Any] = {"subscriber": subscriber.pk, "at": at}
+    given |= {"start": period.start, "end": period.end}
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTED, given)
+        charged, reserved, may_come = cursor.fetchone()
+    return from_micros(charged), from_micros(reserved), may_come
 
 
 def _coming(subscriber: Subscriber, period: Period, at: datetime) -> Decimal:
-    """Return what subscriptions will still add, and what use of them is rated and not charged.
-
-    Nothing is worked out where there is none.
-    """
-    shares = SettlementTerm.objects.filter(
-        role=SettlementTerm.Role.BSP, offering=OuterRef("offering")
-    )
-    is_theirs = Q(line__isnull=False) | Q(bundle__isnull=False) | Exists(shares)
-    if not Service.objects.filter(is_theirs, subscriber=subscriber).exists():
-        return Decimal(0)
+    """Return what subscriptions will still add, and what use of them is rated and not charged."""
     due = accrual.due(subscriber=subscriber, period=period, at=at)
     return of_partners(due, posting.due(subscriber=subscriber), period)
 

@@ -2,20 +2,33 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Sum
+from django.db import connection, transaction
 
 from ispops import db
 from ispops.errors import InvalidInput, NotFound
-from ispops.money import format_money, minor_unit
+from ispops.money import format_money, from_micros, minor_unit
 from ispops.parties import audit
 from ispops.parties.models import Partner, Subscriber, User
 from rating import held
-from rating.models import PurchaseConsent, Reservation, StandingConsent
+from rating.models import StandingConsent
+
+_USED_OF_MONTH = """
+SELECT (sold.amount + COALESCE(sum(row.used_amount), 0))::bigint,
+       COALESCE(sum(row.amount - row.used_amount)
+                FILTER (WHERE row.released_at IS NULL AND row.held_until > moment.now), 0)::bigint
+  FROM (SELECT COALESCE(sum(amount), 0) AS amount FROM rating_purchaseconsent
+         WHERE subscriber_id = %s AND partner_id = %s AND month_start = %s
+           AND standing_id IS NOT NULL) sold
+ CROSS JOIN (SELECT %s::timestamptz AS now) moment
+  LEFT JOIN rating_reservation row
+    ON row.subscriber_id = %s AND row.partner_id = %s AND row.month_start = %s
+ GROUP BY sold.amount
+"""
 
 
 def month_of(at: datetime) -> datetime:
@@ -111,12 +124,11 @@ def left_of_month(consent: StandingConsent, at: datetime) -> Decimal:
 
 def used_of_month(consent: StandingConsent, at: datetime) -> tuple[Decimal, Decimal]:
     """Return what was sold by standing consent in the month of `at`, and what is held by it."""
-    whose = {"subscriber": consent.subscriber_id, "partner": consent.partner_id}
-    month = {**whose, "month_start": month_of(at)}
-    bought = PurchaseConsent.objects.filter(**month, standing__isnull=False)
-    sold = bought.aggregate(total=Sum("amount"))["total"] or Decimal(0)
-    taken = Reservation.objects.filter(**month).aggregate(total=Sum("used_amount"))["total"]
-    return sold + (taken or Decimal(0)), held.total(held.live(at, **month))
+    month: list[Any] = [consent.subscriber_id, consent.partner_id, month_of(at)]
+    with connection.cursor() as cursor:
+        cursor.execute(_USED_OF_MONTH, [*month, at, *month])
+        used, reserved = cursor.fetchone()
+    return from_micros(used), from_micros(reserved)
 
 
 def _live(subscriber: Subscriber, partner: Partner) -> StandingConsent | None:

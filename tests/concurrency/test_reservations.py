@@ -16,7 +16,7 @@ from ispops import db
 from ispops.parties import own_limits
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
-from rating import held, purchases, reservations, spending, standing
+from rating import purchases, reservations, spending, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from tests import factories
 from tests.concurrency.test_rating import MANY, at_once, kinds, slow
@@ -144,10 +144,10 @@ def test_without_the_lock_and_the_order_they_do(
     are_read, is_used = Event(), Event()
 
     def charges_first(subscriber: Subscriber, at: datetime) -> Decimal:
-        spent = usual(subscriber, at) - held.held_of(subscriber, at)
+        spent = usual(subscriber, at) - spending.spent_of(subscriber, at).reserved
         are_read.set()
         is_used.wait(timeout=20)
-        return spent + held.held_of(subscriber, at)
+        return spent + spending.spent_of(subscriber, at).reserved
 
     def publish(*given: Any, **named: Any) -> None:
         transaction.on_commit(is_used.set)

@@ -16,7 +16,7 @@ from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Partner, Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import balances, consents, held, posting, probing, reservations, spending, standing
+from rating import balances, consents, posting, probing, reservations, spending, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from rating.probing import RefusedTooOften
 from rating.purchases import OfferingNotCarried, OfferingWithdrawn
@@ -339,13 +339,14 @@ class TestWhatIsChargedMeanwhile:
     def test_a_part_that_is_used(
         self, shop: Shop, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        row, usual = hold(shop, ada), held.held_of
+        subscribed(ada.services.get(), shop.minutes)
+        row, usual = hold(shop, ada), spending._coming
 
-        def held_of(*whose: Any) -> Decimal:
+        def coming(*whose: Any) -> Decimal:
             use(row)
             return usual(*whose)
 
-        monkeypatch.setattr(held, "held_of", held_of)
+        monkeypatch.setattr(spending, "_coming", coming)
         assert spending.third_party_spend(ada, LATER) == 11
 
     def test_use_that_is_posted(
