@@ -23,7 +23,18 @@ from ispops import db
 from ispops.catalog import publishing
 from ispops.parties.models import Subscriber, WebhookDelivery
 from provisioning.models import AccountingRecord, Service, ServiceOrder
-from rating import billing, by_meter, interims, posting, purchases, stepping, storing, taking, usage
+from rating import (
+    billing,
+    by_meter,
+    interims,
+    posting,
+    purchases,
+    spending,
+    stepping,
+    storing,
+    taking,
+    usage,
+)
 from rating.models import Charge, CustomerBill, MeteredSession, Purchase, RatedUsage, Usage
 from rating.spending import SpendingLimitReached
 from tests import factories
@@ -124,7 +135,7 @@ class TestTheSpendingLimit:
     def test_without_the_lock_they_do(
         self, shop: Shop, line: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        slow(monkeypatch, purchases, "_require_limit")
+        slow(monkeypatch, spending, "require_room")
         answers = at_once(lambda n: buy(line, shop.film, key=f"film-{n}"))
         assert kinds(answers)["Purchase"] > 2
 
