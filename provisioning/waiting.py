@@ -57,6 +57,21 @@ def count(ranges: Sequence[Range]) -> int:
     return sum(last - first + 1 for first, last in ranges)
 
 
+def halves(ranges: Sequence[Range]) -> tuple[list[Range], list[Range]]:
+    """Cut ranges in two of about as many messages; the first is empty when there is but one."""
+    first: list[Range] = []
+    rest: list[Range] = []
+    left = count(ranges) // 2
+    for start, end in ranges:
+        upto = min(end, start + left - 1)
+        if upto >= start:
+            first.append(Range(start, upto))
+            left -= upto - start + 1
+        if upto < end:
+            rest.append(Range(max(upto + 1, start), end))
+    return first, rest
+
+
 def _held(reader: WaitingAccounting.Reader) -> Iterator[tuple[int, int, int]]:
     """Yield what waits and nobody holds, and hold it."""
     after, many = -1, _FIRST_LOOK

@@ -68,7 +68,8 @@ SELECT told.id, session.id, told.event_at, told.session_seconds,
        told.input_gigawords * 4294967296 + told.input_octets,
        told.output_gigawords * 4294967296 + told.output_octets,
        session.started_at, session.last_event_at, session.session_seconds,
-       session.input_mark, session.output_mark, session.sequence::bigint,
+       session.input_mark, session.output_mark, session.input_bytes, session.output_bytes,
+       session.sequence::bigint,
        (told.status_type = 'Stop')::int::smallint,
        (told.session_class <> '' AND told.session_class = session.session_class)::int::smallint,
        COALESCE(told.nas_ip IN (SELECT nas_ip FROM provisioning_accessserver
@@ -97,7 +98,7 @@ SELECT told.id, session.id, told.event_at, told.session_seconds,
                     WHERE other.unique_session_id = told.unique_session_id
                       AND other.incarnation > 0)
 """
-_PLAIN_TYPES = (INT8,) * 12 + (INT2,) * 3 + (binary.UUID, binary.UUID, INT8, INT2)
+_PLAIN_TYPES = (INT8,) * 14 + (INT2,) * 3 + (binary.UUID, binary.UUID, INT8, INT2)
 # The messages that are counted here, and what comes of them.
 _COUNTED = """
 CREATE TEMP TABLE IF NOT EXISTS rating_counted (
@@ -172,6 +173,8 @@ class _Plain:
     session_seconds: Column
     input_mark: Column
     output_mark: Column
+    input_bytes: Column
+    output_bytes: Column
     sequence: Column
     is_stop: Column
     same_class: Column
@@ -242,6 +245,8 @@ def _goes_on(told: _Plain) -> Column:
         & (np.maximum(told.input, told.output) < IMPLAUSIBLE)
         & (told.input >= told.input_mark)
         & (told.output >= told.output_mark)
+        & (told.input_bytes - told.input_mark + told.input < IMPLAUSIBLE)
+        & (told.output_bytes - told.output_mark + told.output < IMPLAUSIBLE)
     )
     return goes_on
 

@@ -86,6 +86,11 @@ class Mark:
     was_reset: bool = False
     session_class: str = ""
 
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the session can have carried so much in all, however often it was reset."""
+        return max(self.input_bytes, self.output_bytes) < IMPLAUSIBLE
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -163,7 +168,8 @@ def advance(mark: Mark, reading: Reading) -> tuple[Mark, Slice | None]:
     """Count what a message tells beyond the mark. Returns the new mark, and a slice if any.
 
     An older message, by the session's age and then by its counters, changes nothing. A stop ends
-    the session; a newer message that is no stop reopens one that was taken for dead.
+    the session; a newer message that is no stop reopens one that was taken for dead. The caller
+    leaves the mark as it was, and counts nothing, when the new one is not plausible.
     """
     if reading.session_seconds < mark.session_seconds:
         return mark, None

@@ -136,6 +136,9 @@ def _unbelievable(row: Totals | Span, at: datetime) -> RowResult | None:
 def _result(came: str | None, is_span: bool) -> RowResult:
     if came == "unknown_user":
         return RowResult("", "error", "unknown_user", "No line has this name.")
+    if came == "implausible":
+        reason = "With it the session has carried more than any can."
+        return RowResult("", "error", "implausible_counter", reason)
     if came is None and not is_span:
         return RowResult("", "duplicate")
     return RowResult("", "accepted")

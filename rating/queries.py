@@ -27,8 +27,8 @@ from ispops.money import AmountField, format_money
 from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
 from provisioning.models import PartnerSubscriber, Service
+from rating.metered import SOURCE
 from rating.models import Charge, Purchase, RatedUsage, SettlementStatement, Usage
-from rating.sessions import SOURCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.db.models import QuerySet
 
 from ispops.parties.models import User
-from rating import partitions, reported, sessions, usage
+from rating import metered, partitions, reported, usage
 from rating.guiding import guide_again
 from rating.models import Usage
 
@@ -40,7 +40,7 @@ def retry_guided_wrong(*, at: datetime) -> int:
             .filter(error_code__in=GUIDED_WRONG, pk__gt=place, pk__gte=first)
             .order_by("pk")[:ROWS_A_LOOK]
         )
-        found = [use.pk for use, to in guide_again(rows, sessions.SOURCE) if not to.error_code]
+        found = [use.pk for use, to in guide_again(rows, metered.SOURCE) if not to.error_code]
         if found:
             freed += usage.recycle(usage_ids=found, actor=None, at=at)
         if len(rows) < ROWS_A_LOOK:

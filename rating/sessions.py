@@ -5,8 +5,6 @@ one session at once, and slices, marks and the inbox are written in one transact
 at any point leaves nothing half counted.
 """
 
-import json
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,23 +13,19 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from ispops import bulk
 from ispops.periods import Period, billing_period
 from provisioning import waiting
 from provisioning.models import AccessServer, AccountingRecord, WaitingAccounting
-from rating import interims, metering, storing
-from rating.guiding import Guided, NetworkGuide
+from provisioning.waiting import Range
+from rating import interims, metered, metering
+from rating.guiding import NetworkGuide
 from rating.metering import Mark, Reading, Slice
 from rating.models import MeteredSession
 from rating.storing import Reported
-from rating.usage_ids import MOST_AT_ONCE
 
-log = logging.getLogger(__name__)
-
-SOURCE = "network"
-UNIT = "byte"
 # Three intervals of five minutes: a session that is silent for so long is closed at its mark.
 STALE_AFTER = timedelta(minutes=15)
 
@@ -89,31 +83,53 @@ def meter_accounting(*, at: datetime, limit: int = 2_000) -> int:
 
     Every octet is counted once, whatever comes twice, late or not at all. Use of a name that no
     line logs in with is kept as usage in error. Safe to run in any number of workers: each takes
-    messages that no other holds, and counts a session only while it holds that session.
+    messages that no other holds, and counts a session only while it holds that session. A message
+    that breaks its batch is found by taking ever fewer, and is put aside where a person sees it.
     """
     with transaction.atomic():
         ranges = waiting.take(reader=WaitingAccounting.Reader.METERING, limit=limit)
         if ranges:
-            interims.read(ranges)
-            if begun := [Told(*row) for row in interims.without_session(_TOLD)]:
-                _Batch(begun, at).make_sessions()
-            interims.hold()
-            interims.count(at=at)
-            if records := [Told(*row) for row in interims.left(_TOLD)]:
-                _Batch(records, at).run()
+            _meter(ranges, at)
     return waiting.count(ranges)
+
+
+def _meter(ranges: Sequence[Range], at: datetime) -> None:
+    """Count messages; where one of several cannot be counted, each half of them by itself."""
+    try:
+        with transaction.atomic():
+            _meter_all(ranges, at)
+    except (ArithmeticError, ValueError, DataError, IntegrityError) as error:
+        first, rest = waiting.halves(ranges)
+        if not first:
+            metered.put_aside(record_id=rest[0].first, error=error, at=at)
+            return
+        _meter(first, at)
+        _meter(rest, at)
+
+
+def _meter_all(ranges: Sequence[Range], at: datetime) -> None:
+    interims.read(ranges)
+    if begun := [Told(*row) for row in interims.without_session(_TOLD)]:
+        _Batch(begun, at).make_sessions()
+    interims.hold()
+    interims.count(at=at)
+    if records := [Told(*row) for row in interims.left(_TOLD)]:
+        batch = _Batch(records, at)
+        batch.run()
+        metered.store(uses=[metered.damaged(record) for record in batch.damaged], at=at)
 
 
 def meter_records(*, records: Sequence[AccountingRecord], at: datetime) -> dict[int, str]:
     """Count messages that came by another way than the inbox; they need not be stored.
 
     Their keys only tell them apart, and no restart of a server may be among them. Returns those
-    that added octets, by their keys: `added`, or `unknown_user` where no line has the name. In the
+    that added octets, by their keys: `added`, or `unknown_user` where no line has the name; and as
+    `implausible` those that would take a session past what any carries, which add none. In the
     transaction of the caller, who must see that the totals and the times are plausible.
     """
     batch = _Batch(records, at)
     batch.run()
-    return {
+    return {record.pk: "implausible" for record in batch.damaged} | {
         record.pk: "added" if batch.guide.line(record.username) else "unknown_user"
         for record in records
         if record.pk in batch.added
@@ -214,7 +230,11 @@ class _Batch:
                 number = len(session.marks)
                 session.rows.append(self._row(record, reading, incarnation=number))
                 session.marks.append(metering.open_mark(reading))
-            session.marks[number], emitted = metering.advance(session.marks[number], reading)
+            mark, emitted = metering.advance(session.marks[number], reading)
+            if not mark.is_plausible:
+                self.damaged.append(record)
+                continue
+            session.marks[number] = mark
             session.rows[number].framed_ip = record.framed_ip or session.rows[number].framed_ip
             if emitted is not None:
                 session.emitted.append((number, emitted))
@@ -257,13 +277,11 @@ class _Batch:
             bulk.update_by_copy("rating_meteredsession", "id", _MARKED, changed)
 
     def _emit(self, sessions: Iterable[_Session]) -> None:
-        uses = [_damaged(record) for record in self.damaged]
+        uses: list[Reported] = []
         for session in sessions:
             for number, piece in session.emitted:
                 uses += self._usage(session.rows[number], piece)
-        for start in range(0, len(uses), MOST_AT_ONCE):
-            some = uses[start : start + MOST_AT_ONCE]
-            _require_new(storing.store(uses=some, received_at=self.at))
+        metered.store(uses=uses, at=self.at)
 
     def _usage(self, row: MeteredSession, piece: Slice) -> Iterable[Reported]:
         """Give the uses of a slice: one, or several where a billing period ended in it."""
@@ -277,7 +295,7 @@ class _Batch:
             facts: dict[str, Any] = {"download_bytes": got, "upload_bytes": sent}
             if part.is_estimated:
                 facts["estimated"] = True
-            yield _use(
+            yield metered.use(
                 event_id=f"{row.pk}/{part.sequence}/{part.part}",
                 username=row.username,
                 guided=guided,
@@ -343,58 +361,6 @@ def _marked(row: MeteredSession) -> tuple[Any, ...]:
 def _apply(mark: Mark, row: MeteredSession) -> None:
     for name in _MARK_FIELDS:
         setattr(row, name, getattr(mark, name))
-
-
-def _use(
-    *,
-    event_id: str,
-    username: str,
-    guided: Guided,
-    started_at: datetime,
-    ended_at: datetime,
-    quantity: int,
-    facts: dict[str, Any],
-) -> Reported:
-    return Reported(
-        source=SOURCE,
-        event_id=event_id,
-        content=json.dumps(facts),
-        subscriber_ref=username,
-        product_ref="",
-        guided=guided,
-        started_at=started_at,
-        ended_at=ended_at,
-        quantity=quantity,
-        unit=UNIT,
-        attributes=facts,
-    )
-
-
-def _damaged(record: Record) -> Reported:
-    """Keep a message whose counters cannot be true where a person sees it; it counts nothing."""
-    log.warning("accounting record %s has counters that cannot be true", record.pk)
-    return _use(
-        event_id=f"record/{record.pk}",
-        username=record.username,
-        guided=Guided(
-            error_code="implausible_counter",
-            error="The device's counters cannot be true. Look at the device.",
-        ),
-        started_at=record.event_at,
-        ended_at=record.event_at,
-        quantity=0,
-        facts={"accounting_record": record.pk},
-    )
-
-
-def _require_new(answers: Sequence[str]) -> None:
-    """See to it that no octets are counted that were counted before, whatever the marks say.
-
-    Raises:
-        IntegrityError: a slice is known already.
-    """
-    if any(answer != "new" for answer in answers):
-        raise IntegrityError("a slice of a session was counted before")
 
 
 def _close(condition: str, *parameters: Any) -> int:

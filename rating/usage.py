@@ -16,7 +16,7 @@ from ispops import db, jobs
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
-from rating import engine, partitions, sessions, storing
+from rating import engine, metered, partitions, storing
 from rating.guiding import Guided, PartnerGuide, guide_again
 from rating.lanes import lane_of
 from rating.sessions import close_stale, meter_accounting
@@ -64,7 +64,7 @@ def record_usage(
     """
     if not 0 < len(events) <= MOST_EVENTS:
         raise InvalidInput(f"Send 1 to {MOST_EVENTS:,} events at once.", field="events")
-    if partner.code == sessions.SOURCE:
+    if partner.code == metered.SOURCE:
         raise InvalidInput("This partner's code is the name of our own metering.", field="partner")
     read = [_read(row, received_at) for row in events]
     first: dict[str, UsageEvent] = {}
@@ -183,11 +183,11 @@ def recycle(*, usage_ids: Iterable[int], actor: User | None, at: datetime) -> in
     waiting = list(
         Usage.objects.select_for_update(of=("self",), no_key=True)
         .filter(pk__in=list(usage_ids), pk__gte=partitions.first_open_id())
-        .exclude(error_code__in=["", "implausible_counter"])
+        .exclude(error_code__in=["", *metered.FOR_GOOD])
         .order_by("pk")
     )
     freed = []
-    for usage, guided in guide_again(waiting, sessions.SOURCE):
+    for usage, guided in guide_again(waiting, metered.SOURCE):
         usage.subscriber_id, usage.service_id = guided.subscriber_id, guided.service_id
         usage.offering_id = guided.offering_id
         usage.error_code, usage.error = guided.error_code, guided.error

@@ -329,7 +329,7 @@ def test_a_batch_takes_few_queries(
 ) -> None:
     for number in range(100):
         told(server, line, down=10, unique_session_id=f"u{number}")
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(28):
         assert meter() == 100
     assert octets() == (1_000, 0)
 
