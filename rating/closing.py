@@ -25,6 +25,7 @@ from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from provisioning.models import Service, ServicePeriod
 from rating import charges, guarantees, lanes, pricing, rules
+from rating.had_since import Asked, asked_of, had_since
 from rating.meter_reading import Meters
 from rating.meters import Key
 from rating.models import Charge, RatedUsage, UsageClosing
@@ -126,11 +127,13 @@ def _active(
     """Return when in a period services were active while a price of theirs counted."""
     found: defaultdict[Key, list[Period]] = defaultdict(list)
     units = {(price.currency, price.unit) for price in prices.values()}
-    begun = _begun(spans)
+    if not units:
+        return {}
+    had = _had(spans, period, tariff)
     moments = tariff.moments()
-    for span in spans if units else ():
+    for span in spans:
         active = period.overlap(span.started_at, span.ended_at)
-        since = max(period.start, begun.get(_had(span), span.started_at))
+        own, plan = (had.get(asked, period.start) for asked in _asked(span, period))
         for part in cut([active] if active else [], moments):
             for currency, unit in units:
                 price = tariff.usage_price(
@@ -138,8 +141,8 @@ def _active(
                     part.start,
                     currency,
                     unit,
-                    since=since,
-                    bundle_id=span.bundle_id,
+                    since=own,
+                    plan=(span.bundle_id, plan) if span.bundle_id else None,
                 )
                 # The price of an aggregated plan is the line's, and not each part's.
                 is_parts = price and price.offering_id == span.bundle_id and span.service.line_id
@@ -148,21 +151,20 @@ def _active(
     return dict(found)
 
 
-def _had(span: ServicePeriod) -> tuple[UUID, int]:
-    """Return what a service had in a span, as `had_since` asks for it."""
-    if span.bundle_id:
-        return span.service.line_id or span.service_id, span.bundle_id
-    return span.service_id, span.offering_id
+def _had(spans: Iterable[ServicePeriod], period: Period, tariff: Tariff) -> dict[Asked, datetime]:
+    """Return since when services have had what they have, if a price changed in the period."""
+    if not any(period.start < moment < period.end for moment in tariff.changes()):
+        return {}
+    return had_since(asked for span in spans for asked in _asked(span, period) if asked[1])
 
 
-def _begun(spans: Iterable[ServicePeriod]) -> dict[tuple[UUID, int], datetime]:
-    """Return since when services have had what they have; spans are the oldest first."""
-    begun: dict[tuple[UUID, int], datetime] = {}
-    for span in spans:
-        for key in (span.bundle_id, span.offering_id):
-            if key:
-                begun.setdefault((span.service_id, key), span.started_at)
-    return begun
+def _asked(span: ServicePeriod, period: Period) -> tuple[Asked, Asked]:
+    """Return what is asked about the prices of what a service had, and of what that was sold in."""
+    own, plan = (
+        asked_of(span.service, key, period.start, bundle_id=span.bundle_id)
+        for key in (span.offering_id, span.bundle_id or 0)
+    )
+    return own, plan
 
 
 def _close(
@@ -191,6 +193,8 @@ def _close(
         guarantees.Part(parties.terms, guarantees.length(period, spans, by, zone), *given)
         for (parties, spans), given in zip(terms, got, strict=True)
     ]
+    if not any(part.part for part in parts):
+        return None
     found = guarantees.close_period(
         price=meter.rule(period.start), use=use, parts=parts, whole=whole
     )

@@ -117,14 +117,16 @@ def _find_rules(batch: _Batch) -> None:
     edges = np.array(sorted(binary.instant(edge) for edge in tariff.moments()), dtype=np.int64)
     span = np.searchsorted(edges, uses.started, side="right")
     columns = [uses.offering, uses.bundle, uses.unit, uses.currency, span]
-    since = _since(uses, tariff)
-    if since is not uses.period:
-        columns.append(np.searchsorted(edges, since, side="right"))
+    since = _since(uses, tariff, uses.service, uses.offering)
+    plan_since = _since(uses, tariff, uses.line, uses.bundle)
+    later = [begun for begun in (since, plan_since) if begun is not uses.period]
+    columns += [np.searchsorted(edges, begun, side="right") for begun in later]
     asked, first, which = _distinct(*columns)
     words = _words(tariff)
     rule_of = np.full(len(asked), -1)
     for place, at in enumerate(first):
-        found = _answer(tariff, uses, int(at), binary.moment(int(since[at])), words)
+        had = binary.moment(int(since[at])), binary.moment(int(plan_since[at]))
+        found = _answer(tariff, uses, int(at), had, words)
         if isinstance(found, Fault):
             batch.errors += [(int(key), found) for key in uses.id[which == place]]
         elif found is not None:
@@ -140,42 +142,42 @@ def _find_rules(batch: _Batch) -> None:
     uses.price = np.array([found.price.pk for found in batch.rules] or [0])[uses.rule]
 
 
-def _since(uses: Uses, tariff: Tariff) -> Column:
-    """Return when the billing period of each use began or, where its price changed meanwhile and
-    the service began later, when that did."""
+def _since(uses: Uses, tariff: Tariff, services: Column, offerings: Column) -> Column:
+    """Return when the billing period of each use began or, where its price changed meanwhile,
+    since when within the period its service has had the offering; that is 0 where there is none."""
     moments = np.array(sorted(binary.instant(at) for at in tariff.changes()), dtype=np.int64)
     before, now = (
         np.searchsorted(moments, column, side="right") for column in (uses.period, uses.started)
     )
-    places = np.flatnonzero(before != now)
+    places = np.flatnonzero((before != now) & (offerings > 0))
     if not len(places):
         return uses.period
-    some = uses.take(places)
-    is_plan = some.bundle > 0
-    service = np.where(is_plan, some.line, some.service)
-    offering = np.where(is_plan, some.bundle, some.offering)
+    service, offering, start = services[places], offerings[places], uses.period[places]
     halves = halves_of(service)
-    _, first, which = _distinct(halves[:, 0], halves[:, 1], offering, some.period)
+    _, first, which = _distinct(halves[:, 0], halves[:, 1], offering, start)
     asked = [
-        (str(UUID(bytes=service[at].tobytes())), int(offering[at]), binary.moment(some.period[at]))
+        (str(UUID(bytes=service[at].tobytes())), int(offering[at]), binary.moment(start[at]))
         for at in first
     ]
     found = had_since(asked)
     since = uses.period.copy()
-    moments = np.array([binary.instant(found.get(key, key[2])) for key in asked], dtype=np.int64)
+    moments = np.array([binary.instant(found[key]) for key in asked], dtype=np.int64)
     since[places] = moments[which]
     return since
 
 
 def _answer(
-    tariff: Tariff, uses: Uses, at: int, since: datetime, words: dict[int, str]
+    tariff: Tariff, uses: Uses, at: int, had: tuple[datetime, datetime], words: dict[int, str]
 ) -> Found | Fault | None:
-    """Return what a use follows, None when it is included, or why it cannot be rated."""
+    """Return what a use follows, None when it is included, or why it cannot be rated.
+
+    `had` is since when its service has had it, and its line the plan, within the period.
+    """
     offering, started = int(uses.offering[at]), binary.moment(uses.started[at])
     bundle = int(uses.bundle[at]) or None
     currency, unit = words.get(int(uses.currency[at]), ""), words.get(int(uses.unit[at]))
     price = unit and tariff.usage_price(
-        offering, started, currency, unit, since=since, bundle_id=bundle
+        offering, started, currency, unit, since=had[0], plan=(bundle, had[1]) if bundle else None
     )
     if not price:
         if tariff.has_usage_price(offering, started, currency):

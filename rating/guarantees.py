@@ -48,6 +48,9 @@ def close_period(
         )
         return [closing]
     active = sum(part.part for part in parts)
+    if not active:
+        # By the day, what began and ended on one day was active on none.
+        return [None] * len(parts)
     before = price.standing(use).totals
     after = price.standing(use._replace(part=active, whole=whole)).totals
     found = []

@@ -1,4 +1,9 @@
-"""Since when services have had what they use, within a billing period."""
+"""Since when services have had what they use, within a billing period.
+
+A price counts on the meter of one service: an aggregated plan's on its line, any other on the
+service that is used, whatever it was sold in. All who look for the version of a price that counts
+ask that service since when it has had what the price is of.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -20,20 +25,21 @@ SELECT asked.service::text, asked.offering, asked.start, GREATEST(min(span.start
 """
 
 
-def asked_of(service: Service, start: datetime) -> Asked:
-    """Return what is asked of a service: of a part of an aggregated plan, since when its line has
-    had the plan."""
-    if service.bundle_id:
-        return str(service.line_id or service.pk), service.bundle_id, start
-    return str(service.pk), service.offering_id, start
+def asked_of(service: Service, wanted: int, start: datetime, *, bundle_id: int | None) -> Asked:
+    """Return what is asked about a price of `wanted`: of the line, if that is what the service is
+    sold in."""
+    meter = service.line_id if wanted == bundle_id else None
+    return str(meter or service.pk), wanted, start
 
 
 def had_since(asked: Iterable[Asked]) -> dict[Asked, datetime]:
     """Return the start of each period, or the moment in it at which the service was first active
-    with what is asked for; a service that never was is left out."""
+    with what is asked for; of a service that never was, the start."""
     rows = sorted(set(asked))
     if not rows:
         return {}
+    found = {one: one[2] for one in rows}
     with connection.cursor() as cursor:
         cursor.execute(_FIRST, [*map(list, zip(*rows, strict=True))])
-        return {(service, offering, start): at for service, offering, start, at in cursor}
+        found |= {(service, offering, start): at for service, offering, start, at in cursor}
+    return found

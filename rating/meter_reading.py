@@ -141,7 +141,7 @@ class Meters:
                 start = period_starts(since, since, self._anchors[service, key])[0]
                 asked[service, key] = (service, price.offering_id, start)
         found = had_since(asked.values())
-        return {key: found[one] for key, one in asked.items() if one in found}
+        return {key: found[one] for key, one in asked.items()}
 
     def _find_chains(self, counters: set[Counter], at: datetime) -> dict[Key, list[datetime]]:
         """Return all periods of each meter whose periods hang together, in order.

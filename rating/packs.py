@@ -82,9 +82,9 @@ def _find(purchase: Purchase, tariff: Tariff, at: datetime) -> Found | None:
     price = None
     if service is not None:
         start = accrual.period_at(purchase.subscriber, at).start
-        asked = asked_of(service, start)
+        asked = asked_of(service, wanted, start, bundle_id=service.bundle_id)
         price = Tariff.of([wanted]).usage_price(
-            wanted, at, currency, pack.pack_unit, since=had_since([asked]).get(asked, start)
+            wanted, at, currency, pack.pack_unit, since=had_since([asked])[asked]
         )
     if service is None or price is None:
         raise NothingToTopUp(

@@ -137,10 +137,9 @@ def _prices(
     since = _since(services, versions, periods)
     for service in services:
         start = periods[service.subscriber_id].start
-        begun = since.get(asked_of(service, start), start)
         own, shared = (
-            _counting(versions, service, key, at, begun)
-            for key in (service.offering_id, service.bundle_id or 0)
+            _counting(versions, service, asked[1], at, since.get(asked, start))
+            for asked in _asked(service, start)
         )
         if service.line_id is None:
             yield from ((service, price) for price in shared.values())
@@ -172,10 +171,20 @@ def _since(
     """Return since when services have what has a new price in these periods."""
     changed = {key for (key, _), units in versions.items() if any(map(changes, units.values()))}
     return had_since(
-        asked_of(service, periods[service.subscriber_id].start)
+        asked
         for service in services
-        if service.offering_id in changed or service.bundle_id in changed
+        for asked in _asked(service, periods[service.subscriber_id].start)
+        if asked[1] in changed
     )
+
+
+def _asked(service: Service, start: datetime) -> tuple[Asked, Asked]:
+    """Return what is asked about a service's own prices, and about those of what it is sold in."""
+    own, shared = (
+        asked_of(service, key, start, bundle_id=service.bundle_id)
+        for key in (service.offering_id, service.bundle_id or 0)
+    )
+    return own, shared
 
 
 def _counting(

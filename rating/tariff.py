@@ -137,16 +137,18 @@ class Tariff:
         unit: str,
         *,
         since: datetime,
-        bundle_id: int | None = None,
+        plan: tuple[int, datetime] | None = None,
     ) -> OfferingPrice | None:
         """Return the price of a unit of use at a moment; None when there is none.
 
-        `since` is when the billing period began or, within it, the service; see `versions`. Where
-        the aggregated plan has a price by this unit, its parts are used at that price, together.
+        `since` is when the billing period began or, within it, the service; see `versions`.
+        `plan` is what the service is sold in, and since when its line has had that. Where an
+        aggregated plan has a price by this unit, its parts are used at that price, together.
         """
-        for key in (bundle_id, offering_id):
-            rows = self._prices.get((key or 0, OfferingPrice.Charge.USAGE, currency, unit), [])
-            found = version_at(rows, at, since)
+        own = offering_id, since
+        for key, begun in (plan, own) if plan else (own,):
+            rows = self._prices.get((key, OfferingPrice.Charge.USAGE, currency, unit), [])
+            found = version_at(rows, at, begun)
             if found is not None:
                 return found
         return None

@@ -11,12 +11,27 @@ import pytest
 from ispops.catalog import publishing
 from ispops.catalog.models import OfferingPrice, ProductOffering
 from ispops.parties.models import Subscriber
+from provisioning import partner_orders
 from provisioning.models import Service
-from rating import billing, closing, posting
+from rating import billing, closing, posting, purchases
 from rating.differences import Tally
 from rating.models import RatedUsage, UsageClosing
 from rating.standings import standings
-from tests.rating.ground import JUNE, MAY, NOON, Shop, charges, posted, rated, subscribed, total
+from tests import factories
+from tests.rating.ground import (
+    JUNE,
+    MAY,
+    NOON,
+    Shop,
+    buy,
+    charges,
+    package,
+    posted,
+    product,
+    rated,
+    subscribed,
+    total,
+)
 from tests.rating.test_priced_use import sold, used
 from tests.rating.test_simulations import drafted, tried
 from tests.small_isp import LAUNCH
@@ -141,3 +156,84 @@ def test_what_was_in_force_tried_on_that_period_changes_nothing(
     june = tried(drafted(games, new, shop), first_month=JUNE.start.date())
     assert Tally.read(june.summary).paid.net == Tally.read(june.summary).would.net == 6_000_000
     assert posting.due(subscriber=ada) == []
+
+
+def sold_in(how: str, games: ProductOffering, line: Service, shop: Shop) -> Service:
+    """A product on a line from an hour after the change on: bought alone, or in a package."""
+    at = CHANGE + timedelta(hours=1)
+    if how == "alone":
+        return subscribed(line, games, at=at)
+    whole = package("evening", (games, 1), (shop.storage, 1), is_subscription=True)
+    publishing.set_price(offering=whole, charge="recurring", amount=D(4), at=LAUNCH)
+    bought = buy(line, whole, at=at)
+    for part in bought.parts.order_by("pk"):
+        partner_orders.complete(
+            service_order_id=part.service_order_id, partner=part.offering.provider, at=at
+        )
+    factories.deliver_events(at=at)
+    return bought.parts.get(offering=games).service
+
+
+def priced_plan(shop: Shop) -> None:
+    """An aggregated plan that nobody has, with a price by use."""
+    plan = publishing.create_offering(code="family", name="Family", kind="bundle", at=LAUNCH)
+    parts = (shop.isp.fast, 1), (shop.storage, 1)
+    publishing.define_bundle(bundle=plan, components=parts, at=LAUNCH)
+    publishing.set_price(offering=plan, charge="usage", unit="gigabyte", amount=D(1), at=LAUNCH)
+
+
+@pytest.mark.parametrize("how", ["alone", "package", "package beside a plan"])
+def test_what_is_bought_after_the_change_has_one_price_for_all_who_ask(
+    how: str, shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    """Whatever it was sold in, and whatever plans others have: its use, its packs, its standing."""
+    if how == "package beside a plan":
+        priced_plan(shop)
+    games = sold(shop, allowance=100)
+    new = again(games, allowance=10)
+    service = sold_in(how, games, line, shop)
+    assert standings([service], CHANGE + timedelta(days=2))[0].price == new
+    more = product("more", "More hours", shop.films, LAUNCH)
+    publishing.set_price(
+        offering=more, charge="one_off", amount=D(5), pack_for=games, pack_unit="minute",
+        pack_units=400, pack_periods=3, at=LAUNCH,
+    )  # fmt: skip
+    pack = buy(line, more, at=CHANGE + timedelta(hours=2))
+    purchases.complete_purchase(service_order_id=pack.service_order_id, at=pack.placed_at)
+    used(shop, line, games, 420, started_at=AFTER)
+    assert total(charges(ada, offering=games, kind="usage")) == D(2)
+
+
+@pytest.mark.parametrize("how", ["alone", "package", "package beside a plan"])
+def test_the_least_is_due_at_the_price_that_its_use_had(
+    how: str, shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    if how == "package beside a plan":
+        priced_plan(shop)
+    games = sold(shop, period_minimum=D(9), proration="day")
+    again(games, period_minimum=D(9), proration="day")
+    sold_in(how, games, line, shop)
+    used(shop, line, games, 100, started_at=AFTER)
+    billing.issue_bill(subscriber=ada, period=MAY, at=MAY.end)
+    assert [row.amount_net for row in charges(ada, offering=games, kind="usage")] == [D(20)]
+
+
+def test_a_part_of_a_plan_keeps_the_version_that_it_had_before(
+    shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    """Joining a plan without a price of its own gives nothing a second time."""
+    games = sold(shop, allowance=100)
+    service = subscribed(line, games)
+    again(games, allowance=100)
+    plan = publishing.create_offering(code="family", name="Family", kind="bundle", at=LAUNCH)
+    publishing.define_bundle(bundle=plan, components=((line.offering, 1), (games, 1)), at=LAUNCH)
+    joined = CHANGE + timedelta(hours=1)
+    for one in (line, service):
+        one.periods.filter(ended_at=None).update(ended_at=joined)
+        one.periods.create(offering=one.offering, bundle=plan, state="active", started_at=joined)
+        one.bundle = plan
+        one.save()
+    used(shop, line, games, 100, started_at=BEFORE)
+    used(shop, line, games, 10, started_at=AFTER)
+    assert total(charges(ada, offering=games, kind="usage")) == D(1)
+    assert standings([service], CHANGE + timedelta(days=2))[0].used == 110

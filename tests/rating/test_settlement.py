@@ -11,8 +11,8 @@ from ispops.catalog import publishing
 from ispops.models import Event
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
-from rating import billing, closing, purchases, settlement
-from rating.models import Charge, SettlementStatement
+from rating import billing, cancelling, closing, purchases, settlement
+from rating.models import Charge, Purchase, SettlementStatement
 from rating.settlement import SETTLED_AFTER, PeriodNotOver, settle_period
 from tests import factories
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
@@ -145,6 +145,22 @@ def test_another_partner_is_guaranteed_its_own_part(
     assert (first.amount_net, second.amount_net) == (Decimal(3), Decimal("6.3"))
     assert (first.bsp_share, second.bsp_share) == (Decimal(10), Decimal("3.15"))
     assert "10 / 31 of the time" in first.explanation["arithmetic"]
+
+
+def test_what_is_active_on_no_day_owes_nothing_although_its_terms_changed(
+    shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    games = sold(shop, proration="day", period_minimum=Decimal(9))
+    publishing.set_settlement_term(
+        offering=games, role="bsp", partner=shop.films, basis="percent_of_net",
+        percent=Decimal(60), at=LAUNCH, valid_from=NOON + timedelta(hours=2),
+    )  # fmt: skip
+    bought = Purchase.objects.get(service=subscribed(line, games, at=NOON))
+    ends = NOON + timedelta(hours=4)
+    cancelling.cancel_purchase(purchase_id=bought.pk, reason="No.", at=ends)
+    assert billing.running_bill(subscriber=ada, at=ends)
+    for _ in range(2):
+        assert closing.close_use(subscriber=ada, period=MAY, at=MAY.end) == []
 
 
 def test_another_currency_comes_on_a_statement_of_its_own(
