@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from ipam import leases
-from ipam.models import Allocation, Pool
+from ipam.models import AddressServer, Allocation, Pool
 
 # Long enough for the first accounting message of a session that was let in a moment before.
 NOTICE = timedelta(seconds=15)
@@ -69,7 +69,10 @@ def take_back(*, first: Pool, silent: timedelta, noticed_at: datetime, at: datet
 def _leases(first: Pool) -> QuerySet[Allocation]:
     return (
         Allocation.objects.filter(
-            Q(pool=first) | Q(pool__grown_from=first), state=Allocation.State.ACTIVE
+            Q(pool=first) | Q(pool__grown_from=first),
+            state=Allocation.State.ACTIVE,
+            counts=True,
+            pool__server__kind=AddressServer.Kind.RADIUS,
         )
         .select_related("holder")
         .order_by("expires_at", "pk")
@@ -79,7 +82,8 @@ def _leases(first: Pool) -> QuerySet[Allocation]:
 def _quiet(first: Pool, silent: timedelta, at: datetime) -> QuerySet[Allocation]:
     """What was not asked for since then: a lease begins anew when its device asks.
 
-    A reservation of a DHCP server has no lease that could be stale.
+    Only what we lease ourselves can be stale: a DHCP server keeps its own leases, as long as it
+    likes, and gives up those that run out.
     """
     asked_before = at - silent + settings.ADDRESS_LEASE
     return _leases(first).filter(expires_at__gt=at, expires_at__lte=asked_before)[:LOOKED_AT_ONCE]

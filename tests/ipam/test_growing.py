@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -19,7 +20,7 @@ from ipam import (
     sampling,
     transitions,
 )
-from ipam.models import Allocation, Block, BlockRequest, FreeExtent, Pool
+from ipam.models import AddressServer, Allocation, Block, BlockRequest, FreeExtent, Pool
 from ipam.servers.base import ServerRefused
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, TransientFault
@@ -202,6 +203,17 @@ def test_a_device_that_comes_back_during_the_notice_keeps_its_address(
     assert [row.device for row in kept] == [mac(1), mac(2)]
     assert all(row.expires_at >= after(hours=31) for row in kept), "whole leases again"
     assert back.ipv4 == str(kept[0].address).removesuffix("/32")
+
+
+def test_the_leases_of_a_dhcp_server_are_its_own(
+    stale: Isp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are as long as it likes, so that their end says nothing of when a device asked."""
+    hears_of(monkeypatch)
+    silent = {"first": stale.dynamic, "silent": timedelta(hours=6), "at": after(hours=7)}
+    assert reclaiming.count_stale(**silent) == 5
+    AddressServer.objects.filter(pk=stale.dynamic.server_id).update(kind="dhcp")
+    assert reclaiming.count_stale(**silent) == reclaiming.put_on_notice(**silent) == 0
 
 
 def test_a_dry_pool_gets_its_block_though_stale_ones_rest(
