@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from ipam import observed, selection
-from ipam.models import KeaServer
+from ipam.models import KeaServer, Pool
 from ipam.servers.base import AddressServerAdapter, Lease, Position
-from ipam.servers.registry import adapter_of
+from ipam.servers.registry import adapter_of, range_of
 from ispops.errors import OutsideFault, PermanentFault, TransientFault
 from provisioning import reservations
 from provisioning.models import DhcpReservation, DhcpServer, Service
@@ -34,6 +34,7 @@ def follow_due(*, at: datetime, may_go_on: Callable[[], bool] = lambda: True) ->
         refused, error = None, ""
         try:
             adapter = adapter_of(server.server, server.family)
+            _see_to_pools(server, adapter)
             while (read := _follow_leases(server, adapter, at)) and may_go_on():
                 done += read
             _follow_refusals(server, adapter)
@@ -43,6 +44,18 @@ def follow_due(*, at: datetime, may_go_on: Callable[[], bool] = lambda: True) ->
         observed.record_counts(kea=server, refused=refused, error=error, at=at)
     observed.forget_refused(before=at - REFUSED_KEPT)
     return done
+
+
+def _see_to_pools(server: KeaServer, adapter: AddressServerAdapter) -> None:
+    """Tell a server of pools that it should have and does not, as when its database was lost.
+
+    A further block is told, confirmed and parked by its request (`ipam.stepping`).
+    """
+    pools = Pool.objects.filter(
+        server=server.server, family=server.family, state=Pool.State.ACTIVE
+    ).select_related("block")
+    for each in adapter.missing([range_of(pool) for pool in pools]):
+        adapter.add_range(each)
 
 
 def _follow_leases(server: KeaServer, adapter: AddressServerAdapter, at: datetime) -> int:

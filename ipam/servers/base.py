@@ -128,6 +128,13 @@ class AddressServerAdapter(Protocol):
             ServerAway: it does not answer.
         """
 
+    def missing(self, ranges: Sequence[Range]) -> list[Range]:
+        """Return which of these ranges the running server does not have.
+
+        Raises:
+            ServerAway, ServerRefused: as `add_range`.
+        """
+
     def utilisation(self, ranges: Sequence[Range]) -> list[Use]:
         """Return how full these ranges are; those of a subnet that the server does not have are
         left out.

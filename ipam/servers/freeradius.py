@@ -24,6 +24,9 @@ class FreeRadius:
     def confirm(self, wanted: Range, *, present: bool = True, seconds: float = 3.0) -> float:
         return 0.0
 
+    def missing(self, ranges: Sequence[Range]) -> list[Range]:
+        return []
+
     def utilisation(self, ranges: Sequence[Range]) -> list[Use]:
         mine = {each.number: each for each in ranges}
         pools = queries.with_free_slots(Pool.objects.filter(pk__in=mine))

@@ -141,6 +141,12 @@ class Kea:
                 raise NotLiveYet(f"Kea {state} {wanted.network} after {waited:.1f} s.")
             time.sleep(LOOKS_EVERY_SECONDS)
 
+    def missing(self, ranges: Sequence[Range]) -> list[Range]:
+        running = self._configuration()
+        return [
+            each for each in ranges if not _has(running, subnet_of(self.place, each), pool_of(each))
+        ]
+
     def utilisation(self, ranges: Sequence[Range]) -> list[Use]:
         """Kea counts by subnet; where ranges share one, its leases are looked through."""
         counted = self._counts()

@@ -1,4 +1,5 @@
-"""`make network`: FreeRADIUS in front of the application that is running on this machine."""
+"""`make network`: FreeRADIUS in front of the application that is running on this machine, and Kea
+beside it where the machine has it and the user may make a network namespace."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import requests
 
 from ispops import embedded
 from ispops.embedded import CannotStart
-from ispops.network import freeradius
+from ispops.network import freeradius, kea, kea_pair
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 # Not the role of an operator's own FreeRADIUS, whose password must not change under it.
@@ -55,10 +56,31 @@ def _run(running: contextlib.ExitStack) -> NoReturn:
     running.callback(server.stop)
     server.start()
     _tell(server)
+    _start_kea(data_dir / "kea", running)
     while server.poll() is None:
         time.sleep(LOOKS_EVERY_SECONDS)
         _keep_clients(server)
     raise CannotStart(f"FreeRADIUS has ended: see {server.log}.")
+
+
+def _start_kea(folder: Path, running: contextlib.ExitStack) -> None:
+    """Start the demonstration's Kea, or say why not; FreeRADIUS goes on without it."""
+    from django.conf import settings
+
+    if not settings.DEMO:
+        print("Kea is started by its own units here: see DHCP in the README.", flush=True)
+        return
+    try:
+        servers = kea_pair.start(folder, running)
+    except CannotStart as cannot:
+        print(f"Kea is not started. {cannot}", flush=True)
+        return
+    logs = " and ".join(str(server.log) for server in servers)
+    print(
+        f"Kea serves {kea.SUBNET[4]} and delegates prefixes in the namespace "
+        f"{kea_pair.NAMESPACE}, as the address server dhcp-north. Its logs are {logs}.",
+        flush=True,
+    )
 
 
 def _url(data_dir: Path) -> str:

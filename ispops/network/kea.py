@@ -153,6 +153,7 @@ class Kea:
             "interfaces": [interface],
             "database": _database(database_url),
             "subnets": list(subnets),
+            "options": [],
         }
 
     @property

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from ipam import blocks, kea_servers, overallocation, queries
 from ipam.models import (
-    AddressServer,
     Allocation,
     Block,
     KeaServer,
@@ -18,7 +17,6 @@ from ipam.models import (
     Pool,
     RefusedDevice,
 )
-from ipam.servers import registry
 from ispops.catalog.models import AddressEntitlement
 from ispops.parties.models import Subscriber, User
 from provisioning import lease_following
@@ -55,13 +53,6 @@ def chosen_by_kea(dhcp: DhcpServer, kea_url: str, tmp_path: Path, at: datetime) 
     )
 
 
-def tell_all(server: AddressServer) -> None:
-    for pool in Pool.objects.filter(server=server).select_related("block", "server"):
-        adapter = registry.adapter_of(server, 4)
-        adapter.add_range(registry.range_of(pool))
-        adapter.confirm(registry.range_of(pool))
-
-
 @pytest.mark.daemon
 @pytest.mark.xdist_group("processes")
 def test_what_kea_chose_is_in_the_history_and_a_second_device_is_asked_about(
@@ -73,7 +64,7 @@ def test_what_kea_chose_is_in_the_history_and_a_second_device_is_asked_about(
         ipv4_addresses=1, policy=AddressEntitlement.Policy.ASK_CSR, most_extra_addresses=1
     )
     with kea.server(tmp_path, kea_url):
-        tell_all(chosen_by_kea.server)
+        lease_following.follow_due(at=now)
         line = factories.live_line(isp, ada, at=now)
         given = relay.gets(FIRST, "barre-1/1")
         assert given is not None
