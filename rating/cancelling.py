@@ -52,20 +52,27 @@ def cancel_purchase(
             "What it cost can be given back."
         )
     because = reason.replace("\x00", "").strip()[:300] or "Cancelled."
-    for charge in parts.charges_of(purchase):
+    # What one partner says is not for the partners of the other parts.
+    reasons = [
+        (one, because if partner in (None, one.offering.provider) else parts.CANCELLED)
+        for one in members
+    ]
+    for one, words in reasons:
         if purchase.state == State.PENDING:
-            charges.take_back_rest(charge=charge, because=because, at=at)
+            for charge in parts.all_charges_of(one):
+                charges.take_back_rest(charge=charge, because=words, at=at)
         else:
-            refunds.refund_unused(
-                charge=charge, because=because, actor=actor, partner=partner, at=at
-            )
-    for one in members:
-        _end(one, because, actor, partner, at)
+            for charge in parts.charges_of(one):
+                refunds.refund_unused(
+                    charge=charge, because=words, actor=actor, partner=partner, at=at
+                )
+    for one, words in reasons:
+        _end(one, words, actor, partner, at)
         if one.service is not None:
             # With it the partner is asked to end what it was asked for.
             services.cease(service=one.service, at=at)
         if one.service_order is not None:
-            partner_orders.withdraw(service_order_id=one.service_order.pk, reason=because, at=at)
+            partner_orders.withdraw(service_order_id=one.service_order.pk, reason=words, at=at)
     if purchase.state != State.CANCELLED:
         _end(purchase, because, actor, partner, at)
     return purchase

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 
 from ispops.catalog.models import OfferingPrice
 from ispops.money import to_micros
@@ -28,10 +28,15 @@ from rating import charges, guarantees, lanes, pricing, rules
 from rating.had_since import Asked, asked_of, had_since
 from rating.meter_reading import Meters
 from rating.meters import Key
-from rating.models import Charge, RatedUsage, UsageClosing
+from rating.models import Charge, Purchase, RatedUsage, UsageClosing
 from rating.spans import cut, held
 from rating.tariff import Parties, Tariff
 from rating.usage_ids import AHEAD, first_id
+
+# A bundle that was taken back, or cancelled before its last partner confirmed.
+NEVER_CAME = Q(service__purchase__part_of__state=Purchase.State.REVERSED) | Q(
+    service__purchase__part_of__cancelled_at=F("service__purchase__part_of__settled_at")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,14 @@ class _Due:
 
 
 def active_spans(subscriber: Subscriber, period: Period) -> list[ServicePeriod]:
-    """Return when an account's services were active in a period, the oldest service first."""
+    """Return when an account's services were active in a period, the oldest service first.
+
+    Parts of a bundle that did not come to be are left out: nothing is owed for them.
+    """
     spans = ServicePeriod.objects.filter(
         service__subscriber=subscriber, state=Service.State.ACTIVE, started_at__lt=period.end
     ).exclude(ended_at__lte=period.start)
-    rows = spans.select_related("service", "offering")
+    rows = spans.exclude(NEVER_CAME).select_related("service", "offering")
     return list(rows.order_by("service__created_at", "service_id", "started_at"))
 
 

@@ -3,6 +3,13 @@
 A bundle is one purchase at one price. Each of its parts is a purchase too, with a service, a charge
 and a request to its own partner, who sees that part and nothing else. They are placed together,
 taken back together and cancelled together: whoever changes one holds the whole of it first.
+
+Why it ended, in somebody's words, is kept with the whole and with that somebody's own part. The
+other parts say a sentence of ours: what one partner says is not for the others.
+
+A part can be active, and used, before the last partner has confirmed, also across the end of a
+period. When the bundle does not come to be, nothing of that is owed: what was charged for a part is
+taken back with it, whatever it was for, and its time and its use are not charged from then on.
 """
 
 from datetime import datetime
@@ -17,6 +24,9 @@ from ispops.catalog.models import BundleComponent, ProductOffering
 from provisioning import services
 from provisioning.models import Service
 from rating.models import Charge, Purchase
+
+NOT_DELIVERED = "Another part of the bundle was not delivered."
+CANCELLED = "The bundle of which this is a part was cancelled."
 
 
 def products_of(offering: ProductOffering) -> list[ProductOffering]:
@@ -81,6 +91,12 @@ def was_charged_for(purchase: Purchase) -> Q:
     """Return what the causes of charges begin with that were made when a purchase was placed."""
     prefixes = (f"purchase:{one.public_id}:" for one in members(purchase))
     return reduce(or_, (Q(cause__startswith=prefix) for prefix in prefixes))
+
+
+def all_charges_of(member: Purchase) -> QuerySet[Charge]:
+    """Return all that was charged for a member's service, also by bills and for its use."""
+    posted = Charge.objects.filter(service__purchase=member.pk, subscriber=member.subscriber_id)
+    return posted.filter(reverses__isnull=True, corrects__isnull=True).order_by("pk")
 
 
 def settle(purchase: Purchase, state: str, reason: str, at: datetime) -> None:

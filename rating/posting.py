@@ -36,6 +36,7 @@ _FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 # Steps are numbered in the order in which they were committed, which may differ from that of their
 # times by a moment: what was rated until then is all up to the last step before it.
+# Use of a part of a bundle that did not come to be is not charged; see `parts`.
 _UNPOSTED = """
 SELECT subscriber_id, service_id, offering_id, price_id, period_start, bsp_id, network_provider_id,
        step_before, max(step), LEAST(sum(quantity), %(most)s)::bigint, sum(amount_net)::bigint,
@@ -58,7 +59,12 @@ SELECT subscriber_id, service_id, offering_id, price_id, period_start, bsp_id, n
          ORDER BY charge.step_after DESC LIMIT 1) posted ON true
      WHERE step.usage_id >= %(first)s AND step.step > COALESCE(posted.step_after, 0)
   ) unposted
- WHERE step <= last GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY 2, 4, 5, 3, 6, 7
+ WHERE step <= last GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+HAVING NOT EXISTS (
+    SELECT FROM rating_purchase part JOIN rating_purchase whole ON whole.id = part.part_of_id
+     WHERE part.service_id = unposted.service_id
+       AND (whole.state = 'reversed' OR whole.cancelled_at = whole.settled_at))
+ ORDER BY 2, 4, 5, 3, 6, 7
 """
 _RATED_SINCE = "(SELECT * FROM rating_ratedusage WHERE rated_at >= %(since)s) step"
 # The counters of each service are found from one to the next along the key of steps, and each is

@@ -309,6 +309,7 @@ def complete_purchase(*, service_order_id: UUID, at: datetime) -> Purchase | Non
     whole = purchase.part_of or purchase
     others = [one for one in parts.members(whole) if one.pk != purchase.pk]
     is_last = all(one.state == State.COMPLETED for one in others)
+    one = purchase
     if is_last:
         try:
             with transaction.atomic():
@@ -316,7 +317,7 @@ def complete_purchase(*, service_order_id: UUID, at: datetime) -> Purchase | Non
                     packs.grant_pack(purchase=one, at=at)
         except packs.NothingToTopUp as gone:
             # What the pack was for went while the partner was asked.
-            _take_back(whole, gone.detail, at)
+            _take_back(whole, one, gone.detail, at)
             return purchase
     parts.settle(purchase, State.COMPLETED, "", at)
     parts.deliver(purchase, at)
@@ -336,22 +337,28 @@ def reverse_purchase(*, service_order_id: UUID, because: str, at: datetime) -> P
     purchase = parts.hold_by_order(service_order_id)
     if purchase is None or purchase.state != State.PENDING:
         return purchase
-    if purchase.part_of is not None:
-        because = f"{purchase.offering}: {because}"
-    _take_back(purchase.part_of or purchase, because, at)
+    _take_back(purchase.part_of or purchase, purchase, because, at)
     return purchase
 
 
-def _take_back(whole: Purchase, because: str, at: datetime) -> None:
-    """Reverse all charges of a held purchase, and end what came of it, for all its members."""
-    for charge in parts.charges_of(whole):
-        charges.take_back_rest(charge=charge, because=because, at=at)
-    for one in parts.members(whole):
-        parts.settle(one, State.REVERSED, because, at)
+def _take_back(whole: Purchase, failed: Purchase, because: str, at: datetime) -> None:
+    """Reverse all charges of a held purchase, and end what came of it, for all its members.
+
+    `because` is said of the member that failed, and of the whole.
+    """
+    reasons = [
+        (one, because if one.pk == failed.pk else parts.NOT_DELIVERED)
+        for one in parts.members(whole)
+    ]
+    for one, reason in reasons:
+        for charge in parts.all_charges_of(one):
+            charges.take_back_rest(charge=charge, because=reason, at=at)
+    for one, reason in reasons:
+        parts.settle(one, State.REVERSED, reason, at)
         if one.service is not None:
             services.cease(service=one.service, at=at)
         if one.part_of is not None and one.service_order is not None:
             # Also what was delivered and used up: the partner is not paid for it.
-            partner_orders.withdraw(service_order_id=one.service_order.pk, reason=because, at=at)
+            partner_orders.withdraw(service_order_id=one.service_order.pk, reason=reason, at=at)
     if whole.state != State.REVERSED:
-        parts.settle(whole, State.REVERSED, because, at)
+        parts.settle(whole, State.REVERSED, f"{failed.offering}: {because}", at)

@@ -15,13 +15,14 @@ from ispops.errors import InvalidInput
 from ispops.parties.models import Partner, Subscriber
 from provisioning import changing, partner_orders
 from provisioning.models import Service, ServiceOrder
-from rating import cancelling, purchases, queries, refunds, spending
+from rating import billing, cancelling, purchases, queries, refunds, spending
 from rating.accrual import due
 from rating.billing import running_bill
 from rating.goods import goods
 from rating.models import Charge, Purchase
 from tests import factories
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, charges, package, product, share, total
+from tests.rating.test_priced_use import sold, used
 from tests.small_isp import LAUNCH, priced
 
 pytestmark = pytest.mark.django_db
@@ -126,6 +127,69 @@ def test_when_one_does_not_come_the_others_are_taken_back(
     assert {one.state for one in line.carried.all()} == {"ceased"}
     first.service_order.refresh_from_db()
     assert first.service_order.state == "cancelled"
+
+
+@pytest.mark.parametrize("ends", ["refused", "cancelled"])
+def test_what_one_partner_says_the_others_are_not_told(
+    quiet: ProductOffering, shop: Shop, line: Service, ends: str
+) -> None:
+    Partner.objects.filter(pk=shop.films.pk).update(webhook_url="https://films.example/hook")
+    whole = buy(line, quiet)
+    first, second = whole.parts.order_by("pk")
+    answer(first)
+    if ends == "refused":
+        answer(second, grants=False)
+        said, told = "Sold out.", "Another part of the bundle was not delivered."
+    else:
+        said, told = "Our licence lapsed.", "The bundle of which this is a part was cancelled."
+        cancelling.cancel_purchase(
+            purchase_id=second.pk, partner=shop.backup, reason=said, at=LATER
+        )
+    for part in (whole, first, second):
+        part.refresh_from_db()
+    assert said in whole.reason
+    assert (first.reason, second.reason) == (told, said)
+    assert queries.partner_purchases(shop.films).get().reason == told
+    first.service_order.refresh_from_db()
+    assert first.service_order.reason
+    assert first.service_order.reason != said
+    backs = Charge.objects.filter(service=first.service, kind="adjustment")
+    assert {row.explanation["because"] for row in backs} == {told}
+    sent = [str(body) for body in shop.films.webhooks.values_list("body", flat=True)]
+    assert sent
+    assert not [body for body in sent if said in body]
+
+
+@pytest.mark.parametrize("ends", ["timed out", "cancelled"])
+def test_what_never_came_is_not_charged_across_the_end_of_a_period(
+    shop: Shop, line: Service, ada: Subscriber, ends: str
+) -> None:
+    games = sold(shop, period_minimum=Decimal(9))
+    priced(games, "3", LAUNCH)
+    made = package("both", (games, 1), (shop.storage, 1), is_subscription=True)
+    publishing.set_price(offering=made, charge="recurring", amount=Decimal(4), at=LAUNCH)
+    before, after = MAY.end - timedelta(minutes=10), MAY.end + timedelta(minutes=10)
+    whole = buy(line, made, at=before)
+    first, second = whole.parts.order_by("pk")
+    granted = before + timedelta(minutes=1)
+    partner_orders.complete(
+        service_order_id=first.service_order_id, partner=games.provider, at=granted
+    )
+    factories.deliver_events(at=granted)
+    used(shop, line, games, 30, 20, started_at=(granted + timedelta(minutes=1)).isoformat())
+    billing.issue_bill(subscriber=ada, period=MAY, at=MAY.end)
+    assert total(charges(ada, offering=games)) > 5
+    used(shop, line, games, 10, started_at=(MAY.end + timedelta(minutes=1)).isoformat())
+    if ends == "timed out":
+        partner_orders.time_out_due(at=second.service_order.answer_by)
+        factories.deliver_events(at=second.service_order.answer_by)
+    else:
+        cancelling.cancel_purchase(purchase_id=whole.pk, reason="No.", at=after)
+    used(shop, line, games, 5, started_at=(MAY.end + timedelta(minutes=2)).isoformat())
+    billing.issue_bill(subscriber=ada, period=JUNE, at=JUNE.end)
+    for part in ("amount_net", "amount_tax", "isp_share", "bsp_share"):
+        assert total(charges(ada, bundle=made), part) == 0
+        assert total(charges(ada, offering=games), part) == 0
 
 
 def test_what_was_delivered_once_is_taken_back_too(
