@@ -7,8 +7,15 @@ import time_machine
 from django.conf import settings
 
 from ipam import tasks
-from ipam.models import Allocation, FreeExtent, OverallocationRequest
+from ipam.models import (
+    Allocation,
+    BlockRequest,
+    FreeExtent,
+    OverallocationRequest,
+    PoolSample,
+)
 from tests.ipam.ground import Isp, after, mac
+from tests.ipam.growing import a_town
 
 pytestmark = pytest.mark.django_db
 
@@ -22,6 +29,9 @@ def test_beat_names_the_sweeps() -> None:
     assert {
         tasks.expire_addresses.name,
         tasks.expire_overallocation_requests.name,
+        tasks.sample_pools.name,
+        tasks.watch_pools.name,
+        tasks.grow_pools.name,
         tasks.move_holders.name,
     } <= scheduled
 
@@ -51,3 +61,16 @@ def test_unanswered_requests_are_closed(isp: Isp) -> None:
         tasks.expire_overallocation_requests()
     states = OverallocationRequest.objects.values_list("state", "decided_by")
     assert set(states) == {("expired", "clock")}
+
+
+def test_a_pool_that_fills_gets_its_block_by_the_sweeps_alone(db: None) -> None:
+    town = a_town()
+    town.fill(0.9)
+    with at(after(minutes=1)):
+        for _ in range(2):
+            tasks.sample_pools()
+            tasks.watch_pools()
+            tasks.grow_pools()
+    request = BlockRequest.objects.get()
+    assert (request.state, request.made.grown_from) == ("confirmed", town.pool)
+    assert PoolSample.objects.get(pool=town.pool, grain="day").peak == 13
