@@ -18,7 +18,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from ispops import jobs
+from ispops import db, jobs
 from ispops.catalog import drafts
 from ispops.catalog.models import OfferingPrice, PriceDraft
 from ispops.errors import InvalidInput, Refusal
@@ -52,6 +52,11 @@ class NotSimulated(Refusal):
     title = "The simulation cannot be posted"
 
 
+class SimulationOver(Refusal):
+    code = "simulation_over"
+    title = "The simulation cannot be cancelled"
+
+
 class _NotMine(Exception):
     """The simulation was taken over by another worker."""
 
@@ -71,10 +76,13 @@ def simulate_draft(
 
     Raises:
         InvalidInput: the draft is no price by use, or there are no such months.
+        DraftDiscarded: it was given up.
     """
     from rating.tasks import simulate_price
 
     first, last = first_month.replace(day=1), last_month.replace(day=1)
+    if draft.discarded_at is not None:
+        raise drafts.DraftDiscarded("Make a new draft instead.")
     if draft.facts["charge"] != "usage":
         raise InvalidInput("Only a price by use can be tried on past use.", field="draft")
     _check_months(first, last, at)
@@ -103,6 +111,34 @@ def simulate_draft(
         months=f"{first:%Y-%m} to {last:%Y-%m}",
     )
     jobs.send_on_commit(simulate_price, simulation_id=str(row.pk))
+    return row
+
+
+@transaction.atomic
+def cancel_simulation(*, simulation: Simulation, actor: User, at: datetime) -> Simulation:
+    """Stop a simulation that waits or runs; what has come out so far stays to be read.
+
+    The worker that has it notices before it writes anything more. Cancelling again changes
+    nothing.
+
+    Raises:
+        SimulationOver: it is done, or it posts differences: those go on to the end.
+    """
+    row = db.lock(Simulation, simulation.pk)
+    if row.state == State.CANCELLED:
+        return row
+    if row.state not in OPEN or row.is_rerating:
+        raise SimulationOver("Only a simulation that waits or runs can be cancelled.")
+    row.state, row.finished_at = State.CANCELLED, at
+    row.next_attempt_at = row.leased_until = None
+    row.save(update_fields=["state", "finished_at", "next_attempt_at", "leased_until"])
+    audit.record(
+        actor=actor,
+        action="simulation.cancelled",
+        subject=row.public_id,
+        at=at,
+        accounts_done=row.accounts_done,
+    )
     return row
 
 

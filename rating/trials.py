@@ -27,6 +27,7 @@ class Simulation(PublicIdModel, LeasedRow):
         RUNNING = "running", "Running"
         COMPLETED = "completed", "Completed"
         FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
 
     draft = ForeignKey(PriceDraft, PROTECT, related_name="simulations")
     posts = ForeignKey("self", PROTECT, null=True, blank=True, related_name="reratings")

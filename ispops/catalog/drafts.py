@@ -28,6 +28,11 @@ class DraftPublished(Refusal):
     title = "The draft is published already"
 
 
+class DraftDiscarded(Refusal):
+    code = "draft_discarded"
+    title = "The draft was discarded"
+
+
 def facts_of(price: OfferingPrice) -> dict[str, Any]:
     """Return the columns that say what a price costs, as JSON can hold them."""
     values = {field.attname: getattr(price, field.attname) for field in _FIELDS}
@@ -66,7 +71,7 @@ def save_draft(
 
     Raises:
         InvalidInput: it has no name, or could not be published as it is.
-        DraftPublished: it is a price already.
+        DraftPublished, DraftDiscarded: it is a price already, or was given up.
     """
     price = publishing.checked_price(offering, charge, amount, at, **facts)
     if draft is None:
@@ -87,7 +92,7 @@ def publish_draft(
     """Make a draft the price from `valid_from` (or now) on; see `set_price`.
 
     Raises:
-        DraftPublished: it is a price already.
+        DraftPublished, DraftDiscarded: it is a price already, or was given up.
         InvalidInput, ChangePlanned, InForceAlready: see `publishing.set_price`.
     """
     row = _open(draft)
@@ -102,8 +107,29 @@ def publish_draft(
     return price
 
 
+@transaction.atomic
+def discard_draft(*, draft: PriceDraft, actor: User, at: datetime) -> PriceDraft:
+    """Give a draft up: it is not listed any more, and cannot be changed, tried or published.
+
+    What was tried with it stays. Discarding again changes nothing.
+
+    Raises:
+        DraftPublished: it is a price already.
+    """
+    row = db.lock(PriceDraft, draft.pk)
+    if row.discarded_at is not None:
+        return row
+    row = _open(row)
+    row.discarded_at = at
+    row.save(update_fields=["discarded_at"])
+    _note("price_draft.discarded", row, actor, at)
+    return row
+
+
 def _open(draft: PriceDraft) -> PriceDraft:
     row = db.lock(PriceDraft, draft.pk)
+    if row.discarded_at is not None:
+        raise DraftDiscarded("Make a new draft instead.")
     if row.published_at is not None:
         raise DraftPublished("Make a new draft of it instead.")
     return row

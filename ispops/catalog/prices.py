@@ -263,6 +263,8 @@ class PriceDraft(PublicIdModel):
     created_at = models.DateTimeField()
     changed_at = models.DateTimeField()
     published_at = models.DateTimeField(null=True, blank=True)
+    # Nobody works on it any more; what was tried with it stays to be read.
+    discarded_at = models.DateTimeField(null=True, blank=True)
     # Empty again where another price took its place before it came into force.
     price = models.ForeignKey(
         OfferingPrice, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
@@ -273,6 +275,10 @@ class PriceDraft(PublicIdModel):
             models.CheckConstraint(
                 condition=Q(price__isnull=True) | Q(published_at__isnull=False),
                 name="published_draft_says_when",
+            ),
+            models.CheckConstraint(
+                condition=Q(published_at__isnull=True) | Q(discarded_at__isnull=True),
+                name="published_draft_is_not_discarded",
             ),
         ]
         indexes = [models.Index(fields=["offering", "-changed_at"], name="draft_by_offering")]

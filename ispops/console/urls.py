@@ -225,6 +225,12 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         prices.EDIT,
     ),
     (
+        "price-drafts/<str:ref>/discard/",
+        price_drafts.discard,
+        "console_discard_draft",
+        prices.EDIT,
+    ),
+    (
         "price-drafts/<str:ref>/simulate/",
         price_drafts.simulate,
         "console_simulate_draft",
@@ -236,6 +242,12 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         simulations.as_file,
         "console_simulation_file",
         simulations.SEE,
+    ),
+    (
+        "simulations/<str:ref>/cancel/",
+        simulations.cancel,
+        "console_cancel_simulation",
+        simulations.SIMULATE,
     ),
     (
         "simulations/<str:ref>/post/",

@@ -16,9 +16,11 @@ from django.urls import reverse
 from ispops.catalog import drafts, publishing
 from ispops.catalog.models import PriceDraft
 from ispops.parties import roles
+from ispops.parties.models import AuditEntry
 from provisioning import partner_orders
 from rating import purchases, simulations, usage
 from rating.models import Charge, Simulation
+from rating.simulated import Trial
 from tests import factories
 from tests.console.conftest import EARLIER, NOW, World
 from tests.console.test_prices import text_of
@@ -121,6 +123,52 @@ def test_the_file_has_every_account_and_period(
     )  # fmt: skip
     assert (line["paid_net"], line["would_have_paid_net"]) == ("10.000000", "25.000000")
     assert (line["would_have_paid_tax"], line["difference"]) == ("2.500000", "15.000000")
+
+
+def test_one_that_runs_is_cancelled_and_its_worker_stops(
+    draft: PriceDraft, desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.post(address("simulate_draft", draft.public_id), asked())
+    row = Simulation.objects.get()
+    cancel = address("cancel_simulation", row.public_id)
+    assert "Cancel the simulation" in text_of(desk.get(address("simulation", row.public_id)))
+    usual = Trial.simulate
+
+    def simulate(trial: Trial, batch: Any) -> Any:
+        desk.post(cancel)
+        return usual(trial, batch)
+
+    monkeypatch.setattr(Trial, "simulate", simulate)
+    assert simulations.simulate_next(simulation_id=row.pk, at=NOW)
+    row.refresh_from_db()
+    assert (row.state, row.accounts_done, row.results.count()) == ("cancelled", 0, 0)
+    assert not simulations.simulate_next(simulation_id=row.pk, at=NOW)
+    shown = text_of(desk.get(address("simulation", row.public_id)))
+    assert "Cancelled" in shown
+    assert "Cancel the simulation" not in shown
+    desk.post(address("simulate_draft", draft.public_id), asked())
+    done = Simulation.objects.get(state="queued")
+    monkeypatch.undo()
+    simulations.simulate_next(simulation_id=done.pk, at=NOW)
+    late = desk.post(address("cancel_simulation", done.public_id), follow=True)
+    assert "Only a simulation that waits or runs" in text_of(late)
+
+
+def test_a_draft_is_discarded_for_good(draft: PriceDraft, desk: Client) -> None:
+    page = address("price_draft", draft.public_id)
+    assert "Discard the draft" in text_of(desk.get(page))
+    for _ in range(2):
+        desk.post(address("discard_draft", draft.public_id))
+    draft.refresh_from_db()
+    assert draft.discarded_at == NOW
+    assert "Discarded" in text_of(desk.get(page))
+    assert draft.name not in text_of(desk.get(address("offering_prices", draft.offering.code)))
+    refused = desk.post(address("publish_draft", draft.public_id), {"valid_day": "2027-01-01"})
+    assert "Make a new draft instead." in text_of(refused)
+    desk.post(address("simulate_draft", draft.public_id), asked())
+    assert not Simulation.objects.exists()
+    assert draft.offering.prices.count() == 1
+    assert AuditEntry.objects.filter(action="price_draft.discarded").count() == 1
 
 
 def test_its_differences_are_posted_by_finance_alone(

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ispops.catalog import drafts
 from ispops.catalog.models import PriceDraft
-from ispops.console import pages, price_page
+from ispops.console import actions, pages, price_page
 from ispops.console.views.prices import EDIT, first_of_next_month
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber
@@ -98,6 +98,22 @@ def publish(request: HttpRequest, ref: str) -> HttpResponse:
 
 
 @require_POST
+def discard(request: HttpRequest, ref: str) -> HttpResponse:
+    """Give a draft up."""
+    draft = _get(ref)
+    given_up = actions.attempt(
+        request,
+        drafts.discard_draft,
+        done=f"The draft {draft.name} is discarded.",
+        draft=draft,
+        actor=request.user,
+    )
+    if not given_up:
+        return redirect("admin:console_price_draft", draft.public_id)
+    return redirect("admin:console_offering_prices", draft.offering.code)
+
+
+@require_POST
 def simulate(request: HttpRequest, ref: str) -> HttpResponse:
     """Have a draft tried on past use."""
     draft, now = _get(ref), timezone.now()
@@ -123,6 +139,7 @@ def _show(
     now = timezone.now()
     day = first_of_next_month(now)
     price = drafts.price_of(draft.offering, draft.facts, begin_of(day, now) or now)
+    is_open = draft.published_at is None and draft.discarded_at is None
     return pages.show(
         request,
         "console/price_draft.html",
@@ -132,9 +149,11 @@ def _show(
         price=price,
         preview=price_page.preview(price, at=now),
         form=form or PublishForm(initial={"valid_day": day}, label_suffix=""),
-        may_edit=request.user.has_perm(EDIT) and draft.published_at is None,
+        may_edit=request.user.has_perm(EDIT) and is_open,
         may_copy=request.user.has_perm(EDIT),
-        may_simulate=request.user.has_perm(SIMULATE) and price.charge == price.Charge.USAGE,
+        may_simulate=request.user.has_perm(SIMULATE)
+        and draft.discarded_at is None
+        and price.charge == price.Charge.USAGE,
         simulations=draft.simulations.filter(posts=None)
         .select_related("created_by")
         .order_by("-created_at")[:20],

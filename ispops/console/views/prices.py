@@ -67,7 +67,9 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         offering=offering,
         lines=price_page.price_lines(offering, now),
         terms=price_page.term_lines(offering, now),
-        drafts=offering.price_drafts.select_related("created_by").order_by("-changed_at")[:20],
+        drafts=offering.price_drafts.filter(discarded_at__isnull=True)
+        .select_related("created_by")
+        .order_by("-changed_at")[:20],
         may_edit=request.user.has_perm(EDIT),
         may_edit_terms=request.user.has_perm(EDIT_TERMS),
     )

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from ispops.console import charts, pages, price_page
+from ispops.console import actions, charts, pages, price_page
 from ispops.errors import Refusal
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
@@ -25,6 +25,7 @@ from rating.simulations import OPEN
 
 SEE = "rating.view_simulation"
 POST = "rating.post_simulation"
+SIMULATE = "rating.add_simulation"
 _SEE_NAMES = "parties.view_subscriber"
 LARGEST = 20
 _PARTS = ("Revenue before tax", "ISP", "BSP", "Network provider", "Tax on top")
@@ -54,6 +55,7 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         "console/simulation.html",
         "Re-rating" if row.is_rerating else "Simulation",
         **facts,
+        may_cancel=row.state in OPEN and not row.is_rerating and request.user.has_perm(SIMULATE),
         may_post=_may_be_posted(row) and request.user.has_perm(POST),
         is_carried=row.state not in OPEN and simulations.is_carried(row),
         reratings=row.reratings.select_related("created_by").order_by("-created_at")[:20],
@@ -81,6 +83,20 @@ def post(request: HttpRequest, ref: str) -> HttpResponse:
         messages.error(request, refusal.detail)
         return redirect("admin:console_simulation", row.public_id)
     return redirect("admin:console_simulation", posted.public_id)
+
+
+@require_POST
+def cancel(request: HttpRequest, ref: str) -> HttpResponse:
+    """Stop a simulation that waits or runs."""
+    row = _get(ref)
+    actions.attempt(
+        request,
+        simulations.cancel_simulation,
+        done="It is cancelled. What has come out so far stays here.",
+        simulation=row,
+        actor=request.user,
+    )
+    return redirect("admin:console_simulation", row.public_id)
 
 
 def _summary(row: Simulation) -> dict[str, Any]:
