@@ -20,7 +20,6 @@ from ispops.parties.models import AuditEntry
 from provisioning import partner_orders
 from rating import purchases, simulations, usage
 from rating.models import Charge, Simulation
-from rating.simulated import Trial
 from tests import factories
 from tests.console.conftest import EARLIER, NOW, World
 from tests.console.test_prices import text_of
@@ -132,13 +131,13 @@ def test_one_that_runs_is_cancelled_and_its_worker_stops(
     row = Simulation.objects.get()
     cancel = address("cancel_simulation", row.public_id)
     assert "Cancel the simulation" in text_of(desk.get(address("simulation", row.public_id)))
-    usual = Trial.simulate
+    usual = simulations._Turn._next
 
-    def simulate(trial: Trial, batch: Any) -> Any:
+    def next_accounts(turn: Any) -> Any:
         desk.post(cancel)
-        return usual(trial, batch)
+        return usual(turn)
 
-    monkeypatch.setattr(Trial, "simulate", simulate)
+    monkeypatch.setattr(simulations._Turn, "_next", next_accounts)
     assert simulations.simulate_next(simulation_id=row.pk, at=NOW)
     row.refresh_from_db()
     assert (row.state, row.accounts_done, row.results.count()) == ("cancelled", 0, 0)
@@ -163,7 +162,9 @@ def test_a_draft_is_discarded_for_good(draft: PriceDraft, desk: Client) -> None:
     assert draft.discarded_at == NOW
     assert "Discarded" in text_of(desk.get(page))
     assert draft.name not in text_of(desk.get(address("offering_prices", draft.offering.code)))
-    refused = desk.post(address("publish_draft", draft.public_id), {"valid_day": "2027-01-01"})
+    refused = desk.post(
+        address("publish_draft", draft.public_id), {"valid_day": "2027-01-01"}, follow=True
+    )
     assert "Make a new draft instead." in text_of(refused)
     desk.post(address("simulate_draft", draft.public_id), asked())
     assert not Simulation.objects.exists()

@@ -90,6 +90,9 @@ def publish(request: HttpRequest, ref: str) -> HttpResponse:
             actor=request.user,  # type: ignore[arg-type]
             at=now,
         )
+    except (drafts.DraftPublished, drafts.DraftDiscarded) as over:
+        messages.error(request, f"{over.title}. {over.detail}")
+        return redirect("admin:console_price_draft", draft.public_id)
     except Refusal as refused:
         form.add_error(None, refused.detail)
         return _show(request, draft, form=form)
