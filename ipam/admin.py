@@ -31,6 +31,7 @@ from ipam.models import (
     PoolSample,
     RefusedDevice,
     Renumbering,
+    StaticAddress,
 )
 from ispops.admin_base import ReadOnlyAdmin, VerbAdmin, VerbForm
 from ispops.parties.models import User
@@ -268,3 +269,12 @@ class RenumberingAdmin(ReadOnlyAdmin):
     list_select_related = ("source", "target")
     search_fields = ("source__name", "target__name", "reason")
     ordering = ("-started_at",)
+
+
+@admin.register(StaticAddress)
+class StaticAddressAdmin(ReadOnlyAdmin):
+    list_display = ("address", "holder", "pool", "cause_ref", "assigned_at", "released_at")
+    list_filter = ("pool", ("released_at", admin.EmptyFieldListFilter))
+    list_select_related = ("holder", "pool")
+    search_fields = ("cause_ref", "holder__service_ref", "holder__subscriber__name")
+    ordering = ("-assigned_at",)

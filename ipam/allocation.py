@@ -7,22 +7,32 @@ Locks: the holder's row, its allocations, then the extents of the pools, IPv4 be
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import cached_property
 
 from django.conf import settings
 from django.db import transaction
 
-from ipam import asking, extents, leases, overallocation, selection, statements, stepping
+from ipam import (
+    asking,
+    extents,
+    leases,
+    overallocation,
+    selection,
+    statements,
+    static_addresses,
+    stepping,
+)
+from ipam.answers import Answer as Answer
+from ipam.answers import Outcome as Outcome
+from ipam.answers import granted, plain, seconds_left
 from ipam.models import (
     AddressHolder,
     AddressServer,
     Allocation,
     ExtraAddress,
-    OverallocationRequest,
     Pool,
+    StaticAddress,
 )
 from ipam.statements import Held
 from ispops import db
@@ -33,30 +43,6 @@ from ispops.parties.models import Subscriber
 SHORTEST_SECRET = 16
 # The pools from which a plan's ordinary addresses come, by family.
 PURPOSES = {selection.IPv4: Pool.Purpose.DYNAMIC, selection.IPv6: Pool.Purpose.PREFIX}
-
-
-class Outcome(StrEnum):
-    """What the address server is told to do with the device."""
-
-    GRANTED = "granted"
-    WALLED_GARDEN = "walled_garden"
-    DENIED = "denied"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an address server hears: always one of three outcomes, never an error.
-
-    `ipv4` is an address (`100.64.0.7`), `ipv6_prefix` a network (`2001:db8:0:700::/56`), each None
-    where there is none. `reason` says in plain words why it is not granted.
-    """
-
-    outcome: Outcome
-    ipv4: str | None = None
-    ipv6_prefix: str | None = None
-    lease_seconds: int = 0
-    request: OverallocationRequest | None = None
-    reason: str = ""
 
 
 class ServiceEnded(Refusal):
@@ -133,6 +119,8 @@ def close_holder(*, service_ref: str, at: datetime) -> None:
         held = leases.lock_allocations(holder, at=at)
         because = leases.Because.SERVICE_CEASED
         overallocation.end_all(holder=holder, held=held, because=because, at=at)
+        statics = list(holder.static_addresses.filter(released_at__isnull=True))
+        static_addresses.release_all(statics, held, at)
         active = [row for row in held if row.state == leases.ACTIVE]
         leases.let_go(active, because=because, at=at)
         holder.ended_at = at
@@ -227,32 +215,13 @@ def settled_until(at: datetime) -> datetime:
 
 def held_already(held: Sequence[Held], at: datetime) -> Answer:
     """Return the answer for a device that holds these for longer than `settled_until`."""
-    return _granted(held, at)
+    return granted(held, at)
 
 
 def _allowance(entitlement: AddressEntitlement, family: int) -> int:
     if family == selection.IPv4:
         return entitlement.ipv4_addresses
     return entitlement.ipv6_prefixes
-
-
-def _granted(rows: Sequence[Held], at: datetime) -> Answer:
-    by_family = {row.family: row.address for row in rows}
-    return Answer(
-        Outcome.GRANTED,
-        ipv4=_plain(by_family.get(selection.IPv4)),
-        ipv6_prefix=by_family.get(selection.IPv6),
-        lease_seconds=_seconds_left(rows, at),
-    )
-
-
-def _plain(address: str | None) -> str | None:
-    """An IPv4 address as RADIUS writes it, without the /32 of the database."""
-    return address.removesuffix("/32") if address else None
-
-
-def _seconds_left(rows: Sequence[Held], at: datetime) -> int:
-    return int(min((row.expires_at - at).total_seconds() for row in rows))
 
 
 class _Request:
@@ -278,11 +247,14 @@ class _Request:
             for family in PURPOSES
             if _allowance(self.entitlement, family) and (pools := self._pools_for(family))
         }
-        if not offered:
+        static = static_addresses.for_device(self.holder, self.device, self.rows, self.pools)
+        if not offered and static is None:
             return Answer(
                 Outcome.DENIED, reason=f"{self.server.name} has no pool for what the plan includes."
             )
         self._leave_other_servers()
+        if static is not None:
+            return self._grant_static(static, offered)
         kept = [row for row in self._mine() if row.counts and row.family in offered]
         missing = offered.keys() - {row.family for row in kept}
         if any(self._is_beyond(family) for family in missing):
@@ -331,6 +303,8 @@ class _Request:
             and row.counts
             and row.family == family
             and row.device != self.device
+            # Static addresses are paid for beside what the plan includes.
+            and row.pool_id not in self._static_pools
         }
         allowance = _allowance(self.entitlement, family)
         if len(others) < allowance:
@@ -358,7 +332,36 @@ class _Request:
             lease=self.lease,
             at=self.at,
         )
-        return _granted([*map(leases.held_by, kept), *given], self.at)
+        return granted([*map(leases.held_by, kept), *given], self.at)
+
+    def _grant_static(self, static: StaticAddress, offered: dict[int, list[Pool]]) -> Answer:
+        """Give a static address in the place of one of the plan, and the prefix beside it."""
+        dynamic = [
+            row
+            for row in self._mine()
+            if row.family == selection.IPv4 and row.pool_id not in self._static_pools
+        ]
+        leases.let_go(dynamic, because=leases.Because.STATIC_GIVEN, at=self.at)
+        pool = next(pool for pool in self.pools if pool.pk == static.pool_id)
+        given = static_addresses.serve(
+            static, pool=pool, device=self.device, held=self.rows, lease=self.lease, at=self.at
+        )
+        kept = [row for row in self._mine() if row.family == selection.IPv6]
+        wanted = selection.IPv6 in offered and not kept and not self._is_beyond(selection.IPv6)
+        missing = {selection.IPv6: offered[selection.IPv6]} if wanted else {}
+        self._leave_walled_garden()
+        beside = self._grant(kept, missing) if kept or missing else None
+        overallocation.withdraw(holder=self.holder, device=self.device, at=self.at)
+        return Answer(
+            Outcome.GRANTED,
+            ipv4=plain(given.address),
+            ipv6_prefix=beside.ipv6_prefix if beside else None,
+            lease_seconds=seconds_left([given], self.at),
+        )
+
+    @cached_property
+    def _static_pools(self) -> set[int]:
+        return {pool.pk for pool in self.pools if pool.purpose == Pool.Purpose.STATIC}
 
     def _leave_walled_garden(self) -> None:
         stays = [row for row in self._mine() if not row.counts]
@@ -378,8 +381,8 @@ class _Request:
             )
         return Answer(
             Outcome.WALLED_GARDEN,
-            ipv4=_plain(stay[0].address),
-            lease_seconds=_seconds_left(stay, self.at),
+            ipv4=plain(stay[0].address),
+            lease_seconds=seconds_left(stay, self.at),
             request=verdict.request,
             reason=verdict.reason,
         )

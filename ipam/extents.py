@@ -12,7 +12,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 
 from ipam import selection
-from ipam.models import Allocation, FreeExtent, Pool
+from ipam.models import Allocation, FreeExtent, Pool, StaticAddress
 from ipam.selection import Extent
 from ispops.errors import Refusal
 
@@ -157,8 +157,24 @@ def give_back(*, pool: Pool, at: datetime) -> int:
         if rested:
             Allocation.objects.filter(pk__in=[pk for pk, _ in rested]).delete()
             if held.state != Pool.State.DRAINING:
-                _free(pool, [slot for _, slot in rested])
+                kept = _kept(pool)
+                _free(pool, [slot for _, slot in rested if slot not in kept])
     return len(rested)
+
+
+def put_back(pool: Pool, slot: int) -> None:
+    """Make a slot free that nobody holds and that does not rest."""
+    held = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
+    if held.state != Pool.State.DRAINING:
+        _free(held, [slot])
+
+
+def _kept(pool: Pool) -> set[int]:
+    """The slots of a pool that are some line's for good, online or not."""
+    if pool.purpose != Pool.Purpose.STATIC:
+        return set()
+    kept = StaticAddress.objects.filter(pool=pool, released_at__isnull=True)
+    return set(kept.values_list("slot", flat=True))
 
 
 def take_all(pool: Pool) -> None:
@@ -176,8 +192,8 @@ def free_again(pool: Pool) -> None:
     first, last = selection.usable_slots(pool.block.network, pool.unit_length)
     size = selection.shard_size(selection.slot_count(pool.block.network, pool.unit_length))
     left = selection.shards(first, last, size)
-    taken = Allocation.objects.filter(pool=pool).order_by("slot").values_list("slot", flat=True)
-    for slot in taken:
+    taken = Allocation.objects.filter(pool=pool).values_list("slot", flat=True)
+    for slot in sorted({*taken, *_kept(pool)}):
         place = next(number for number, extent in enumerate(left) if slot in extent)
         left[place : place + 1] = selection.cut(left[place], slot)
     FreeExtent.objects.bulk_create(

@@ -25,6 +25,8 @@ class Because:
     EXTRA_ENDED = "extra_ended"
     OTHER_SERVER = "moved_to_other_server"
     RENUMBERED = "renumbered"
+    STATIC_GIVEN = "static_address_given"
+    STATIC_ENDED = "static_address_ended"
     LEFT_WALLED_GARDEN = "left_walled_garden"
     POOL_DRAINED = "pool_drained"
     RECLAIMED = "reclaimed_as_stale"
@@ -63,7 +65,7 @@ def hold(
     known = {pool.pk: pool for family in sorted(pools) for pool in pools[family]}
     again = _resting_for(device, known, resting)
     kept = [
-        _reactivate(row, known[row.pool_id], holder, counts=counts, lease=lease, at=at)
+        reactivate(row, known[row.pool_id], holder, counts=counts, lease=lease, at=at)
         for row in again.values()
     ]
     missing = [pools[family] for family in sorted(pools) if family not in again]
@@ -127,7 +129,7 @@ def _resting_for(
     }
 
 
-def _reactivate(
+def reactivate(
     row: Allocation,
     pool: Pool,
     holder: AddressHolder,

@@ -15,6 +15,7 @@ from ipam.models import (
     ExtraAddress,
     OverallocationRequest,
     Pool,
+    StaticAddress,
     Stay,
 )
 from ispops.errors import InvalidInput
@@ -39,6 +40,12 @@ def addresses_of(subscriber: Subscriber) -> QuerySet[Allocation]:
         .select_related("holder", "pool")
         .order_by("holder__service_ref", "device", "family")
     )
+
+
+def static_addresses_of(subscriber: Subscriber) -> QuerySet[StaticAddress]:
+    """Return the addresses that are kept for a subscriber's lines, online or not."""
+    kept = StaticAddress.objects.filter(holder__subscriber=subscriber, released_at__isnull=True)
+    return kept.select_related("holder", "pool").order_by("assigned_at", "pk")
 
 
 def pending_requests(

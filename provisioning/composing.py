@@ -19,6 +19,8 @@ from qualification.models import QualifiedOffer, ServiceQualification
 
 Kind = ProductOffering.Kind
 BOOST = ProductOffering.Addon.SPEED_BOOST
+# The add-ons of our own that are ordered; others come when a device asks, or are bought.
+ORDERED = (BOOST, ProductOffering.Addon.STATIC_ADDRESS)
 
 
 class OfferingWithdrawn(Refusal):
@@ -121,7 +123,7 @@ def require_lasting(offering: ProductOffering) -> None:
             f"{offering} is bought once the line is live. Leave it out of the order.",
             field="offering_codes",
         )
-    if offering.kind == Kind.ADDON and offering.addon_type != BOOST:
+    if offering.kind == Kind.ADDON and offering.addon_type not in ORDERED:
         raise InvalidInput(
             f"{offering} is added when a device asks for it, once the line is live.",
             field="offering_codes",

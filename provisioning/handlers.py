@@ -62,6 +62,12 @@ def end_renumbered_session(event: Any) -> None:
         control.end_session(service=line, address=address, at=event.occurred_at)
 
 
+@events.on("address.static_released", name="provisioning.end_static_session")
+def end_static_session(event: Any) -> None:
+    """A line that is online with an address it has no more is disconnected."""
+    end_renumbered_session(event)
+
+
 @events.on("order.placed", name="provisioning.write_order_received")
 def write_order_received(event: Any) -> None:
     """Whoever ordered hears that the order has arrived."""

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import F, Q, Value
 from django.db.models.functions import Greatest
 
-from ipam import allocation
+from ipam import allocation, static_addresses
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
@@ -106,7 +106,16 @@ def activate(*, service: Service, at: datetime) -> Service:
     held = db.lock(Service, service.pk)
     if held.state == Service.State.ACTIVE:
         return held
+    if is_static(held) and held.line is not None:
+        static_addresses.assign_static(
+            service_ref=held.line.public_id, cause_ref=held.public_id, at=at
+        )
     return _move(held, Service.State.ACTIVE, "service.activated", at=at)
+
+
+def is_static(service: Service) -> bool:
+    """Say whether a carried service is the add-on that pays for a static address."""
+    return service.offering.addon_type == ProductOffering.Addon.STATIC_ADDRESS
 
 
 @transaction.atomic
@@ -264,6 +273,10 @@ def _cease_one(service: Service, at: datetime) -> Service:
     _move(service, Service.State.CEASED, "service.ceased", at=at)
     for order in _asked_of_partners(service):
         partner_orders.withdraw(service_order_id=order.pk, reason="The service has ended.", at=at)
+    if service.line is not None and is_static(service):
+        static_addresses.release_static(
+            service_ref=service.line.public_id, cause_ref=service.public_id, at=at
+        )
     if service.line_id is None:
         allocation.close_holder(service_ref=service.public_id, at=at)
         ports.release_port(service_ref=service.public_id, at=at)

@@ -135,7 +135,7 @@ def _can_go(carried: Service) -> bool:
 
 def _lasts(offering: ProductOffering) -> bool:
     if offering.kind == Kind.ADDON:
-        return offering.addon_type == composing.BOOST
+        return offering.addon_type in composing.ORDERED
     return offering.is_subscription
 
 

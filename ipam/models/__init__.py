@@ -16,6 +16,7 @@ from ipam.models.pools import (
 )
 from ipam.models.renumbering import Renumbering
 from ipam.models.servers import KeaServer, RefusedDevice
+from ipam.models.static import StaticAddress
 
 __all__ = [
     "AddressHolder",
@@ -36,5 +37,6 @@ __all__ = [
     "PoolSample",
     "RefusedDevice",
     "Renumbering",
+    "StaticAddress",
     "Stay",
 ]

@@ -70,6 +70,7 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
     if user.has_perm("ipam.view_overallocationrequest"):
         page["requests"] = _requests(subscriber)
         page["addresses"] = _addresses(subscriber)
+        page["static_addresses"] = ipam_queries.static_addresses_of(subscriber)
         page["extras"] = _extras(subscriber)
         names |= {row.public_id: row.device for row in [*page["requests"], *page["extras"]]}
     if user.has_perm("rating.view_charge"):

@@ -19,7 +19,12 @@ from django.views.decorators.http import (
 
 from ipam import allocation, overallocation
 from ipam.models import ExtraAddress, OverallocationRequest
-from ipam.queries import addresses_of, extra_addresses_between, pending_requests
+from ipam.queries import (
+    addresses_of,
+    extra_addresses_between,
+    pending_requests,
+    static_addresses_of,
+)
 from ispops.catalog.models import AddressEntitlement, OfferingPrice
 from ispops.catalog.queries import price_in_force
 from ispops.errors import Refusal
@@ -79,6 +84,7 @@ def devices(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     context = {
         "waiting": waiting,
         "answered": queries.answered_requests(subscriber)[:10],
+        "statics": static_addresses_of(subscriber),
         "lines": _by_line(list(lines_of(subscriber).select_related("dhcp_reservation")), rows),
     }
     return render(request, "portal/devices.html", context)
