@@ -16,8 +16,10 @@ from ispops import bulk
 from ispops.catalog.models import OfferingPrice
 from rating.amounts import AmountTooLarge, storable
 from rating.bands import divide
+from rating.guarantees import without_minimum
+from rating.late_use import LateUse
 from rating.meter_reading import Meters
-from rating.meters import Key, Meter, More
+from rating.meters import Counter, Key, Meter, More
 from rating.pricing import Priced, UsagePrice
 from rating.tariff import Parties, Tariff
 
@@ -77,31 +79,43 @@ def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
 def _rate(
     rows: Sequence[Row], tariff: Tariff, at: datetime, refused: list[tuple[int, str]]
 ) -> None:
+    counters: set[Counter] = {(*row.meter, row.period_start) for row in rows}
     meters = Meters(
         tariff.rule,
         {row.price.pk: row.price for row in rows},
-        {(*row.meter, row.period_start) for row in rows},
+        counters,
         {row.meter: row.anchor_day for row in rows},
         at=at,
     )
-    bulk.copy_lines("rating_ratedusage", _COLUMNS, _lines(rows, meters, tariff, at, refused))
+    late = LateUse(
+        (service, price, start)
+        for service, price, start in counters
+        if meters.of((service, price), start).use(start).part
+    )
+    lines = _lines(rows, meters, late, tariff, at, refused)
+    bulk.copy_lines("rating_ratedusage", _COLUMNS, lines)
 
 
 def _lines(
     rows: Iterable[Row],
     meters: Meters,
+    late: LateUse,
     tariff: Tariff,
     at: datetime,
     refused: list[tuple[int, str]],
 ) -> Iterable[str]:
     for row in rows:
         meter = meters.of(row.meter, row.period_start)
+        part = late.part_of((*row.meter, row.period_start), row.started_at)
+        terms = without_minimum(row.parties.terms) if part else row.parties.terms
         try:
             more = _added(row, tariff.rule(row.price))
-            priced = meter.add(row.period_start, more, row.quantity, row.parties.terms)
+            priced = meter.add(row.period_start, more, row.quantity, terms)
         except AmountTooLarge as too_large:
             refused.append((row.id, str(too_large)[:300]))
         else:
+            if part is not None:
+                priced = part.take(priced, row.parties.bsp_id, row.parties.network_provider_id)
             yield _line(row, meter, priced, at)
 
 

@@ -4,7 +4,8 @@ When the bill of a period is made, what a service's use cost is raised to the le
 says, for the part of the period in which the service was active and the price in force. Partners
 whose terms guarantee them a minimum get what is missing, from the ISP; where the terms changed
 within the period, each counts for its own part. The counter is then closed:
-use that is reported later costs nothing until it passes what was paid for.
+use that is reported later costs nothing until it passes what was paid for, and gives a partner
+nothing until that passes what it was guaranteed; see `rating.late_use`.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -48,6 +50,8 @@ class _Due:
     part: int
     whole: int
     charges: list[Charge]
+    # What the partners of each part were guaranteed, where the terms changed within the period.
+    kept: list[dict[str, Any]]
 
 
 def active_spans(subscriber: Subscriber, period: Period) -> list[ServicePeriod]:
@@ -89,6 +93,7 @@ def close_use(*, subscriber: Subscriber, period: Period, at: datetime) -> list[C
             period_start=period.start,
             part=due.part,
             whole=due.whole,
+            parts=due.kept,
             closed_at=at,
         )
         for due in found
@@ -212,7 +217,7 @@ def _close(
             offering_id=price.offering_id,
             kind=Charge.Kind.USAGE,
             cause=_cause(service, price, period, number),
-            priced=priced,
+            priced=ended.due,
             parties=parties,
             period_start=spans[0].start,
             period_end=period.end,
@@ -222,10 +227,15 @@ def _close(
             quantity=0,
             unit=price.unit,
         )
-        for number, ((parties, spans), priced) in enumerate(zip(terms, found, strict=True))
-        if priced is not None
+        for number, ((parties, spans), ended) in enumerate(zip(terms, found, strict=True))
+        if ended.due is not None
     ]
-    return _Due(key, price, sum(part.part for part in parts), whole, drafts)
+    kept = [
+        guarantees.kept(spans[0].start, ended, parties.bsp_id, parties.network_provider_id)
+        for (parties, spans), ended in zip(terms, found, strict=True)
+        if len(terms) > 1
+    ]
+    return _Due(key, price, sum(part.part for part in parts), whole, drafts, kept)
 
 
 def _cause(service: Service, price: OfferingPrice, period: Period, number: int) -> str:

@@ -2,11 +2,14 @@
 
 No database, no clock. What the period costs at least is divided by time among the parts, each is
 taxed and shared by its own terms, and each guarantees its part of a partner's minimum, against what
-the partner got of the use in that part.
+the partner got of the use in that part. So it is when use of the part is reported later: what was
+made up for already is not paid again.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from ispops.periods import Period
 from rating import pricing
@@ -24,6 +27,80 @@ class Part(NamedTuple):
     network_provider: int = 0
 
 
+class Ended(NamedTuple):
+    """What is due for a part when its period ends, None where that is nothing.
+
+    Where there are several, `guaranteed` is what the service provider and the network provider get
+    of the part at least, and `got` is what they got of it without that.
+    """
+
+    due: Priced | None
+    guaranteed: tuple[int, int] = (0, 0)
+    got: tuple[int, int] = (0, 0)
+
+
+@dataclass(slots=True)
+class Guaranteed:
+    """What a partner gets of a part of a closed period at least, and what it got without that."""
+
+    partner_id: int | None
+    least: int
+    got: int
+
+    def take(self, partner_id: int | None, more: int) -> int:
+        """Count more that a partner gets; returns what is to be paid of it."""
+        if partner_id != self.partner_id:
+            return more
+        paid = max(self.got, self.least)
+        self.got += more
+        return max(self.got, self.least) - paid
+
+
+@dataclass(slots=True)
+class ClosedPart:
+    """A part of a period that was closed, in which some terms held."""
+
+    number: int
+    start: datetime
+    bsp: Guaranteed
+    network_provider: Guaranteed
+
+    @classmethod
+    def read(cls, number: int, kept: dict[str, Any]) -> "ClosedPart":
+        """Return a part as `kept` wrote it."""
+        sides = (Guaranteed(*kept[side]) for side in ("bsp", "network_provider"))
+        return cls(number, datetime.fromisoformat(kept["start"]), *sides)
+
+    def take(self, late: Priced, bsp_id: int | None, network_provider_id: int | None) -> Priced:
+        """Return a late use as it is paid for; its explanation keeps what it would be alone."""
+        alone = {"part": self.number, "bsp": late.bsp, "network_provider": late.network_provider}
+        bsp = self.bsp.take(bsp_id, late.bsp)
+        network = self.network_provider.take(network_provider_id, late.network_provider)
+        return late._replace(
+            bsp=bsp,
+            network_provider=network,
+            isp=late.net - bsp - network,
+            explanation=late.explanation | {"late": alone},
+        )
+
+
+def kept(
+    start: datetime, ended: Ended, bsp_id: int | None, network_provider_id: int | None
+) -> dict[str, Any]:
+    """Return what is kept of a part of a closed period, as JSON."""
+    sides = zip((bsp_id, network_provider_id), ended.guaranteed, ended.got, strict=True)
+    bsp, network = map(list, sides)
+    return {"start": start.isoformat(), "bsp": bsp, "network_provider": network}
+
+
+def without_minimum(terms: Terms) -> Terms:
+    """Return terms as they are for use whose guarantees are counted beside it."""
+    bsp, network = (
+        share and replace(share, minimum=0) for share in (terms.bsp, terms.network_provider)
+    )
+    return replace(terms, bsp=bsp, network_provider=network)
+
+
 def length(period: Period, spans: Iterable[Period], by: Proration, zone: str) -> int:
     """Return how much of a period some spans are, by what its price is prorated by."""
 
@@ -34,10 +111,8 @@ def length(period: Period, spans: Iterable[Period], by: Proration, zone: str) ->
     return sum(map(gone, spans))
 
 
-def close_period(
-    *, price: UsagePrice, use: Use, parts: Sequence[Part], whole: int
-) -> list[Priced | None]:
-    """Price what is still due when a period ends, part by part; None where that is nothing.
+def close_period(*, price: UsagePrice, use: Use, parts: Sequence[Part], whole: int) -> list[Ended]:
+    """Price what is still due when a period ends, part by part.
 
     With one part it is `pricing.close_period`.
     """
@@ -46,11 +121,11 @@ def close_period(
         closing = pricing.close_period(
             price=price, use=use, part=only.part, whole=whole, terms=only.terms
         )
-        return [closing]
+        return [Ended(closing)]
     active = sum(part.part for part in parts)
     if not active:
         # By the day, what began and ended on one day was active on none.
-        return [None] * len(parts)
+        return [Ended(None)] * len(parts)
     before = price.standing(use).totals
     after = price.standing(use._replace(part=active, whole=whole)).totals
     found = []
@@ -59,16 +134,13 @@ def close_period(
         start, end = (_upto(before, after, at, active) for at in (gone, gone + part.part))
         gone += part.part
         step = take_step(start, end, part.terms.of_use(), _why(price, before, after, part, active))
-        bsp = _at_least(part.terms.bsp, step.bsp, part.bsp, part.part, whole)
-        network = _at_least(
-            part.terms.network_provider,
-            step.network_provider,
-            part.network_provider,
-            part.part,
-            whole,
-        )
+        shares = part.terms.bsp, part.terms.network_provider
+        least = _guaranteed(shares[0], part.part, whole), _guaranteed(shares[1], part.part, whole)
+        got = part.bsp + step.bsp, part.network_provider + step.network_provider
+        bsp = max(got[0], least[0]) - part.bsp
+        network = max(got[1], least[1]) - part.network_provider
         step = step._replace(bsp=bsp, network_provider=network, isp=step.net - bsp - network)
-        found.append(step if step.net or bsp or network else None)
+        found.append(Ended(step if step.net or bsp or network else None, least, got))
     return found
 
 
@@ -79,9 +151,8 @@ def _upto(before: Totals, after: Totals, gone: int, active: int) -> Totals:
     return before._replace(net=before.net + net, retail=before.retail + retail)
 
 
-def _at_least(share: Share | None, of_it: int, got: int, part: int, whole: int) -> int:
-    guaranteed = portion(share.minimum, part, whole) if share else 0
-    return max(of_it, guaranteed - got)
+def _guaranteed(share: Share | None, part: int, whole: int) -> int:
+    return portion(share.minimum, part, whole) if share else 0
 
 
 def _why(

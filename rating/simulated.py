@@ -311,9 +311,9 @@ class Trial:
         )
         key = Place(period.start, 0, offering)
         return [
-            (shared_by(key, parties), parts_of(priced), spans[0].start)
-            for (parties, spans), priced in zip(terms, due, strict=True)
-            if priced is not None
+            (shared_by(key, parties), parts_of(ended.due), spans[0].start)
+            for (parties, spans), ended in zip(terms, due, strict=True)
+            if ended.due is not None
         ]
 
     def _meters(

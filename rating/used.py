@@ -226,6 +226,8 @@ class RatedUsage(models.Model):
 class UsageClosing(models.Model):
     """A counter whose bill has made up for the least that its period costs, and for how much of
     the period that was due. Use that is reported later is free until it passes what was paid for.
+    `parts` say what partners were guaranteed in each part of the period, where their terms changed
+    within it.
     """
 
     service = ForeignKey(Service, PROTECT, related_name="+", db_index=False)
@@ -233,6 +235,7 @@ class UsageClosing(models.Model):
     period_start = models.DateTimeField()
     part = models.PositiveBigIntegerField()
     whole = models.PositiveBigIntegerField()
+    parts = models.JSONField(default=list)
     closed_at = models.DateTimeField()
 
     class Meta:

@@ -121,8 +121,8 @@ ROOMS = {
         ),
         reads=_names(
             "accrual balances books carriage claim_queries claims goods guiding had_since held "
-            "line_choices meter_reading meters offers outlook past_use recent_use reported "
-            "reports rules simulated spending standings tariff trials tried_use used"
+            "late_use line_choices meter_reading meters offers outlook past_use recent_use "
+            "reported reports rules simulated spending standings tariff trials tried_use used"
         ),
         web=_names(
             "account_api balances_api claims_api consents_api usage_files_api usage_parsers "

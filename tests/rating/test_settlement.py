@@ -12,11 +12,25 @@ from ispops.models import Event
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
 from rating import billing, cancelling, closing, purchases, settlement
+from rating.differences import Tally
 from rating.models import Charge, Purchase, SettlementStatement
 from rating.settlement import SETTLED_AFTER, PeriodNotOver, settle_period
 from tests import factories
-from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
-from tests.rating.test_priced_use import sold
+from tests.rating.ground import (
+    JUNE,
+    MAY,
+    NOON,
+    Shop,
+    buy,
+    charges,
+    event,
+    rate,
+    report,
+    subscribed,
+    total,
+)
+from tests.rating.test_priced_use import sold, used
+from tests.rating.test_simulations import drafted, tried
 from tests.small_isp import LAUNCH
 
 pytestmark = pytest.mark.django_db
@@ -124,6 +138,43 @@ def test_each_guaranteed_minimum_counts_for_its_part_of_the_period(
     assert sum(row.bsp_share for row in Charge.objects.filter(offering=games)) == Decimal(30)
     again = closing.close_use(subscriber=ada, period=MAY, at=JUNE.end)
     assert again == []
+
+
+@pytest.mark.parametrize(
+    ("then", "reported", "got"),
+    [
+        # 70 % of 10.00 is less than the 10 of the first ten days, and 70 % of 20.00 is more.
+        (0, [(1, 100), (1, 40), (1, 60), (20, 100), (1, 10)], ["10", "10", "14", "21", "21.7"]),
+        # Of the 21 days after them 42 are guaranteed, which are paid and not paid again.
+        (
+            62,
+            [(1, 600), (20, 400), (20, 200), (20, 100), (1, 10)],
+            ["84", "84", "84", "91", "91.7"],
+        ),
+    ],
+    ids=["and then nothing", "and then more"],
+)
+def test_late_use_counts_against_the_guarantee_of_its_part(
+    then: int, reported: list[tuple[int, int]], got: list[str],
+    shop: Shop, line: Service, ada: Subscriber,
+) -> None:  # fmt: skip
+    games = sold(shop, terms={"minimum": Decimal(31)}, proration="day")
+    publishing.set_settlement_term(
+        offering=games, role="bsp", partner=shop.films, basis="percent_of_net", at=LAUNCH,
+        percent=Decimal(70), minimum=Decimal(then), valid_from=MAY.start + timedelta(days=10),
+    )  # fmt: skip
+    subscribed(line, games, at=MAY.start)
+    found = []
+    for day, minutes in reported:
+        moment = (MAY.start + timedelta(days=day)).isoformat()
+        used(shop, line, games, minutes, started_at=moment)
+        if not found:
+            billing.issue_bill(subscriber=ada, period=MAY, at=MAY.end)
+        found.append(total(charges(ada, offering=games, kind="usage"), "bsp_share"))
+    assert found == [Decimal(amount) for amount in got]
+    # What all of it comes to at once is the same.
+    tally = tried(drafted(games, {"amount": Decimal("0.10"), "proration": "day"}, shop))
+    assert Tally.read(tally.summary).paid == Tally.read(tally.summary).would
 
 
 def test_another_partner_is_guaranteed_its_own_part(
