@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
-    dependencies = [("rating", "0019_own_limits")]
+    dependencies = [("rating", "0020_cancelled_simulations")]
 
     operations = [
         migrations.AddField(
