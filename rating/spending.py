@@ -23,9 +23,7 @@ class SpendingLimitReached(Refusal):
 
 # All that is counted, as of one moment, and whether anything may come that is not charged yet.
 _COUNTED = """
-SELECT (SELECT COALESCE(sum(amount_net + amount_tax), 0) FROM rating_charge
-         WHERE subscriber_id = %(subscriber)s AND bsp_id IS NOT NULL
-           AND period_start >= %(start)s AND period_start < %(end)s)::bigint,
+SELECT rating_spent(%(subscriber)s, %(start)s, %(end)s),
        (SELECT COALESCE(sum(amount - used_amount), 0) FROM rating_reservation
          WHERE subscriber_id = %(subscriber)s AND released_at IS NULL
            AND held_until > %(at)s)::bigint,
@@ -54,8 +52,9 @@ class Spent:
 def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
     """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
 
-    That is all charges in which a BSP has a part, less what was taken back, what was rated and is
-    not charged yet, what subscriptions will still add until the period's end, and what is held.
+    That is all charges in which a BSP has a part, less what of them was taken back whenever, what
+    was rated and is not charged yet, what subscriptions will still add until the period's end, and
+    what is held.
     """
     return spent_of(subscriber, at).total
 

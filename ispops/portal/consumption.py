@@ -7,7 +7,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Max, Sum
+from django.db.models import Case, Max, Sum, Value, When
 from django.db.models.functions import TruncDate
 
 from ispops.catalog import fair_use
@@ -161,7 +161,8 @@ class ProductUsage:
     """What was used of one product that a line carries, or of its aggregated plan.
 
     `quantity` is what its partner reported; `cost` what its use has come to on the bill so far,
-    before tax, with all the lines of the account that have the product.
+    before tax, with all the lines of the account that have the product. It is None for what was
+    reported wrongly and is not charged before somebody has looked into it.
     """
 
     product: ProductOffering
@@ -169,7 +170,7 @@ class ProductUsage:
     quantity: int
     last_at: datetime | None
     standing: Standing | None
-    cost: Decimal
+    cost: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +221,7 @@ def _products(
     line: Service, period: Period, found: Sequence[Standing], costs: Costs
 ) -> list[ProductUsage]:
     """Return each product that was used, or of which something is included. One query."""
-    services = {service.pk: service for service in line.carried.all()}
-    reported = {
-        (services[row["service"]].offering, row["unit"]): (row["total"], row["last_at"])
-        for row in Usage.objects.filter(
-            subscriber=line.subscriber_id,
-            service__in=services,
-            started_at__gte=period.start,
-            started_at__lt=period.end,
-        )
-        .values("service", "unit")
-        .annotate(total=Sum("quantity"), last_at=Max("started_at"))
-        .order_by("service", "unit")
-    }
+    reported, wrong = _reported(line, period)
     priced: dict[tuple[ProductOffering, str], Standing] = {}
     for standing in found:
         service = standing.service
@@ -245,7 +234,33 @@ def _products(
         total, last_at = reported.get((product, unit), (known.used if known else 0, None))
         cost = costs.get((product.pk, unit), Decimal(0))
         rows.append(ProductUsage(product, unit, total, last_at, known, cost))
-    return rows
+    return rows + wrong
+
+
+def _reported(
+    line: Service, period: Period
+) -> tuple[dict[tuple[ProductOffering, str], tuple[int, datetime]], list[ProductUsage]]:
+    """Return how much was reported of what a line carries, and when last; apart what is wrong."""
+    services = {service.pk: service for service in line.carried.all()}
+    used = (
+        Usage.objects.filter(
+            subscriber=line.subscriber_id,
+            service__in=services,
+            started_at__gte=period.start,
+            started_at__lt=period.end,
+        )
+        .annotate(is_wrong=Case(When(error_code="", then=Value(0)), default=Value(1)))
+        .values_list("service", "unit", "is_wrong")
+        .annotate(total=Sum("quantity"), last_at=Max("started_at"))
+    )
+    reported, wrong = {}, []
+    for key, unit, is_wrong, total, last_at in used.order_by("service", "unit"):
+        product = services[key].offering
+        if is_wrong:
+            wrong.append(ProductUsage(product, unit, total, last_at, None, None))
+        else:
+            reported[product, unit] = (total, last_at)
+    return reported, wrong
 
 
 def periods_of(line: Service, at: datetime) -> list[Period]:

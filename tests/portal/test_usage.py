@@ -50,7 +50,7 @@ def streaming(isp: SmallIsp, ada: Subscriber, line: Service, now: datetime) -> S
     return bought.service  # type: ignore[return-value]
 
 
-def play(service: Service, minutes: int, now: datetime) -> None:
+def play(service: Service, minutes: int, now: datetime, unit: str = "minute") -> None:
     offering = service.offering
     usage.record_usage(
         partner=offering.provider,  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def play(service: Service, minutes: int, now: datetime) -> None:
                 "offering": offering.code,
                 "started_at": now.isoformat(),
                 "quantity": minutes,
-                "unit": "minute",
+                "unit": unit,
             }
         ],
         received_at=now,
@@ -88,6 +88,18 @@ def test_what_use_has_cost_is_what_the_bill_says(
         assert said in found, said
     bill = page(owner.get("/account/bill/")).text
     assert all(f"USD {amount:.2f}" in bill for amount in amounts.values())
+
+
+def test_what_was_reported_wrongly_costs_nothing_yet(
+    owner: Client, streaming: Service, now: datetime
+) -> None:
+    play(streaming, 107, now)
+    play(streaming, 31, now, unit="event")
+    found = page(owner.get(URL)).text
+    assert found.count("Not charged yet: being looked into") == 1
+    assert "107 minutes" in found
+    assert "USD 2.33" in found
+    assert "USD 0.00" not in found
 
 
 def test_an_issued_bill_is_what_counts_for_its_period(

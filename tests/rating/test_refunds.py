@@ -16,13 +16,24 @@ from ispops.notices.models import Notice
 from ispops.parties import partners, roles
 from ispops.parties.models import AuditEntry, Subscriber, User, WebhookDelivery
 from provisioning.models import Service, ServiceOrder
-from rating import billing, cancelling, charges, disputes, ledger, purchases, refunds, spending
+from rating import (
+    billing,
+    cancelling,
+    charges,
+    disputes,
+    ledger,
+    purchases,
+    refunds,
+    spending,
+    standing,
+)
 from rating.amounts import spread
 from rating.models import Charge, Dispute, Purchase
 from rating.refunds import NothingToRefund, RefundKeyReused, RefundTooLarge
 from tests import factories
 from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, refused, subscribed, total
 from tests.rating.ground import charges as charges_of
+from tests.rating.test_reservations import hold
 
 pytestmark = pytest.mark.django_db
 LATER = NOON + timedelta(hours=1)
@@ -154,6 +165,38 @@ class TestRefund:
         spent = spending.third_party_spend(ada, NOON)
         refund(film, percent=Decimal(50))
         assert spending.third_party_spend(ada, LATER) == spent - Decimal("2.7445")
+
+    def test_it_makes_room_in_the_period_of_what_it_gives_back(
+        self, film: Charge, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        later = JUNE.start + timedelta(days=1)
+        refund(film, percent=Decimal(50), at=later)
+        refund(film, "k2", at=later)
+        assert spending.third_party_spend(ada, NOON) == 0
+        assert spending.third_party_spend(ada, later) == 0
+        Subscriber.objects.filter(pk=ada.pk).update(spending_limit=Decimal(6))
+        buy(line, shop.film, at=later)
+        with pytest.raises(spending.SpendingLimitReached):
+            buy(line, shop.film, at=later)
+
+    def test_the_database_gives_no_room_for_it_in_a_later_period(
+        self, film: Charge, shop: Shop, ada: Subscriber, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        later = JUNE.start + timedelta(days=1)
+        refund(film, at=later, percent=Decimal(100))
+        standing.give(
+            subscriber=ada,
+            partner=shop.films,
+            monthly_limit=Decimal(100),
+            user=ada.users.get(),
+            at=NOON,
+        )
+        Subscriber.objects.filter(pk=ada.pk).update(spending_limit=Decimal(15))
+        monkeypatch.setattr(spending, "require_room", lambda *_: None)
+        until = later + timedelta(hours=1)
+        hold(shop, ada, at=later, held_until=until)
+        with refused("passes the spending limit"):
+            hold(shop, ada, "more", net=Decimal(4), at=later, held_until=until)
 
     def test_the_database_refuses_more(self, film: Charge) -> None:
         refund(film, amount=Decimal(5))
