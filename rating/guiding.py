@@ -140,18 +140,19 @@ def _was_in_use(line: _Line, offering: ProductOffering, at: datetime) -> bool:
 
 
 class Line(NamedTuple):
-    """A line of an account, and the day on which its billing periods begin."""
+    """A line of an account, the day on which its billing periods begin, and when it was made."""
 
     service_id: UUID
     subscriber_id: UUID
     offering_id: int
     anchor_day: int
+    began: datetime
 
 
 # The values of a `Line`, from what belongs to a service.
 _OF_LINE = (
     "service", "service__subscriber", "service__offering",
-    "service__subscriber__billing_anchor_day",
+    "service__subscriber__billing_anchor_day", "service__created_at",
 )  # fmt: skip
 
 

@@ -20,12 +20,20 @@ from ispops.binary import INT2, INT8, Column
 from ispops.periods import billing_period
 from provisioning.waiting import Range
 from rating import partitions, storing
-from rating.metering import EARLIEST, IMPLAUSIBLE, LATEST, LONGEST_SESSION, SAME_START
+from rating.metering import (
+    CLOCKS_DIFFER,
+    EARLIEST,
+    IMPLAUSIBLE,
+    LATEST,
+    OLDEST_SESSION,
+    SAME_START,
+)
 from rating.models import RatingLane
 from rating.usage_ids import MOST_AT_ONCE
 from rating.used import WaitingUsage
 
 _SECOND = 1_000_000
+_TICK = timedelta(microseconds=1)
 # The messages of the batch, each with the session that it is of; sessions are found here once. A
 # limit in a subquery keeps the planner from reading a whole table, of whose size it may think much.
 _READ = """
@@ -75,12 +83,12 @@ SELECT told.id, session.id, told.event_at, told.session_seconds,
        COALESCE(told.nas_ip IN (SELECT nas_ip FROM provisioning_accessserver
                                  WHERE counters_reversed), false)::int::smallint,
        line.service_id, line.subscriber_id, COALESCE(plan.offering_id, line.offering_id)::bigint,
-       line.billing_anchor_day
+       line.billing_anchor_day, line.began
   FROM rating_told told
   JOIN rating_meteredsession session ON session.id = told.session_id
  CROSS JOIN LATERAL (
     SELECT service.id AS service_id, service.subscriber_id, service.offering_id,
-           subscriber.billing_anchor_day
+           subscriber.billing_anchor_day, service.created_at AS began
       FROM provisioning_aaacredential credential
       JOIN provisioning_service service ON service.id = credential.service_id
       JOIN parties_subscriber subscriber ON subscriber.id = service.subscriber_id
@@ -98,7 +106,7 @@ SELECT told.id, session.id, told.event_at, told.session_seconds,
                     WHERE other.unique_session_id = told.unique_session_id
                       AND other.incarnation > 0)
 """
-_PLAIN_TYPES = (INT8,) * 14 + (INT2,) * 3 + (binary.UUID, binary.UUID, INT8, INT2)
+_PLAIN_TYPES = (INT8,) * 14 + (INT2,) * 3 + (binary.UUID, binary.UUID, INT8, INT2, INT8)
 # The messages that are counted here, and what comes of them.
 _COUNTED = """
 CREATE TEMP TABLE IF NOT EXISTS rating_counted (
@@ -183,6 +191,7 @@ class _Plain:
     subscriber: Column
     offering: Column
     anchor_day: Column
+    line_began: Column
 
     def take(self, chosen: Column) -> "_Plain":
         """Return the messages at some places, or where something holds, in that order."""
@@ -234,12 +243,14 @@ def _goes_on(told: _Plain) -> Column:
     _, which, times = np.unique(told.session, return_inverse=True, return_counts=True)
     is_alone: Column = times[which] == 1
     start = told.event - told.seconds * _SECOND
-    is_same = np.abs(told.started - start) <= SAME_START // timedelta(microseconds=1)
+    is_same = np.abs(told.started - start) <= SAME_START // _TICK
     goes_on: Column = (
         is_alone
         & ((told.same_class == 1) | is_same)
         & (told.seconds > told.session_seconds)
-        & (told.seconds < LONGEST_SESSION)
+        & (told.seconds <= OLDEST_SESSION.total_seconds())
+        & (start >= told.line_began - CLOCKS_DIFFER // _TICK)
+        & (told.event - told.last_event <= OLDEST_SESSION // _TICK)
         & (told.event >= binary.instant(EARLIEST))
         & (told.event < binary.instant(LATEST))
         & (np.maximum(told.input, told.output) < IMPLAUSIBLE)

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 SOURCE = "network"
 UNIT = "byte"
-_COUNTERS, _REFUSED = "implausible_counter", "uncountable_message"
+_COUNTERS, _AGE, _REFUSED = "implausible_counter", "implausible_age", "uncountable_message"
 # What no other line and no other plan puts right, so it is not guided again.
-FOR_GOOD = (_COUNTERS, _REFUSED)
+FOR_GOOD = (_COUNTERS, _AGE, _REFUSED)
 
 
 class Message(Protocol):
@@ -36,6 +36,8 @@ class Message(Protocol):
     def username(self) -> str: ...
     @property
     def event_at(self) -> datetime: ...
+    @property
+    def session_seconds(self) -> int: ...
 
 
 def use(
@@ -67,7 +69,17 @@ def use(
 def damaged(message: Message) -> Reported:
     """Keep a message whose counters cannot be true where a person sees it; it counts nothing."""
     log.warning("accounting record %s has counters that cannot be true", message.pk)
-    return _kept(message, _COUNTERS, "The device's counters cannot be true. Look at the device.")
+    words = "The device's counters cannot be true. Look at the device."
+    return _kept(message, _COUNTERS, words)
+
+
+def doubted(message: Message, *, session_id: int) -> Reported:
+    """Keep that a session's age cannot be true, once for each; its octets are counted elsewhere."""
+    words = (
+        f"The device says that this session is {message.session_seconds:,} seconds old, which "
+        "cannot be. What it carried counts at the times of its messages. Look at the device."
+    )
+    return _kept(message, _AGE, words)._replace(event_id=f"{session_id}/age")
 
 
 def store(*, uses: Sequence[Reported], at: datetime) -> None:
@@ -80,6 +92,12 @@ def store(*, uses: Sequence[Reported], at: datetime) -> None:
         some = uses[start : start + MOST_AT_ONCE]
         if any(answer != "new" for answer in storing.store(uses=some, received_at=at)):
             raise IntegrityError("a slice of a session was counted before")
+
+
+def store_once(*, uses: Sequence[Reported], at: datetime) -> None:
+    """Store uses that count nothing; those of an id that is known are told already."""
+    for start in range(0, len(uses), MOST_AT_ONCE):
+        storing.store(uses=uses[start : start + MOST_AT_ONCE], received_at=at)
 
 
 def put_aside(*, record_id: int, error: Exception, at: datetime) -> None:

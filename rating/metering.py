@@ -21,6 +21,10 @@ WRAP = 2**32
 IMPLAUSIBLE = 2**56
 # What Acct-Session-Time can hold (RFC 2866, 5.7), and the times that this software can see.
 LONGEST_SESSION = 2**32
+# Sessions last for months. One that says that it is older than this, or than its line and the
+# difference of clocks, is of a device that does not know; its octets are as true as any.
+OLDEST_SESSION = timedelta(days=400)
+CLOCKS_DIFFER = timedelta(hours=1)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -54,6 +58,12 @@ class Reading:
     def started_at(self) -> datetime:
         """When the session began, by this message."""
         return self.event_at - timedelta(seconds=self.session_seconds)
+
+    def is_since(self, line_began: datetime | None) -> bool:
+        """Whether the session can be as old as the message says; None is a line nobody knows."""
+        if self.session_seconds > OLDEST_SESSION.total_seconds():
+            return False
+        return line_began is None or self.started_at >= line_began - CLOCKS_DIFFER
 
     @property
     def is_plausible(self) -> bool:
@@ -116,6 +126,27 @@ def open_mark(reading: Reading) -> Mark:
         last_event_at=reading.started_at,
         session_class=reading.session_class,
     )
+
+
+def believed(
+    marks: Sequence[Mark], reading: Reading, *, line_began: datetime | None = None
+) -> Reading:
+    """Return a message as it is, or with another age where its own cannot be true.
+
+    Then it counts from the last moment that was believed: it is as much older than the last message
+    of its incarnation as time has passed since. Where none is known the session begins with it.
+    """
+    if reading.is_since(line_began):
+        return reading
+    name = reading.session_class
+    same = [mark for mark in marks if name and mark.session_class == name]
+    own = same or [mark for mark in marks if not (name and mark.session_class)]
+    age = 0
+    if own:
+        latest = max(own, key=lambda mark: mark.started_at)
+        gone = (reading.event_at - latest.last_event_at) // timedelta(seconds=1)
+        age = max(0, latest.session_seconds + gone)
+    return replace(reading, session_seconds=age)
 
 
 def incarnation_of(marks: Sequence[Mark], reading: Reading) -> int | None:
@@ -183,7 +214,10 @@ def advance(mark: Mark, reading: Reading) -> tuple[Mark, Slice | None]:
     last_event_at = max(mark.last_event_at, reading.event_at)
     emitted = None
     if added_in or added_out:
-        emitted = Slice(mark.sequence + 1, mark.last_event_at, last_event_at, added_in, added_out)
+        # What nobody spoke of for longer than any session lasts counts when it is told.
+        is_long = last_event_at - mark.last_event_at > OLDEST_SESSION
+        start = last_event_at if is_long else mark.last_event_at
+        emitted = Slice(mark.sequence + 1, start, last_event_at, added_in, added_out)
     return (
         Mark(
             started_at=mark.started_at,

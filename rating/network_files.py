@@ -138,7 +138,7 @@ def _result(came: str | None, is_span: bool) -> RowResult:
         return RowResult("", "error", "unknown_user", "No line has this name.")
     if came == "implausible":
         reason = "With it the session has carried more than any can."
-        return RowResult("", "error", "implausible_counter", reason)
+        return RowResult("", "error", "implausible_counter", reason, "octets")
     if came is None and not is_span:
         return RowResult("", "duplicate")
     return RowResult("", "accepted")

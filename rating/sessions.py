@@ -153,6 +153,8 @@ class _Session:
     before: list[Mark] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     emitted: list[tuple[int, Slice]] = field(default_factory=list)
+    # A message of each incarnation whose age was not believed.
+    doubted: dict[int, Record] = field(default_factory=dict)
 
 
 class _Batch:
@@ -198,9 +200,10 @@ class _Batch:
         first = {(session_id, nas_ip or "") for session_id, nas_ip in begun}
         MeteredSession.objects.bulk_create(
             [
-                self._row(*min(self.messages[key], key=_order), incarnation=0)
-                for key in sorted(self.messages)
+                self._row(record, self._believed((), record, told), incarnation=0)
+                for key, messages in sorted(self.messages.items())
                 if key not in first
+                for record, told in [min(messages, key=_order)]
             ],
             ignore_conflicts=True,
         )
@@ -224,12 +227,15 @@ class _Batch:
         return sessions
 
     def _count(self, session: _Session, messages: list[Message]) -> None:
-        for record, reading in sorted(messages, key=_order):
+        for record, told in sorted(messages, key=_order):
+            reading = self._believed(session.marks, record, told)
             number = metering.incarnation_of(session.marks, reading)
             if number is None:
                 number = len(session.marks)
                 session.rows.append(self._row(record, reading, incarnation=number))
                 session.marks.append(metering.open_mark(reading))
+            if reading is not told:
+                session.doubted.setdefault(number, record)
             mark, emitted = metering.advance(session.marks[number], reading)
             if not mark.is_plausible:
                 self.damaged.append(record)
@@ -243,6 +249,10 @@ class _Batch:
         session.marks = [
             mark if mark.started_at == latest else metering.close(mark) for mark in session.marks
         ]
+
+    def _believed(self, marks: Sequence[Mark], record: Record, told: Reading) -> Reading:
+        line = self.guide.line(record.username)
+        return metering.believed(marks, told, line_began=line.began if line else None)
 
     def _row(self, record: Record, reading: Reading, *, incarnation: int) -> MeteredSession:
         line = self.guide.line(record.username)
@@ -278,10 +288,14 @@ class _Batch:
 
     def _emit(self, sessions: Iterable[_Session]) -> None:
         uses: list[Reported] = []
+        doubted: list[Reported] = []
         for session in sessions:
             for number, piece in session.emitted:
                 uses += self._usage(session.rows[number], piece)
+            for number, record in session.doubted.items():
+                doubted.append(metered.doubted(record, session_id=session.rows[number].pk))
         metered.store(uses=uses, at=self.at)
+        metered.store_once(uses=doubted, at=self.at)
 
     def _usage(self, row: MeteredSession, piece: Slice) -> Iterable[Reported]:
         """Give the uses of a slice: one, or several where a billing period ended in it."""

@@ -39,7 +39,8 @@ class Sessions:
         self.slices: list[tuple[int, Slice]] = []
 
     def read(self, *readings: Reading) -> "Sessions":
-        for reading in readings:
+        for told in readings:
+            reading = metering.believed(self.marks, told)
             number = metering.incarnation_of(self.marks, reading)
             if number is None:
                 number = len(self.marks)
@@ -185,6 +186,35 @@ def test_a_time_that_cannot_be_is_seen() -> None:
         assert not replace(true, event_at=true.event_at.replace(year=year)).is_plausible
 
 
+@pytest.mark.parametrize("age", [2**32 - 1, 401 * 86_400])
+def test_an_age_that_cannot_be_is_not_believed_and_the_octets_are(age: int) -> None:
+    """The session begins with the message, or goes on from the last one that was believed."""
+    wild = replace(interim(600, 0, 70), session_seconds=age)
+    alone = Sessions().read(wild, replace(wild, event_at=after(900), output_octets=75))
+    assert [piece for _, piece in alone.slices] == [
+        Slice(1, after(600), after(600), 0, 70),
+        Slice(2, after(600), after(900), 0, 5),
+    ]
+    among = Sessions().read(interim(300, 0, 10), wild, interim(900, 0, 100))
+    assert [(p.started_at, p.ended_at, p.output_bytes) for _, p in among.slices] == [
+        (NOON, after(300), 10),
+        (after(300), after(600), 60),
+        (after(600), after(900), 30),
+    ]
+
+
+def test_a_session_cannot_be_older_than_its_line() -> None:
+    old = interim(7_200, 0, 10)
+    assert metering.believed([], old, line_began=after(3_000)) == old
+    assert metering.believed([], old, line_began=after(4_000)).session_seconds == 0
+
+
+def test_what_nobody_spoke_of_for_years_counts_at_its_moment() -> None:
+    late = replace(interim(600, 0, 30, session_class="a"), event_at=NOON + timedelta(days=4_000))
+    slices = Sessions().read(interim(300, 0, 10, session_class="a"), late).slices
+    assert slices[1][1] == Slice(2, late.event_at, late.event_at, 0, 20)
+
+
 # --- Cuts at the ends of billing periods --------------------------------------------------------
 
 
@@ -305,6 +335,24 @@ def test_octets_in_equal_octets_out_in_any_order(
     shuffled = chance.sample(delivered * 2, len(delivered) * 2)
     sessions = Sessions().read(*(reading for reading, _ in shuffled))
     assert emitted(sessions) == expected(delivered)
+
+
+@settings(max_examples=500)
+@given(histories(), st.randoms(use_true_random=False))
+def test_octets_in_equal_octets_out_whatever_the_ages(
+    history: list[tuple[Reading, tuple[int, int]]], chance: random.Random
+) -> None:
+    """In order and repeated: any message may say an age that cannot be, and none is older."""
+    told = [
+        replace(r, session_seconds=chance.randrange(4 * 10**7, WRAP))
+        if chance.random() < 0.4
+        else r
+        for r, _ in history
+    ]
+    sessions = Sessions().read(*(r for r in told for _ in range(chance.choice([1, 2]))))
+    assert emitted(sessions) == expected(history)
+    longest = timedelta(seconds=3_600 * 5)
+    assert all(piece.ended_at - piece.started_at <= longest for _, piece in sessions.slices)
 
 
 @settings(max_examples=300)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from provisioning.models import EquipmentModel, Service, SubscriberEquipment
 from rating import network_files, retrying, usage_files
+from rating.metering import IMPLAUSIBLE
 from rating.models import MeteredInterval, Usage, UsageFile
 from rating.network_records import RecordColumns, Totals
 from rating.usage_events import UnusableEvent
@@ -87,7 +88,7 @@ def read(content: str, file_format: str = "ipdr") -> UsageFile:
 
 def octets() -> tuple[int, int]:
     """What is counted in all: (download, upload)."""
-    told = [use.attributes for use in Usage.objects.filter(source="network")]
+    told = [use.attributes for use in Usage.objects.filter(source="network", quantity__gt=0)]
     return sum(t["download_bytes"] for t in told), sum(t["upload_bytes"] for t in told)
 
 
@@ -111,6 +112,14 @@ class TestIpdr:
         overlapping = read(ipdr((30, 1, 250, 1), (10, 1, 60, 1), (45, 1, 400, 2)))
         assert (overlapping.accepted, overlapping.duplicates) == (1, 2)
         assert octets() == (400, 0)
+
+    def test_resets_cannot_take_a_flow_past_what_any_carries(
+        self, modem: SubscriberEquipment
+    ) -> None:
+        most = IMPLAUSIBLE - 1
+        file = read(ipdr((10, 1, most, 1), (20, 1, 0, 1), (30, 1, most, 1)))
+        assert (file.accepted, file.duplicates, file.rejected) == (1, 1, 1)
+        assert octets() == (most, 0)
 
     def test_the_start_of_a_flow_follows_from_the_time_of_the_device(
         self, modem: SubscriberEquipment

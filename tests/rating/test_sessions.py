@@ -314,6 +314,7 @@ def _life(chance: random.Random, session: str, start: datetime) -> Iterator[dict
             strange = chance.choice([
                 {"input_gigawords": None, "output_gigawords": None}, {"output_gigawords": 2**31},
                 {"session_class": "other"}, {"username": "stranger"}, {"session_seconds": 2**40},
+                {"session_seconds": 2**32 - 1}, {"session_seconds": 10**7},
                 {"start": start + timedelta(seconds=chance.choice([-20, 40, 4_000]))},
                 {"kind": "Stop"}, {"kind": "Accounting-On"}, {"kind": "Tunnel-Start"},
                 {"framed_ip": "100.64.0.9"},
