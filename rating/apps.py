@@ -8,7 +8,7 @@ class RatingConfig(AppConfig):
     role_permissions = {
         roles.CSR: (
             "view_*", "add_purchase", "cancel_purchase", "refund_charge", "answer_dispute",
-            "release_reservation",
+            "release_reservation", "top_up_prepaid",
         ),
         roles.OPERATIONS: (
             "view_usage", "change_usage", "view_usageconflict", "view_usagefile", "add_usagefile",
@@ -17,6 +17,7 @@ class RatingConfig(AppConfig):
         roles.CATALOGUE_MANAGER: ("view_simulation", "add_simulation"),
         roles.FINANCE: (
             "view_*", "add_*", "change_*", "refund_charge", "answer_dispute", "post_simulation",
+            "top_up_prepaid",
         ),
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
 from rating import ledger, standing
 from rating.models import StandingConsent
-from rating.spending import spent_of
+from rating.spending import prepaid_of, spent_of
 from rating.standings import standings
 
 
@@ -59,7 +59,7 @@ class Balance:
 
 def balance_of(subscriber: Subscriber, at: datetime) -> Balance:
     """Return what is left for a subscriber."""
-    buckets = [spending(subscriber, at)]
+    buckets = [spending(subscriber, at), *prepaid(subscriber, at)]
     buckets += _consents(subscriber, at)
     buckets += _included(subscriber, at)
     return Balance(at, subscriber.currency, ledger.balance(subscriber), buckets)
@@ -79,6 +79,19 @@ def spending(subscriber: Subscriber, at: datetime, coming: Decimal | None = None
     return Bucket(
         "spending_limit", name, subscriber.public_id, currency, limit, spent.used, spent.reserved
     )
+
+
+def prepaid(
+    subscriber: Subscriber, at: datetime, coming: Decimal | None = None
+) -> Iterator[Bucket]:
+    """Give what is paid ahead, and how much of it is taken up, of an account that pays ahead."""
+    if subscriber.is_prepaid:
+        now = prepaid_of(subscriber, at, coming)
+        used = now.charged + now.coming
+        yield Bucket(
+            "prepaid", "Prepaid balance", subscriber.public_id, subscriber.currency,
+            now.paid_in, used, now.reserved,
+        )  # fmt: skip
 
 
 def _consents(

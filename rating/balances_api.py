@@ -22,7 +22,7 @@ from rating.models import Reservation
 class BucketOut(serializers.Serializer[Any]):
     """Something that is used up: money, or units of a product (TMF654 Bucket)."""
 
-    kind = serializers.ChoiceField(["spending_limit", "standing_consent", "allowance"])
+    kind = serializers.ChoiceField(["spending_limit", "prepaid", "standing_consent", "allowance"])
     name = serializers.CharField()
     subject = serializers.CharField(help_text="The account, the consent or the service.")
     unit = serializers.CharField(help_text="A currency, or the unit of the use.")

@@ -25,7 +25,7 @@ from ispops.errors import InvalidInput, Refusal
 from ispops.money import round_to_minor_unit
 from ispops.parties.models import Partner, Subscriber
 from ispops.periods import Period
-from rating import accrual, closing, ledger, posting, spending
+from rating import accrual, closing, ledger, posting, prepaid, spending
 from rating.models import BillLine, Charge, CustomerBill, LedgerTransaction
 
 PAID_WITHIN = timedelta(days=14)
@@ -241,6 +241,8 @@ def _issue(
         )
         Charge.objects.filter(pk__in=line.charge_ids).update(bill_line=row)
     _post(bill, charged, sum((line.rounding for line in lines), ZERO), at)
+    if account.is_prepaid:
+        prepaid.pay_bill(bill=bill, wanted=_of_partners(lines, charged), at=at)
     events.publish(
         "bill.issued",
         subject=bill.public_id,
@@ -275,6 +277,17 @@ def _post(bill: CustomerBill, charged: list[Charge], rounding: Decimal, at: date
         entries.append((to, -payable[key]))
     if any(amount for _, amount in entries):
         ledger.post(cause=f"bill:{bill.public_id}", description=str(bill), entries=entries, at=at)
+
+
+def _of_partners(lines: list[Line], charged: list[Charge]) -> Decimal:
+    """Return what partners' products come to on a bill, rounded as its lines are."""
+    theirs = {charge.pk: charge for charge in charged if charge.bsp_id}
+    total = ZERO
+    for line in lines:
+        own = [theirs[key] for key in line.charge_ids if key in theirs]
+        total += round_to_minor_unit(sum((c.amount_net for c in own), ZERO), line.currency)
+        total += round_to_minor_unit(sum((c.amount_tax for c in own), ZERO), line.currency)
+    return total
 
 
 def _next_number() -> int:

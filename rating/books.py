@@ -70,8 +70,8 @@ class BillLine(models.Model):
 class LedgerAccount(models.Model):
     """An account of the double-entry ledger, in one currency.
 
-    A receivable is of one subscriber and a payable of one partner; revenue, tax, rounding and
-    cash are the ISP's own.
+    A receivable is of one subscriber, and so is what was paid ahead; a payable is of one partner;
+    revenue, tax, rounding and cash are the ISP's own.
     """
 
     class Kind(models.TextChoices):
@@ -81,6 +81,7 @@ class LedgerAccount(models.Model):
         TAX = "tax", "Tax payable"
         ROUNDING = "rounding", "Rounding differences"
         CASH = "cash", "Cash"
+        PREPAID = "prepaid", "Paid ahead by a subscriber"
 
     kind = models.CharField(max_length=12, choices=Kind)
     currency = models.CharField(max_length=3)
@@ -95,9 +96,13 @@ class LedgerAccount(models.Model):
                 nulls_distinct=False,
             ),
             CheckConstraint(
-                condition=Q(kind="receivable", subscriber__isnull=False, partner__isnull=True)
+                condition=Q(
+                    kind__in=["receivable", "prepaid"],
+                    subscriber__isnull=False,
+                    partner__isnull=True,
+                )
                 | Q(kind="payable", subscriber__isnull=True, partner__isnull=False)
-                | ~Q(kind__in=["receivable", "payable"])
+                | ~Q(kind__in=["receivable", "prepaid", "payable"])
                 & Q(subscriber__isnull=True, partner__isnull=True),
                 name="ledger_account_names_its_owner",
             ),
@@ -113,6 +118,9 @@ class LedgerTransaction(models.Model):
     cause = models.CharField(max_length=120, unique=True)
     description = models.CharField(max_length=200)
     posted_at = models.DateTimeField()
+
+    class Meta:
+        permissions = [("top_up_prepaid", "Can enter what a subscriber pays ahead")]
 
     def __str__(self) -> str:
         return self.description

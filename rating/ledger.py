@@ -3,6 +3,7 @@
 A bill debits the subscriber's receivable with what is due, and credits revenue with the ISP's
 shares, each partner's payable with its shares, tax, and the rounding of the bill's lines. A payment
 debits cash and credits the receivable. So the balance of a receivable is what the subscriber owes.
+What a subscriber pays ahead is a credit of its own that pays bills; see `rating.prepaid`.
 """
 
 from collections import defaultdict

@@ -81,7 +81,7 @@ def place_purchase(
         OfferingNotCarried: the line is too slow for it, or it is not for this kind of account.
         AlreadySubscribed: the line has this subscription.
         NothingToTopUp: it is a pack of units for something that the line does not have.
-        SpendingLimitReached: with it, partners' products of this period cost more than the limit.
+        SpendingLimitReached: it would pass the limit of this period, or what was paid ahead.
         PurchaseKeyReused: the key belongs to a purchase of something else.
     """
     if not 0 < len(idempotency_key) <= 200:

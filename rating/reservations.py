@@ -74,6 +74,7 @@ def hold(
         OfferingNotCarried: it is not for this kind of account.
         NotConsented: no standing consent of the subscriber covers it, or the account cannot buy.
         SpendingLimitReached: it would pass the spending limit; how much is left is not told.
+        PrepaidBalanceTooLow: the account pays ahead, and too little is paid in.
         RefusedTooOften: that was tried often enough for the hour.
         ReservationKeyReused: the key belongs to a reservation of something else.
     """
@@ -285,14 +286,12 @@ def _require_sold(offering: ProductOffering, account: Subscriber, at: datetime) 
 
 
 def _require_room(account: Subscriber, partner: Partner, amount: Decimal, at: datetime) -> None:
-    """Refuse what would pass the spending limit; what is spent elsewhere is not the partner's."""
+    """Refuse what the account has no room for; what is spent elsewhere is not the partner's."""
     try:
         spending.require_room(account, amount, at)
-    except spending.SpendingLimitReached:
+    except spending.SpendingLimitReached as refused:
         probing.note_refusal(partner.pk, account.pk, at)
-        raise spending.SpendingLimitReached(
-            "The subscriber's spending limit does not allow it.", field="offering"
-        ) from None
+        raise type(refused)(refused.to_partners, field="offering") from None
 
 
 def _require_still_consented(held: Reservation) -> None:

@@ -1,8 +1,8 @@
 """What a subscriber spends on partners' products, and how much of it is allowed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,16 @@ from rating.models import Charge
 class SpendingLimitReached(Refusal):
     code = "spending_limit_reached"
     title = "The spending limit would be passed"
+    # To a partner, who may not know what is spent elsewhere.
+    to_partners = "The subscriber's spending limit does not allow it."
+
+
+class PrepaidBalanceTooLow(SpendingLimitReached):
+    """What is paid in limits what may be spent, as a spending limit does."""
+
+    code = "prepaid_balance_too_low"
+    title = "The prepaid balance does not cover it"
+    to_partners = "The subscriber's prepaid balance does not cover it."
 
 
 # All that is counted, as of one moment, and whether anything may come that is not charged yet.
@@ -47,6 +57,21 @@ class Spent:
     @property
     def total(self) -> Decimal:
         return self.used + self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Prepaid:
+    """What is paid ahead by the ledger, and what it has to cover: partners' products that are on no
+    bill yet, those that will be charged until the period's end, and what is held; with tax."""
+
+    paid_in: Decimal
+    charged: Decimal
+    reserved: Decimal
+    coming: Decimal = Decimal(0)
+
+    @property
+    def left(self) -> Decimal:
+        return self.paid_in - self.charged - self.reserved - self.coming
 
 
 def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
@@ -96,12 +121,38 @@ def of_partners(due: Iterable[Charge], used: Iterable[Charge], period: Period) -
     return charges.total_of(row for row in rows if row.bsp_id is not None)
 
 
+def prepaid_in_books(subscriber: Subscriber, at: datetime) -> Prepaid:
+    """Return what is paid ahead and taken up, as of one moment, by what is charged and held."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM rating_prepaid(%s, %s)", [subscriber.pk, at])
+        paid_in, charged, reserved = cursor.fetchone()
+    return Prepaid(from_micros(paid_in), from_micros(charged), from_micros(reserved))
+
+
+def prepaid_of(subscriber: Subscriber, at: datetime, coming: Decimal | None = None) -> Prepaid:
+    """Return what is paid ahead, and all that it has to cover.
+
+    `coming` is what is not charged yet of this period, where it is known. A period that is over and
+    not billed yet has something coming, too.
+    """
+    period = accrual.period_at(subscriber, at)
+    if coming is None:
+        coming = _coming(subscriber, period, at)
+    before = accrual.period_at(subscriber, period.start - timedelta(microseconds=1))
+    coming += _coming(subscriber, before, at)
+    # Read last: what becomes a charge now counts twice, never not.
+    return replace(prepaid_in_books(subscriber, at), coming=coming)
+
+
 def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
-    """Refuse what would pass the spending limit of an account that is held.
+    """Refuse what would pass the spending limit of an account that is held, or what it paid ahead.
 
     Raises:
         SpendingLimitReached: see above.
+        PrepaidBalanceTooLow: see above.
     """
+    if account.is_prepaid:
+        _require_cover(account, wanted, at)
     limit = account.may_spend
     if limit is None:
         return
@@ -112,5 +163,16 @@ def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
             f"This costs {format_money(wanted, account.currency)} with tax in this billing period, "
             f"and {format_money(left, account.currency)} of the spending limit are left. "
             "Raise the limit, or wait for the next period.",
+            field="offering",
+        )
+
+
+def _require_cover(account: Subscriber, wanted: Decimal, at: datetime) -> None:
+    left = prepaid_of(account, at).left
+    if wanted > left:
+        raise PrepaidBalanceTooLow(
+            f"This costs {format_money(wanted, account.currency)} with tax, and "
+            f"{format_money(max(left, Decimal(0)), account.currency)} of the prepaid balance are "
+            "left. Pay in more first.",
             field="offering",
         )

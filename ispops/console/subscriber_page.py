@@ -23,7 +23,7 @@ from provisioning.models import (
     ServiceSuspension,
 )
 from qualification.models import AccessPort
-from rating import billing
+from rating import balances, billing
 from rating import queries as rating_queries
 from rating.claim_queries import PARTS, with_dispute
 from rating.models import CustomerBill, PassedThreshold, Purchase
@@ -180,7 +180,8 @@ def _money(subscriber: Subscriber, services: list[Service], at: datetime) -> dic
     )
     return {
         "period": period,
-        "running_bill": billing.running_bill(subscriber=subscriber, at=at),
+        "running_bill": (running := billing.running_bill(subscriber=subscriber, at=at)),
+        "prepaid": next(balances.prepaid(subscriber, at, running.coming), None),
         "bills": list(
             CustomerBill.objects.filter(subscriber=subscriber).order_by("-period_start")[:MOST]
         ),

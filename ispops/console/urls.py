@@ -21,6 +21,7 @@ from ispops.console.views import (
     orders,
     overallocation,
     partners,
+    prepaid,
     price_drafts,
     prices,
     promises,
@@ -79,6 +80,7 @@ BUY_ON_BEHALF = "rating.add_purchase"
 CANCEL_PURCHASES = "rating.cancel_purchase"
 REFUND_CHARGES = "rating.refund_charge"
 SEE_RESERVATIONS = "rating.view_reservation"
+TOP_UP_PREPAID = "rating.top_up_prepaid"
 RELEASE_RESERVATIONS = "rating.release_reservation"
 SEE_DISPUTES = "rating.view_dispute"
 ANSWER_DISPUTES = "rating.answer_dispute"
@@ -94,6 +96,8 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
         "console_set_standing",
         SET_STANDING,
     ),
+    ("subscribers/<str:ref>/prepaid/", prepaid.switch, "console_set_prepaid", SET_STANDING),
+    ("subscribers/<str:ref>/top-up/", prepaid.top_up, "console_top_up", TOP_UP_PREPAID),
     ("lines/<str:ref>/order/", lines.order, "console_change_line", ORDER_ON_BEHALF),
     ("lines/<str:ref>/lift/", lines.lift_slowdown, "console_lift_slowdown", ORDER_ON_BEHALF),
     ("lines/<str:ref>/check/", line_orders.check, "console_check_line", ORDER_ON_BEHALF),

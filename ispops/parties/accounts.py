@@ -237,6 +237,36 @@ def set_standing(
 
 
 @transaction.atomic
+def set_prepaid(
+    *, subscriber_id: object, is_prepaid: bool, actor: User, reason: str, at: datetime
+) -> Subscriber:
+    """Say whether an account pays ahead for partners' products. The same again changes nothing.
+
+    Raises:
+        InvalidInput: there is no reason.
+        SubscriberClosed: a closed account stays as it is.
+    """
+    if not reason.strip():
+        raise InvalidInput("Say why, for whoever reads this later.", field="reason")
+    subscriber = db.lock(Subscriber, subscriber_id)
+    if subscriber.standing == Subscriber.Standing.CLOSED:
+        raise SubscriberClosed("A closed account cannot be changed.")
+    if subscriber.is_prepaid != is_prepaid:
+        subscriber.is_prepaid = is_prepaid
+        subscriber.save(update_fields=["is_prepaid"])
+        audit.record(
+            actor=actor,
+            action="subscriber.prepaid_set",
+            subject=subscriber.public_id,
+            subscriber=subscriber,
+            reason=reason.strip(),
+            at=at,
+            after=is_prepaid,
+        )
+    return subscriber
+
+
+@transaction.atomic
 def create_login(
     *,
     email: str,

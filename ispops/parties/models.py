@@ -83,6 +83,8 @@ class Subscriber(PublicIdModel):
     spending_limit = AmountField(null=True, blank=True)
     # What the subscriber sets for itself below that; see `ispops.parties.own_limits`.
     own_limit = AmountField(null=True, blank=True)
+    # Partners' products are paid ahead: what is paid in has to cover them; see `rating.prepaid`.
+    is_prepaid = models.BooleanField(default=False)
     users = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="subscribers", blank=True)
     created_at = models.DateTimeField()
 

@@ -13,10 +13,10 @@ import pytest
 from django.db import connection, transaction
 
 from ispops import db
-from ispops.parties import own_limits
+from ispops.parties import own_limits, roles
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
-from rating import purchases, reservations, spending, standing
+from rating import prepaid, purchases, reservations, spending, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from tests import factories
 from tests.concurrency.test_rating import MANY, at_once, kinds, slow
@@ -88,6 +88,55 @@ def test_eight_holds_do_not_pass_a_limit_of_ones_own(shop: Shop, ada: Subscriber
 def without_row_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "lock", lambda model, pk: model.objects.get(pk=pk))
     slow(monkeypatch, spending, "require_room")
+
+
+@pytest.fixture
+def ahead(ada: Subscriber) -> Subscriber:
+    """No limit, and 25 paid ahead."""
+    Subscriber.objects.update(spending_limit=None)
+    csr = factories.staff(roles.CSR, at=NOON)
+    prepaid.set_prepaid(subscriber_id=ada.pk, is_prepaid=True, actor=csr, reason="Asked", at=NOON)
+    prepaid.top_up(
+        subscriber_id=ada.pk, amount=Decimal(25), reference="R1", actor=csr, at=NOON
+    )  # fmt: skip
+    ada.refresh_from_db()
+    return ada
+
+
+def test_holding_and_buying_do_not_pass_what_is_paid_ahead(shop: Shop, ahead: Subscriber) -> None:
+    line = ahead.services.get()
+
+    def work(number: int) -> Any:
+        if number % 2:
+            return buy(line, shop.film, key=f"film-{number}")
+        return hold(shop, ahead, f"n{number}")
+
+    answers = kinds(at_once(work))
+    assert 0 <= spending.prepaid_of(ahead, NOON).left < 11
+    assert answers["PrepaidBalanceTooLow"] > 0
+    assert answers.keys() <= {"Reservation", "Purchase", "PrepaidBalanceTooLow", "RefusedTooOften"}
+
+
+@pytest.mark.usefixtures("without_row_locks")
+def test_without_the_row_lock_the_database_keeps_what_is_paid_ahead(
+    shop: Shop, ahead: Subscriber
+) -> None:
+    answers = at_once(lambda n: hold(shop, ahead, f"n{n}"))
+    assert kinds(answers) == {"Reservation": 2, "IntegrityError": MANY - 2}
+    assert spending.prepaid_of(ahead, NOON).left == 3
+
+
+@pytest.mark.usefixtures("without_row_locks")
+def test_without_both_guards_more_is_held_than_is_paid_ahead(shop: Shop, ahead: Subscriber) -> None:
+    trigger = "ALTER TABLE rating_reservation {} TRIGGER hold_within_prepaid"
+    with connection.cursor() as cursor:
+        cursor.execute(trigger.format("DISABLE"))
+    try:
+        at_once(lambda n: hold(shop, ahead, f"n{n}"))
+        assert spending.prepaid_of(ahead, NOON).left < 0
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(trigger.format("ENABLE"))
 
 
 @pytest.mark.usefixtures("without_row_locks")

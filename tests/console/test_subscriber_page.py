@@ -14,10 +14,10 @@ from pytest_django import DjangoAssertNumQueries
 from ipam.models import Allocation
 from ispops.db import PublicIdModel
 from ispops.parties import roles, webhooks
-from ispops.parties.models import AuditEntry, User, WebhookDelivery
+from ispops.parties.models import AuditEntry, Subscriber, User, WebhookDelivery
 from provisioning import accounting, sessions
 from provisioning.models import AaaCredential, AccessServer, PartnerSubscriber
-from rating import usage
+from rating import balances, ledger, usage
 from tests import factories
 from tests.console.conftest import EARLIER, NOW, World
 
@@ -210,6 +210,24 @@ def test_an_account_is_restricted_and_released_with_a_reason(world: World, csr: 
     csr.post(address, {"standing": "closed", "reason": "x"})
     world.ada.refresh_from_db()
     assert world.ada.standing == "good"
+
+
+def test_an_account_is_set_to_prepaid_and_paid_in(world: World, csr: Client) -> None:
+    switch = reverse("admin:console_set_prepaid", args=[world.ada.public_id])
+    pay_in = reverse("admin:console_top_up", args=[world.ada.public_id])
+    csr.post(switch, {"prepaid": "yes", "reason": " "})
+    csr.post(pay_in, {"amount": "20.00", "reference": "Receipt 1"})
+    assert "Enter a prepayment" not in page_of(csr, world.ada)
+
+    csr.post(switch, {"prepaid": "yes", "reason": "Asked"})
+    for amount in ("x", "20.00", "20,00", "21"):
+        csr.post(pay_in, {"amount": amount, "reference": "Receipt 1"})
+
+    [bucket] = balances.prepaid(Subscriber.objects.get(pk=world.ada.pk), NOW)
+    assert bucket.allowed == 20
+    assert "Paid ahead" in page_of(csr, world.ada)
+    csr.post(switch, {"prepaid": "no", "reason": "Asked"})
+    assert ledger.balance(world.ada) == -20
 
 
 def test_a_row_of_the_plain_list_leads_to_the_page(world: World, csr: Client) -> None:

@@ -13,11 +13,12 @@ from django.utils import timezone
 from ipam.models import AddressServer
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
+from ispops.parties import roles
 from ispops.parties.models import AuditEntry, Subscriber
 from ispops.portal.templatetags.portal import span
 from provisioning import accounting, partner_orders
 from provisioning.models import Service
-from rating import billing, posting, usage
+from rating import billing, posting, prepaid, usage
 from rating.accrual import period_at
 from rating.models import Charge, CustomerBill, Purchase
 from tests import factories
@@ -318,6 +319,21 @@ def test_a_bundle_is_bought_at_once_and_shows_each_part(
     factories.deliver_events(at=timezone.now())
     assert "Ready to use" in page(owner.get(live["hx-get"])).text
     assert "Films, Songs" in page(owner.get("/account/purchases/")).text
+
+
+def test_what_is_paid_ahead_is_shown_and_spent(
+    owner: Client, ada: Subscriber, line: Service, film: ProductOffering
+) -> None:
+    csr, now = factories.staff(roles.CSR, at=timezone.now()), timezone.now()
+    assert "Paid ahead" not in page(owner.get("/account/")).text
+    prepaid.set_prepaid(subscriber_id=ada.pk, is_prepaid=True, actor=csr, reason="x", at=now)
+    refused = page(owner.post(buy_url(line, film), {"idempotency_key": "a"}), status=409)
+    assert "Pay in more first" in refused.text
+    prepaid.top_up(subscriber_id=ada.pk, amount=Decimal(5), reference="R1", actor=csr, at=now)
+    buy(owner, line, film)
+    for where in ("/account/", "/account/spending/"):
+        found = page(owner.get(where)).text
+        assert "USD 1.01 left of USD 5.00" in " ".join(found.split()), where
 
 
 def test_a_limit_of_ones_own_counts_at_once(

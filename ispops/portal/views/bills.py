@@ -13,6 +13,7 @@ from ispops.portal.forms import DisputeForm
 from rating.billing import running_bill, unbilled
 from rating.claim_queries import disputed
 from rating.disputes import open_dispute
+from rating.prepaid import paid_on
 from rating.queries import charges_of, uses_of, why
 
 _MOST_CHARGES = 200
@@ -40,7 +41,12 @@ def issued_bill(request: HttpRequest, subscriber: Subscriber, bill_id: str) -> H
     """Show a bill as it was issued, with the charges behind its lines."""
     found = own(queries.bills_of(subscriber), bill_id)
     charges = queries.charges_of_bill(found)[:_MOST_CHARGES]
-    context = {"bill": found, "charges": charges, "disputes": disputed(charges)}
+    context = {
+        "bill": found,
+        "charges": charges,
+        "disputes": disputed(charges),
+        "paid_ahead": paid_on(found),
+    }
     return render(request, "portal/issued_bill.html", context)
 
 

@@ -13,7 +13,7 @@ from ispops.portal.access import for_subscriber, subscriber_of
 from ispops.portal.views.devices import open_questions
 from provisioning.models import Service
 from provisioning.queries import lines_of
-from rating.balances import spending
+from rating.balances import prepaid, spending
 from rating.billing import running_bill
 from rating.claim_queries import open_requests
 
@@ -34,6 +34,7 @@ def overview(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         "usage": consumption.usage_of(first, subscriber, now) if first else None,
         "bill": bill,
         "spending": spending(subscriber, now, bill.coming),
+        "prepaid": next(prepaid(subscriber, now, bill.coming), None),
         "orders": queries.orders_of(subscriber)[:5],
         "begun": journey.open_one(request),
         "asked_to_buy": open_requests(subscriber, now)[:5],

@@ -12,7 +12,7 @@ from ispops.parties.own_limits import set_own_limit
 from ispops.portal.access import for_subscriber
 from ispops.portal.forms import OwnLimitForm
 from rating.accrual import period_at
-from rating.balances import spending
+from rating.balances import prepaid, spending
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -37,6 +37,7 @@ def limit(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     context = {
         "subscriber": subscriber,
         "spending": spending(subscriber, now),
+        "prepaid": next(prepaid(subscriber, now), None),
         "period": period_at(subscriber, now),
         "form": form,
     }
