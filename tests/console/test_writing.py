@@ -19,8 +19,8 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ID = "ord_" + "0190" * 8
 # What is over, or has not begun, and asks nothing of anybody.
 QUIET = {
-    "abandoned", "cancelled", "ceased", "closed", "discarded", "ended", "moved", "reversed",
-    "rolled_back", "skipped", "withdrawn",
+    "abandoned", "cancelled", "ceased", "closed", "discarded", "ended", "kept", "moved",
+    "removed", "returned", "reversed", "rolled_back", "skipped", "withdrawn",
 }  # fmt: skip
 
 

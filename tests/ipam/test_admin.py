@@ -9,13 +9,21 @@ from django.contrib.admin import ModelAdmin
 from django.test import RequestFactory
 
 from ipam import block_steps, growing, overallocation, returning, sampling
-from ipam.models import ExtraAddress, KeaServer, Pool, PoolReport, Renumbering
+from ipam.models import (
+    ExtraAddress,
+    KeaServer,
+    Pool,
+    PoolReport,
+    RefusedDevice,
+    Renumbering,
+    StaticAddress,
+)
 from tests.ipam.ground import Isp, a_pool, a_user, after, mac
 from tests.ipam.growing import a_town
 
 pytestmark = pytest.mark.django_db
 # Made in their own tests.
-ELSEWHERE = (KeaServer, PoolReport, Renumbering)
+ELSEWHERE = (KeaServer, PoolReport, RefusedDevice, Renumbering, StaticAddress)
 
 
 def lists() -> Iterator[ModelAdmin]:
