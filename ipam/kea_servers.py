@@ -109,7 +109,8 @@ def _set(kea: KeaServer, values: dict[str, Any]) -> None:
             "over its control socket.",
             field="config_url",
         )
-    _check_url(kea.config_url)
+    if kea.config_url:
+        check_database(kea.config_url, field="config_url")
 
 
 def _check_subnet(kea: KeaServer) -> None:
@@ -122,12 +123,15 @@ def _check_subnet(kea: KeaServer) -> None:
     kea.subnet = str(network)
 
 
-def _check_url(url: str) -> None:
-    if not url:
-        return
+def check_database(url: str, *, field: str) -> None:
+    """See that this is the address of a database of Kea's, of hosts or of its configuration.
+
+    Raises:
+        InvalidInput: it is not; names the field.
+    """
     wrong = InvalidInput(
         "Write the address of Kea's database like postgresql://user:password@host/kea.",
-        field="config_url",
+        field=field,
     )
     if not url.startswith(("postgresql://", "postgres://")):
         raise wrong

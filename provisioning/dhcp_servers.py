@@ -4,10 +4,9 @@ import string
 from datetime import datetime
 from typing import Any
 
-import psycopg2
 from django.db import IntegrityError, transaction
-from psycopg2.extensions import parse_dsn
 
+from ipam import kea_servers
 from ipam.models import AddressServer
 from ispops import db
 from ispops.errors import InvalidInput, Refusal
@@ -95,23 +94,8 @@ def _set(server: DhcpServer, values: dict[str, Any]) -> None:
     for name, value in values.items():
         setattr(server, name, value.strip() if isinstance(value, str) else value)
     db.check_fields(server, *CHANGEABLE)
-    _check_url(server.hosts_url)
+    kea_servers.check_database(server.hosts_url, field="hosts_url")
     _check_circuit(server.circuit_id)
-
-
-def _check_url(url: str) -> None:
-    wrong = InvalidInput(
-        "Write the address of Kea's database like postgresql://user:password@host/kea.",
-        field="hosts_url",
-    )
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise wrong
-    try:
-        parts = parse_dsn(url)
-    except psycopg2.ProgrammingError as error:
-        raise wrong from error
-    if not {"host", "dbname", "user"} <= parts.keys():
-        raise wrong
 
 
 def _check_circuit(template: str) -> None:
