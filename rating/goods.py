@@ -30,10 +30,6 @@ class Good:
         return self.sold.offering
 
     @property
-    def can_be_bought(self) -> bool:
-        return not self.reason and self.held is None
-
-    @property
     def sellers(self) -> str:
         """Who makes it: the partner, or those of the parts."""
         of_it = [part.offering.provider for part in self.parts] or [self.offering.provider]
