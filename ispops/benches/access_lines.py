@@ -44,9 +44,9 @@ def make(count: int) -> list[str]:
     bulk.copy_rows(
         "parties_subscriber",
         ("id", "name", "kind", "email", "phone", "standing", "currency", "billing_anchor_day",
-         "terms_version", "terms_accepted_at", "created_at"),
+         "terms_version", "terms_accepted_at", "created_at", "is_prepaid"),
         ((who, "Somebody", "consumer", f"{login}@example.com", "", "good", "USD", 1, "1", OPENED,
-          OPENED) for who, _, login in made),
+          OPENED, False) for who, _, login in made),
     )  # fmt: skip
     bulk.copy_rows(
         "provisioning_service",

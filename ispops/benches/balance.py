@@ -67,9 +67,9 @@ def _accounts(count: int) -> list[Subscriber]:
     bulk.copy_rows(
         "parties_subscriber",
         ("id", "name", "kind", "email", "phone", "standing", "currency", "billing_anchor_day",
-         "terms_version", "terms_accepted_at", "created_at", "spending_limit"),
+         "terms_version", "terms_accepted_at", "created_at", "spending_limit", "is_prepaid"),
         ((key, "Somebody", "consumer", f"{key.hex}@example.com", "", "good", "USD", 1, "1",
-          OPENED, OPENED, MOST) for key in made),
+          OPENED, OPENED, MOST, False) for key in made),
     )  # fmt: skip
     _agree(made, films, owner)
     _lines(made, minutes)

@@ -98,9 +98,9 @@ def owners(count: int, of: list[ProductOffering]) -> list[Owner]:
     bulk.copy_rows(
         "parties_subscriber",
         ("id", "name", "kind", "email", "phone", "standing", "currency", "billing_anchor_day",
-         "terms_version", "terms_accepted_at", "created_at"),
+         "terms_version", "terms_accepted_at", "created_at", "is_prepaid"),
         ((owner.subscriber, "Somebody", "consumer", f"{owner.subscriber.hex}@example.com", "",
-          "good", "USD", n % 28 + 1, "1", OPENED, OPENED) for n, owner in enumerate(made)),
+          "good", "USD", n % 28 + 1, "1", OPENED, OPENED, False) for n, owner in enumerate(made)),
     )  # fmt: skip
     there = place()
     bulk.copy_rows(
