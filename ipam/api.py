@@ -6,7 +6,6 @@ reservation of TMF685: asked for, looked at while it is decided, and released.
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -51,7 +50,7 @@ class ServerAuthentication(BaseAuthentication):
         if scheme.lower() == "basic":
             try:
                 name, _, secret = base64.b64decode(coded, validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:  # no base64, or no text in it
                 name = secret = ""
         server = queries.authenticate_server(name, secret)
         if server is None:

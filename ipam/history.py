@@ -3,7 +3,6 @@
 Each search is one range of one index, whose cost is that of what it finds and not of what there is.
 """
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -158,8 +157,8 @@ def _mark(text: str) -> tuple[datetime, int]:
 
 def _network(text: str) -> str:
     try:
-        return str(ipaddress.ip_network(text.strip()))
-    except ValueError as error:
+        return str(selection.parse_network(text))
+    except selection.UnusableNetwork as error:
         raise InvalidInput(
             f"{text!r} is no address or network. Write one like 203.0.113.7 or 2001:db8::/48.",
             field="address",

@@ -5,14 +5,15 @@ A device beyond the plan is asked about as if it had asked us: the server learns
 reservation, and until it is granted its stay does not count.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
-from ipam import asking, extents, leases, overallocation, selection, statements
+from ipam import asking, extents, groups, leases, overallocation, selection, statements
 from ipam.models import (
     AddressHolder,
     Allocation,
@@ -26,6 +27,7 @@ from ipam.models import (
 from ipam.servers.base import Lease, Position, Refusal, Refused
 from ispops import db
 
+log = logging.getLogger(__name__)
 # Devices that were refused and are kept by name; a flood of more is only counted by the server.
 MOST_REFUSED_DEVICES = 10_000
 PURPOSES = (Pool.Purpose.LEASED, Pool.Purpose.WALLED_GARDEN)
@@ -61,14 +63,17 @@ def record_leases(
         return []
     held.leases_in, held.leases_to = after
     held.save(update_fields=["leases_in", "leases_to"])
-    pools = [p for p in statements.pools_of(kea.server) if p.purpose in PURPOSES and p.block_id]
+    # Also of a pool that is draining, or not confirmed yet: what the server gave, somebody has.
+    pools = Pool.objects.filter(server=kea.server, state__in=groups.LIVE, purpose__in=PURPOSES)
+    known = list(pools.select_related("block").order_by("pk"))
     holders = _lock_holders(each.service_ref for each in seen)
     beyond: dict[tuple[str, str], Beyond] = {}
     for each in seen:
         holder = holders.get(each.service_ref)
-        pool = next((p for p in pools if _is_of(each.lease, p)), None)
-        if holder is not None and holder.ended_at is None and pool is not None:
-            answer = _record(kea, holder, pool, each.lease, at)
+        pool = next((p for p in known if _is_of(each.lease, p)), None)
+        device = _device_of(each.lease)
+        if holder is not None and holder.ended_at is None and pool is not None and device:
+            answer = _record(kea, holder, pool, device, each.lease, at)
             if answer is not None:
                 beyond[each.service_ref, answer.device] = answer
     return list(beyond.values())
@@ -131,10 +136,18 @@ def _is_of(lease: Lease, pool: Pool) -> bool:
     return selection.is_inside(lease.address, str(pool.block.network))
 
 
+def _device_of(lease: Lease) -> str:
+    """Return the device's one name, empty when anybody could have sent what it calls itself."""
+    try:
+        return selection.normalise_device(lease.device)
+    except selection.UnusableDevice as unusable:
+        log.warning("the lease of %s is passed over: %s", lease.address, unusable)
+        return ""
+
+
 def _record(
-    kea: KeaServer, holder: AddressHolder, pool: Pool, lease: Lease, at: datetime
+    kea: KeaServer, holder: AddressHolder, pool: Pool, device: str, lease: Lease, at: datetime
 ) -> Beyond | None:
-    device = selection.normalise_device(lease.device)
     slot = selection.slot_of(str(pool.block.network), pool.unit_length, lease.address)
     row = (
         Allocation.objects.select_for_update(of=("self",))
@@ -146,6 +159,8 @@ def _record(
     if not lease.seconds or lease.ends_at <= at:
         if row is not None and mine and row.state == leases.ACTIVE:
             leases.let_go([row], because=leases.Because.LEASE_EXPIRED, at=min(at, lease.ends_at))
+        elif lease.seconds:
+            _remember(holder, pool, device, lease)
         return None
     verdict = _judge(kea, holder, pool, device, at)
     counts = pool.purpose == Pool.Purpose.LEASED and (verdict is None or verdict.is_granted)
@@ -153,7 +168,7 @@ def _record(
         row.expires_at, row.counts = lease.ends_at, counts
         row.save(update_fields=["expires_at", "counts"])
         return verdict
-    since = lease.ends_at - timedelta(seconds=lease.seconds)
+    since = _since(lease)
     if row is not None:
         if row.state == leases.ACTIVE:
             leases.let_go([row], because=leases.Because.OTHER_SERVER, at=since)
@@ -179,10 +194,8 @@ def _open(
         holder=holder, device=device, family=pool.family, state=leases.ACTIVE
     )
     leases.let_go(list(elsewhere), because="moved", at=since)
-    later = AllocationHistory.objects.alias(stay=Stay()).filter(
-        Q(held_to__gt=since), address__covers=lease.address, vrf=pool.block.vrf
-    )
-    ends = [end for end in later.values_list("held_to", flat=True) if end is not None]
+    later = _stays_after(lease, pool).values_list("held_to", flat=True)
+    ends = [end for end in later if end is not None]
     statements.open_stays(
         slots=[(pool, slot, lease.address)],
         holder=holder,
@@ -190,6 +203,40 @@ def _open(
         counts=counts,
         expires_at=lease.ends_at,
         at=max([since, *ends]),
+    )
+
+
+def _remember(holder: AddressHolder, pool: Pool, device: str, lease: Lease) -> None:
+    """Keep a stay that ended before anybody read of it, as after our workers were down.
+
+    What the history knows of somebody after the lease began is believed instead.
+    """
+    ends = list(_stays_after(lease, pool).values_list("held_to", flat=True))
+    since = None if None in ends else max([_since(lease), *filter(None, ends)])
+    if since is not None and since < lease.ends_at:
+        AllocationHistory.objects.create(
+            address=lease.address,
+            vrf=pool.block.vrf,
+            pool=pool,
+            service_ref=holder.service_ref,
+            subscriber=holder.subscriber,
+            device=device,
+            held_from=since,
+            held_to=lease.ends_at,
+            ended_because=leases.Because.LEASE_EXPIRED,
+        )
+
+
+def _since(lease: Lease) -> datetime:
+    return lease.ends_at - timedelta(seconds=lease.seconds)
+
+
+def _stays_after(lease: Lease, pool: Pool) -> QuerySet[AllocationHistory]:
+    """Return the stays in a lease's address that ended after it began, or are open."""
+    return AllocationHistory.objects.alias(stay=Stay()).filter(
+        Q(held_to__gt=_since(lease)) | Q(held_to=None),
+        address__covers=lease.address,
+        vrf=pool.block.vrf,
     )
 
 

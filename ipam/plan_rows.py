@@ -15,6 +15,8 @@ TIERS = (ALLOCATION, REGION, POOL)
 COLUMNS = (
     "network", "parent", "tier", "name", "vrf", "pool", "server", "purpose", "unit_length",
 )  # fmt: skip
+MOST_NETWORK = 49
+"""Characters of the longest network: IPv6 with the last four bytes in dots, and its length."""
 _STATUSES = {"container": REGION, "active": POOL, "reserved": POOL}
 
 
@@ -58,6 +60,8 @@ def from_values(values: Mapping[str, str]) -> PlanRow:
         raise BadRow(f"The tier is one of {', '.join(TIERS)}.", "tier")
     if told["pool"] and told["tier"].lower() != POOL:
         raise BadRow("Only a block of the tier pool is handed out by a pool.", "pool")
+    if len(told["network"]) > MOST_NETWORK:
+        raise BadRow("This is no network.", "network")
     unit = told["unit_length"].removeprefix("/")
     return PlanRow(
         network=told["network"],
@@ -92,6 +96,8 @@ def from_netbox(entry: Any) -> PlanRow:
     """
     if not isinstance(entry, Mapping) or not isinstance(entry.get("prefix"), str):
         raise BadRow("The entry has no prefix.", "prefix")
+    if len(entry["prefix"]) > MOST_NETWORK:
+        raise BadRow("This is no network.", "prefix")
     name = _text(entry.get("description")) or _named(entry.get("role"), "slug", "name")
     if "rir" in entry:
         return PlanRow(entry["prefix"], ALLOCATION, name=name[:120])
@@ -124,7 +130,10 @@ def _named(value: Any, *names: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    """Return text as a database keeps it: JSON can say halves of characters and NUL."""
+    if not isinstance(value, str):
+        return ""
+    return value.encode(errors="ignore").decode().replace("\0", "").strip()
 
 
 def _number(text: str, field: str) -> int:

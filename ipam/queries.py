@@ -1,6 +1,5 @@
 """What may be asked about addresses: who holds, who held, what is free, what waits."""
 
-import ipaddress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -88,8 +87,8 @@ def stays_at(address: str, at: datetime, *, vrf: int = 0) -> QuerySet[Allocation
         InvalidInput: this is no address.
     """
     try:
-        wanted = str(ipaddress.ip_address(address.strip()))
-    except ValueError as error:
+        wanted = selection.parse_address(address)
+    except selection.UnusableNetwork as error:
         raise InvalidInput(
             f"{address!r} is no IP address. Write one like 203.0.113.7 or 2001:db8::7.",
             field="address",

@@ -86,11 +86,14 @@ def report_use(
 
     Raises:
         NotYourPool: another server hands the pool out.
-        InvalidInput: a count is negative or more than the pool has.
+        InvalidInput: a count is negative or more than the pool has, or the pool was taken away.
     """
     if pool.server_id != server.pk:
         raise NotYourPool(f"{server.name} does not hand out {pool.name}.", field="pool")
-    use = queries.use_of(queries.with_free_slots(groups.members(pool).filter(pk=pool.pk)).get())
+    still = queries.with_free_slots(groups.members(pool).filter(pk=pool.pk)).first()
+    if still is None:
+        raise InvalidInput(f"{pool.name} has been taken away.", field="pool")
+    use = queries.use_of(still)
     fresh = PoolReport(pool=pool, assigned=assigned, declined=declined, reported_at=at)
     db.check_fields(fresh, "assigned", "declined")
     if assigned + declined > use.total:
@@ -119,13 +122,16 @@ def hear(*, at: datetime) -> int:
             continue
         answered += 1
         for count in counted:
-            report_use(
-                server=server,
-                pool=count.pool,
-                assigned=count.assigned,
-                declined=count.declined,
-                at=at,
-            )
+            try:
+                report_use(
+                    server=server,
+                    pool=count.pool,
+                    assigned=count.assigned,
+                    declined=count.declined,
+                    at=at,
+                )
+            except Refusal as refusal:
+                log.warning("%s counts what cannot be: %s", server, refusal)
     return answered
 
 

@@ -91,15 +91,31 @@ def _from_digits(digits: str) -> str:
 
 @lru_cache(maxsize=1024)
 def parse_network(text: str) -> Network:
-    """Read a network such as 100.64.0.0/10.
+    """Read a network such as 100.64.0.0/10, or a single address.
 
     Raises:
-        UnusableNetwork: it is no network, its prefix is too long, or it has host bits set.
+        UnusableNetwork: it is no network, its prefix is too long, it has host bits set, or it
+            names an interface (RFC 4007), which means something on one machine only.
     """
     try:
-        return ipaddress.ip_network(text.strip())
+        network = ipaddress.ip_network(text.strip())
     except ValueError as error:
         raise UnusableNetwork(f"{text!r} cannot be a block: {error}") from error
+    if "%" in text:
+        raise UnusableNetwork(f"{text!r} cannot be a block: it names an interface")
+    return network
+
+
+def parse_address(text: str) -> str:
+    """Read one address, and return its usual spelling.
+
+    Raises:
+        UnusableNetwork: it is none, or it names an interface.
+    """
+    network = parse_network(text)
+    if "/" in text:
+        raise UnusableNetwork(f"{text!r} is a network")
+    return str(network.network_address)
 
 
 def is_inside(network: str, parent: str) -> bool:

@@ -5,13 +5,17 @@ lease is of the line whose port, or whose named device, Kea knows. A device beyo
 the walled garden, by a reservation of its own, until somebody grants it an address.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from django.db import DataError
 
 from ipam import observed, selection
 from ipam.models import KeaServer, Pool
-from ipam.servers.base import AddressServerAdapter, Lease, Position
+from ipam.servers.base import AddressServerAdapter, Lease, Position, Refused
 from ipam.servers.registry import adapter_of, range_of
 from ispops.errors import OutsideFault, PermanentFault, TransientFault
 from provisioning import reservations
@@ -26,24 +30,41 @@ REFUSED_KEPT = timedelta(days=30)
 def follow_due(*, at: datetime, may_go_on: Callable[[], bool] = lambda: True) -> int:
     """Read on in the files of all Kea servers; returns how many leases were read.
 
-    A server that does not answer, or whose file cannot be read, does not keep the others waiting;
-    the console shows why.
+    A server that does not answer, or answers what nobody expects, does not keep the others
+    waiting; the console shows why.
     """
     done = 0
     for server in KeaServer.objects.filter(server__active=True).select_related("server"):
-        refused, error = None, ""
-        try:
+        heard = _Heard()
+        with heard.of(server):
             adapter = adapter_of(server.server, server.family)
-            _see_to_pools(server, adapter)
+            with heard.of(server):  # a pool that it will not have says nothing about its leases
+                _see_to_pools(server, adapter)
             while (read := _follow_leases(server, adapter, at)) and may_go_on():
                 done += read
             _follow_refusals(server, adapter)
-            refused = adapter.refused()
-        except OutsideFault as fault:
-            error = str(fault)
-        observed.record_counts(kea=server, refused=refused, error=error, at=at)
+            heard.refused = adapter.refused()
+        observed.record_counts(kea=server, refused=heard.refused, error=heard.error, at=at)
     observed.forget_refused(before=at - REFUSED_KEPT)
     return done
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What a server counted, and the first reason why it could not be heard out."""
+
+    refused: Refused | None = None
+    error: str = ""
+
+    @contextlib.contextmanager
+    def of(self, server: KeaServer) -> Iterator[None]:
+        try:
+            yield
+        except OutsideFault as fault:
+            self.error = self.error or str(fault)
+        except (DataError, LookupError, TypeError, ValueError):
+            log.exception("%s sent what cannot be read", server)
+            self.error = self.error or "It sent what cannot be read; the log has it."
 
 
 def _see_to_pools(server: KeaServer, adapter: AddressServerAdapter) -> None:

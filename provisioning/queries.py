@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Prefetch, Q, QuerySet, Window, prefetch_related_objects
 from django.db.models.functions import RowNumber
 
+from ipam import selection
 from ispops.parties.models import Partner, Subscriber, SubscriberCheck, User
 from provisioning import plan
 from provisioning.following import SILENT_AFTER
@@ -351,7 +351,7 @@ def online_now(*, search: str = "", nas_ip: str = "") -> QuerySet[AccessSession]
             | Q(service__subscriber__name__icontains=search)
         )
         with contextlib.suppress(ValueError):
-            words |= Q(framed_ip=str(ip_address(search)))
+            words |= Q(framed_ip=selection.parse_address(search))
         found = found.filter(words)
     return found.select_related(
         "service__subscriber", "service__offering", "service__premises"

@@ -8,7 +8,6 @@ the tests.
 
 import hashlib
 import hmac
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Self
+
+from ipam import selection
 
 # What fits PostgreSQL's bigint; RADIUS itself counts to 2^32 or 2^64.
 MOST_NUMBER = 2**63 - 1
@@ -74,7 +75,7 @@ def _address(text: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    return str(ipaddress.ip_address(text))
+    return selection.parse_address(text)
 
 
 @dataclass(frozen=True, slots=True)

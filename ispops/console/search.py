@@ -96,9 +96,10 @@ def _owner(row: Any, path: str) -> Subscriber:
 
 def _network(text: str) -> str:
     try:
-        return str(ipaddress.ip_network(text, strict=False))
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return ""
+    return "" if "%" in text else str(network)
 
 
 def _by_address(network: str) -> list[Hit]:

@@ -35,6 +35,7 @@ def test_a_file_is_seen_then_made_and_what_is_refused_saved(client: Client) -> N
     again = {"text": TEXT, "file_name": "plan.csv"}
     refused = client.post(address, {**again, "what": "rejects"})
     assert "10.0.0.0/33" in b"".join(refused.streaming_content).decode()
+    again["file_name"] += "\0"
     page = client.post(address, {**again, "what": "apply"}).content.decode()
     assert "What came of plan.csv" in page
     assert Block.objects.filter(network="172.16.0.0/12").exists()

@@ -12,6 +12,7 @@ from django.urls import reverse
 from ipam import blocks
 from ipam.models import Block, Pool, Renumbering
 from ispops.parties import roles
+from ispops.parties.models import User
 from tests.console.conftest import NOW, World
 
 
@@ -50,6 +51,22 @@ def test_a_plan_is_seen_before_it_begins_and_can_be_taken_back(
         row.refresh_from_db()
         assert row.state == state
         assert row.get_state_display() in page
+
+
+def test_plans_under_way_come_first(
+    asked: dict[str, str], as_role: Callable[[str], Client], world: World
+) -> None:
+    for state, source, target in (
+        ("finished", "new", asked["source"]), ("running", asked["source"], "new")
+    ):  # fmt: skip
+        Renumbering.objects.create(
+            source=Pool.objects.get(name=source), target=Pool.objects.get(name=target),
+            state=state, ended_at=NOW if state == "finished" else None, reason="x",
+            started_by=User.objects.all()[:1].get(), started_at=NOW,
+            deadline_at=NOW + timedelta(days=1), held_at_start=0, target_was_empty=True,
+        )  # fmt: skip
+    page = as_role(roles.OPERATIONS).get(reverse("admin:console_renumberings")).content.decode()
+    assert page.index("Under way") < page.index("Finished")
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,10 @@ def test_a_replayed_request_gets_the_first_answer_and_changes_nothing(town: Town
         as_server("nobody"),
         as_server(secret="a-forged-secret-of-somebody"),
         {"Authorization": "Basic not-base64!"},
+        {"Authorization": "Basic é"},
         {"Authorization": "Bearer forged"},
     ],
-    ids=["nobody", "unknown", "forged", "unreadable", "a bearer"],
+    ids=["nobody", "unknown", "forged", "unreadable", "no ASCII", "a bearer"],
 )
 def test_who_is_no_server_is_refused_and_leaves_nothing(town: Town, who: dict[str, str]) -> None:
     body = {"resource_pool": "town", "reason": "It fills", "assigned": 1}

@@ -68,6 +68,8 @@ def test_bad_rows_are_told_and_good_ones_made(user: User) -> None:
         "10.0.0.0/8,,allocation,,,,,,",
         "10.0.0.1/24,,region,,,,,,",
         "10.0.0.0/33,,region,,,,,,",
+        f"10.0.0.0/{'9' * 5_000},,region,,,,,,",
+        "fe80::%eth0/64,,region,,,,,,",
         "11.0.0.0/8,10.0.0.0/8,region,,,,,,",
         "12.0.0.0/8,,region,,,,,,",
         "10.0.0.0/16,10.9.0.0/16,region,,,,,,",
@@ -83,6 +85,7 @@ def test_bad_rows_are_told_and_good_ones_made(user: User) -> None:
     told = outcomes("\n".join([header, *rows, ""]), user)
     assert [(outcome, field) for _, outcome, field in told] == [
         ("made", ""), ("refused", "network"), ("refused", "network"), ("refused", "network"),
+        ("refused", "network"), ("refused", "network"),
         ("refused", "parent"), ("refused", "parent"), ("refused", "tier"), ("refused", "network"),
         ("refused", "vrf"), ("refused", "pool"), ("refused", "server"), ("refused", "purpose"),
         ("refused", "network"), ("made", ""),
@@ -111,6 +114,12 @@ def test_too_many_rows_are_refused(user: User, monkeypatch: pytest.MonkeyPatch) 
 def prefix(network: str, status: str = "container", **fields: Any) -> dict[str, Any]:
     usual = {"id": 1, "vrf": None, "tenant": None, "role": None, "description": ""}
     return {"prefix": network, "status": {"value": status, "label": "x"}, **usual, **fields}
+
+
+def test_what_no_database_keeps_is_left_out_of_a_name(user: User) -> None:
+    text = r'[{"prefix": "10.0.0.0/8", "rir": {}, "description": "To\u0000w\ud800n"}]'
+    assert [outcome for _, outcome, _ in outcomes(text, user)] == ["made"]
+    assert Block.objects.get().name == "Town"
 
 
 def test_what_netbox_gives_out_becomes_a_tree(user: User) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ipam import allocation, groups, policies, sampling
+from ipam import allocation, groups, live, policies, sampling
 from ipam.models import PoolReport, PoolSample
 from ispops.errors import InvalidInput
-from tests.ipam.ground import Isp, a_server, after, mac
+from tests.ipam.ground import Isp, a_pool, a_server, after, mac
 from tests.ipam.growing import a_town, a_week
 
 pytestmark = pytest.mark.django_db
@@ -81,6 +81,19 @@ def test_a_report_is_of_one_s_own_pool_and_fits_it(isp: Isp) -> None:
             sampling.report_use(**report | wrong)
     sampling.report_use(**report | {"assigned": 9, "at": after()})
     assert PoolReport.objects.get().assigned == 1, "an older word changes nothing"
+
+
+@pytest.mark.parametrize("assigned", [-1, 255])
+def test_a_server_that_counts_wrongly_is_passed_over(
+    isp: Isp, monkeypatch: pytest.MonkeyPatch, assigned: int
+) -> None:
+    other = a_pool("10.20.0.0/24", server=isp.server, purpose="leased")
+    pools = [isp.dynamic, other]
+    counts = [live.Count(isp.dynamic, assigned, 0), live.Count(other, 7, 0)]
+    monkeypatch.setattr(live, "counting", lambda: [(isp.server, pools)])
+    monkeypatch.setattr(live, "counts", lambda _: iter(counts))
+    assert sampling.hear(at=after()) == 1
+    assert PoolReport.objects.get().pool == other
 
 
 def test_lines_count_where_they_had_an_address_last(isp: Isp) -> None:

@@ -161,10 +161,19 @@ def test_network_and_broadcast_address_are_left_out(
     assert selection.usable_slots(network, unit) == usable
 
 
-@pytest.mark.parametrize("network", ["192.0.2.0/33", "192.0.2.1/24", "2001:db8::/129", "x", ""])
+@pytest.mark.parametrize(
+    "network", ["192.0.2.0/33", "192.0.2.1/24", "2001:db8::/129", "fe80::%eth0/64", "x", ""]
+)
 def test_what_is_no_network_is_refused(network: str) -> None:
     with pytest.raises(UnusableNetwork, match="cannot be a block"):
         selection.parse_network(network)
+
+
+@pytest.mark.parametrize("text", ["192.0.2.0/24", "192.0.2.7/32", "fe80::1%eth0", "x", ""])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(UnusableNetwork):
+        selection.parse_address(text)
+    assert selection.parse_address(" 2001:DB8:0::7 ") == "2001:db8::7"
 
 
 @pytest.mark.parametrize(

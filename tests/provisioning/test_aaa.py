@@ -315,7 +315,7 @@ class TestServers:
     @pytest.mark.parametrize(
         "header",
         ["", "Basic", "Basic !!!", "Basic bm9ydGg=", "Basic bm9ydGg6Z3Vlc3M=", "Bearer x",
-         "Basic /////w==", "Basic OA==", "Basic bgBvOm4="],
+         "Basic /////w==", "Basic OA==", "Basic bgBvOm4=", "Basic é"],
     )  # fmt: skip
     def test_an_unknown_server_is_not_a_rejected_subscriber(
         self, client: Client, line: Service, path: str, header: str

@@ -18,7 +18,7 @@ def page(request: HttpRequest) -> HttpResponseBase:
     """Take a file and show what it comes to; then make it, or save what is refused."""
     if request.method != "POST":
         return _shown(request)
-    name, what = request.POST.get("file_name", ""), request.POST.get("what", "")
+    name, what = (request.POST.get(field, "").replace("\0", "") for field in ("file_name", "what"))
     now = timezone.now()
     try:
         if what:

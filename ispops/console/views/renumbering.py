@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -36,7 +37,7 @@ def _shown(
     request: HttpRequest, refusal: Refusal = _NOTHING, given: Any = None, *, status: int = 200
 ) -> HttpResponse:
     rows = Renumbering.objects.select_related("source", "target", "started_by")
-    shown = list(rows.order_by("ended_at", "-started_at")[:MOST_SHOWN])
+    shown = list(rows.order_by(F("ended_at").desc(nulls_first=True), "-started_at")[:MOST_SHOWN])
     return pages.show(
         request,
         "console/renumberings.html",
