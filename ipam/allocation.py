@@ -157,11 +157,7 @@ def expire_due(*, at: datetime) -> int:
     done = 0
     while batch := leases.end_overdue(at=at):
         done += batch
-    rested = Allocation.objects.filter(state=leases.QUARANTINED, expires_at__lte=at)
-    for pool in Pool.objects.filter(pk__in=rested.values("pool")).select_related("block"):
-        while batch := extents.give_back(pool=pool, at=at):
-            done += batch
-    return done
+    return done + extents.give_back_all(at=at)
 
 
 # --- Requests -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ reservation of TMF685: asked for, looked at while it is decided, and released.
 import base64
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, cast
 
 from django.db.models import QuerySet
@@ -26,6 +27,8 @@ from ipam.models import AddressServer, BlockRequest, Pool
 from ipam.queries import PoolUse
 from ispops.errors import NotFound
 from ispops.parties.rest import active_caller, calling_partner, idempotent
+
+MOST_REFERENCE = BlockRequest._meta.get_field("reference").max_length or 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +326,8 @@ class ResourceReservations(_OfServers):
 
 def _reference(request: Request) -> str:
     """A request that comes again after its stored answer was thrown away is still the same one."""
-    return request.headers["Idempotency-Key"].strip()[:80]
+    key = request.headers["Idempotency-Key"].strip()
+    return key if len(key) <= MOST_REFERENCE else sha256(key.encode()).hexdigest()
 
 
 class OneResourceReservation(_OfServers):

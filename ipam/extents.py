@@ -5,17 +5,19 @@ transaction ends; others step over it and take from another shard. Extents are g
 transaction a pool at a time, which holds the pool's row.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from ipam import selection
 from ipam.models import Allocation, FreeExtent, Pool, StaticAddress
 from ipam.selection import Extent
 from ispops.errors import Refusal
 
+log = logging.getLogger(__name__)
 RETURNED_AT_ONCE = 1000
 
 # The extent that holds the wish or lies next below it, else the next above: two index probes.
@@ -162,6 +164,22 @@ def give_back(*, pool: Pool, at: datetime) -> int:
     return len(rested)
 
 
+def give_back_all(*, at: datetime) -> int:
+    """Do `give_back` for every pool until nothing is left; returns how many slots it were.
+
+    A pool whose rows contradict each other does not keep the others from being freed.
+    """
+    done = 0
+    rested = Allocation.objects.filter(state=Allocation.State.QUARANTINED, expires_at__lte=at)
+    for pool in Pool.objects.filter(pk__in=rested.values("pool")).select_related("block"):
+        try:
+            while batch := give_back(pool=pool, at=at):
+                done += batch
+        except (IntegrityError, ValueError):
+            log.exception("the addresses of %s that have rested cannot be freed", pool)
+    return done
+
+
 def put_back(pool: Pool, slot: int) -> None:
     """Make a slot free that nobody holds and that does not rest."""
     held = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
@@ -191,14 +209,34 @@ def free_again(pool: Pool) -> None:
     """Undo `take_all` for a pool whose row the caller has locked: what nobody has is free."""
     first, last = selection.usable_slots(pool.block.network, pool.unit_length)
     size = selection.shard_size(selection.slot_count(pool.block.network, pool.unit_length))
-    left = selection.shards(first, last, size)
     taken = Allocation.objects.filter(pool=pool).values_list("slot", flat=True)
-    for slot in sorted({*taken, *_kept(pool)}):
-        place = next(number for number, extent in enumerate(left) if slot in extent)
-        left[place : place + 1] = selection.cut(left[place], slot)
+    left = selection.gaps(first, last, {*taken, *_kept(pool)}, size)
     FreeExtent.objects.bulk_create(
         FreeExtent(pool=pool, first=extent.first, last=extent.last) for extent in left
     )
+
+
+_WHERE_ABOUTS = """
+SELECT (SELECT coalesce(sum(last - first + 1), 0) FROM ipam_freeextent WHERE pool_id = %(pool)s),
+    (SELECT count(*) FROM ipam_allocation WHERE pool_id = %(pool)s),
+    (SELECT count(*) FROM ipam_staticaddress kept
+     WHERE kept.pool_id = %(pool)s AND kept.released_at IS NULL AND NOT EXISTS (
+         SELECT FROM ipam_allocation held
+         WHERE held.pool_id = kept.pool_id AND held.slot = kept.slot))
+"""
+
+
+def unaccounted(pool: Pool) -> int:
+    """Count the slots that are neither free nor held nor kept; negative where some are both.
+
+    Of a pool that is drained none is free, and it is asked whether that is so. One statement sees
+    one moment, so a sound pool comes to zero at any time.
+    """
+    first, last = selection.usable_slots(pool.block.network, pool.unit_length)
+    with connection.cursor() as cursor:
+        cursor.execute(_WHERE_ABOUTS, {"pool": pool.pk})
+        free, held, kept = (int(count) for count in cursor.fetchone())
+    return -free if pool.state == Pool.State.DRAINING else last - first + 1 - free - held - kept
 
 
 def _free(pool: Pool, slots: Sequence[int]) -> None:

@@ -110,7 +110,8 @@ def ask_for_block(
     Raises:
         NotYourPool: another server hands the pool out.
         NothingToGrow: the pool was given back.
-        InvalidInput: the length is none for this pool, or the reference is too long.
+        InvalidInput: the length is none for this pool, or the reference is too long or another
+            pool's.
     """
     if server is not None and pool.server_id != server.pk:
         raise NotYourPool(f"{server.name} does not hand out {pool.name}.", field="pool")
@@ -134,6 +135,8 @@ def ask_for_block(
 def _known(first: Pool, reference: str) -> BlockRequest | None:
     if reference:
         same = BlockRequest.objects.filter(server=first.server_id, reference=reference).first()
+        if same is not None and same.pool_id != first.pk:
+            raise InvalidInput(f"{reference} asked for another pool.", field="reference")
         if same is not None:
             return same
     return first.block_requests.filter(state__in=OPEN).first()

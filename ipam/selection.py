@@ -238,6 +238,16 @@ def cut(extent: Extent, slot: int) -> list[Extent]:
     return left + right
 
 
+def gaps(first: int, last: int, taken: Iterable[int], size: int) -> list[Extent]:
+    """Return what is left of a run of slots without those that are taken, cut into shards."""
+    left, start = [], first
+    for slot in sorted({slot for slot in taken if first <= slot <= last}):
+        if start < slot:
+            left += shards(start, slot - 1, size)
+        start = slot + 1
+    return left + (shards(start, last, size) if start <= last else [])
+
+
 def runs(slots: Iterable[int], size: int) -> list[Extent]:
     """Join single slots to the longest runs that stay inside their shards."""
     return join([Extent(slot, slot) for slot in set(slots)], size)

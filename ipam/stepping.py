@@ -60,9 +60,11 @@ def _go_on(row: Row, steps: Mapping[str, Callable[[Row, datetime], None]], at: d
         _rest(row, fault, at, is_over=row.attempts >= MOST_ATTEMPTS)
     except PermanentFault as fault:
         _rest(row, fault, at, is_over=True)
-    except Exception:
+    except Exception as fault:
         # Whatever it is, the lease runs out and another worker finds the row as it was.
         log.exception("%s could not be gone on with", row.public_id)
+        if row.attempts >= MOST_ATTEMPTS:
+            _rest(row, fault, at, is_over=True)
 
 
 def hold(row: Row) -> Row:

@@ -1,9 +1,23 @@
 """Celery's way in: the sweeps that find what is overdue."""
 
+import logging
+
 from celery import shared_task
 from django.utils import timezone
 
-from ipam import allocation, block_steps, growing, overallocation, renumbering, returning, sampling
+from ipam import (
+    allocation,
+    block_steps,
+    extents,
+    growing,
+    overallocation,
+    renumbering,
+    returning,
+    sampling,
+)
+from ipam.models import Pool
+
+log = logging.getLogger(__name__)
 
 
 @shared_task
@@ -17,6 +31,15 @@ def expire_overallocation_requests() -> None:
     """Close the requests for extra addresses that nobody answered in time."""
     while overallocation.expire_due_requests(at=timezone.now()):
         pass
+
+
+@shared_task
+def check_pools() -> None:
+    """Tell the operator of pools in which an address is nobody's, or free and held at once."""
+    pools = Pool.objects.filter(state__in=(Pool.State.ACTIVE, Pool.State.DRAINING))
+    for pool in pools.select_related("block").order_by("pk"):
+        if number := extents.unaccounted(pool):
+            log.error("%s does not add up: %+d addresses. Nothing is changed.", pool.name, number)
 
 
 @shared_task

@@ -39,6 +39,7 @@ CELERY_BEAT_SCHEDULE = {
     "simulate-prices": {"task": "rating.tasks.simulate_due_prices", "schedule": 5.0},
     "expire-purchases": {"task": "rating.tasks.expire_purchases", "schedule": 30.0},
     "expire-addresses": {"task": "ipam.tasks.expire_addresses", "schedule": 30.0},
+    "check-pools": {"task": "ipam.tasks.check_pools", "schedule": crontab(hour="4", minute="40")},
     "look-at-waitlist": {"task": "qualification.tasks.look_at_waitlist", "schedule": 30.0},
     "write-to-waitlist": {"task": "qualification.tasks.write_to_waitlist", "schedule": 30.0},
     "refresh-reach": {"task": "qualification.tasks.refresh_reached_cells", "schedule": 3600.0},

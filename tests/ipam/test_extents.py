@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipam import extents
+from ipam import allocation, extents
 from ipam.models import Allocation, AllocationHistory, FreeExtent, Pool
 from tests.ipam.ground import NOON, Isp, a_pool, a_server, after, an_isp
 
@@ -106,6 +106,29 @@ def test_what_still_rests_is_not_given_back(isp: Isp) -> None:
     isp.release("00:00:00:00:00:01")
     assert extents.give_back(pool=isp.dynamic, at=after(minutes=9)) == 0
     assert Allocation.objects.count() == 2
+
+
+def test_a_pool_that_cannot_be_freed_does_not_keep_the_others(isp: Isp) -> None:
+    other = a_pool("192.0.2.0/28", server=isp.server, vrf=9, name="other")
+    rest(isp, isp.dynamic, 4)  # free as well, so it would be free twice
+    take(other, wish=5)
+    rest(isp, other, 5)
+    assert extents.unaccounted(isp.dynamic) == -1
+    allocation.expire_due(at=NOON)
+    assert Allocation.objects.get().pool == isp.dynamic
+    assert extents.unaccounted(other) == 0
+
+
+def test_what_nobody_has_is_free_again(isp: Isp) -> None:
+    pool = a_pool("192.0.2.0/28", server=isp.server, vrf=9, name="other")
+    for slot in (1, 7, 8, 12):
+        take(pool, wish=slot)
+        rest(isp, pool, slot)
+    before = layout(pool)
+    extents.take_all(pool)
+    assert layout(pool) == []
+    extents.free_again(pool)
+    assert layout(pool) == before == [(2, 6), (9, 11), (13, 14)]
 
 
 @given(st.lists(st.integers(1, 14), max_size=40))

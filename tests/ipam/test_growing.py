@@ -26,7 +26,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, TransientFault
 from ispops.models import Event
 from ispops.parties.models import AuditEntry, Subscriber
-from tests.ipam.ground import NOON, Isp, a_server, a_user, after, mac
+from tests.ipam.ground import NOON, Isp, a_pool, a_server, a_user, after, mac
 from tests.ipam.growing import a_town, a_week
 
 pytestmark = pytest.mark.django_db
@@ -298,6 +298,21 @@ def test_a_server_that_is_away_is_told_again_and_at_last_a_person(
     assert Pool.objects.filter(grown_from=town.pool).count() == 1, "it was cut once"
 
 
+def test_what_nobody_foresaw_is_tried_for_a_while_and_then_parked(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(pool: Pool) -> None:
+        raise LookupError("unheard of")
+
+    town = a_town()
+    monkeypatch.setattr(live, "add", breaks)
+    town.fill(0.9)
+    growing.watch(at=NOON)
+    for hour in range(14):
+        work(hours=hour)
+    assert requests() == [State.PARKED]
+
+
 def test_a_server_that_refuses_parks_at_once(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(pool: Pool, **_: object) -> None:
         raise ServerRefused("it cannot be told")
@@ -324,6 +339,11 @@ def test_a_server_s_own_request_is_one_for_ever(db: None) -> None:
     growing.refuse(request_id=first.pk, actor=a_user("b@isp.example"), reason="No", at=NOON)
     assert town.ask(server=town.pool.server, reference="r-1").state == State.REFUSED
     assert town.ask(server=town.pool.server, reference="r-2") != first
+    other = a_pool("10.77.0.0/24", server=town.pool.server)
+    with pytest.raises(InvalidInput, match="another pool"):
+        growing.ask_for_block(
+            pool=other, server=town.pool.server, cause="Full", reference="r-1", at=NOON
+        )
 
 
 def test_a_server_asks_for_its_own_pools_only(db: None) -> None:

@@ -187,6 +187,15 @@ def test_units_must_fit_the_block_and_be_countable(network: str, unit: int) -> N
 # --- Extents and shards -------------------------------------------------------------------------
 
 
+@given(st.integers(0, 20), st.integers(0, 40), st.sets(st.integers(0, 70)), st.integers(1, 9))
+def test_gaps_are_what_is_not_taken(first: int, more: int, taken: set[int], size: int) -> None:
+    left = selection.gaps(first, first + more, taken, size)
+    slots = [slot for extent in left for slot in range(extent.first, extent.last + 1)]
+    assert slots == [slot for slot in range(first, first + more + 1) if slot not in taken]
+    assert all(extent.first // size == extent.last // size for extent in left)
+    assert left == selection.join(left, size)
+
+
 @pytest.mark.parametrize(
     ("slots", "size"), [(1, 1), (8, 8), (16, 8), (256, 8), (1024, 16), (2**24, 2**18)]
 )

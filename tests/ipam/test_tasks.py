@@ -28,6 +28,7 @@ def test_beat_names_the_sweeps() -> None:
     scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     assert {
         tasks.expire_addresses.name,
+        tasks.check_pools.name,
         tasks.expire_overallocation_requests.name,
         tasks.sample_pools.name,
         tasks.watch_pools.name,
@@ -50,6 +51,15 @@ def test_leases_run_out_rest_and_become_free(isp: Isp) -> None:
     assert not Allocation.objects.exists()
     free = FreeExtent.objects.filter(pool=isp.dynamic)
     assert sum(extent.last - extent.first + 1 for extent in free) == 254
+
+
+def test_a_pool_that_does_not_add_up_is_told(isp: Isp, caplog: pytest.LogCaptureFixture) -> None:
+    isp.ask(mac(1))
+    tasks.check_pools()
+    assert not caplog.records
+    FreeExtent.objects.filter(pool=isp.dynamic).first().delete()  # type: ignore[union-attr]
+    tasks.check_pools()
+    assert [isp.dynamic.name in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_unanswered_requests_are_closed(isp: Isp) -> None:
