@@ -78,10 +78,9 @@ ROOMS = {
         stage=3,
         pure=_names("carving forecast notice_kinds plan_rows selection transitions"),
         verbs=_names(
-            "allocation answers asking block_steps blocks disclosure extents growing importing "
-            "kea_servers leases observed overallocation policies reclaiming renumbering "
-            "returning sampling statements static_addresses "
-            "stepping tree"
+            "address_servers allocation answers asking block_steps blocks disclosure extents "
+            "growing importing kea_servers leases observed overallocation policies reclaiming "
+            "renumbering returning sampling statements static_addresses stepping tree"
         ),
         reads=_names("groups helping history live space"),
     ),
