@@ -5,19 +5,19 @@ with its name and secret, tells how full its pools are, and asks for a further b
 reservation of TMF685: asked for, looked at while it is decided, and released.
 """
 
-import base64
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import QuerySet
+from django.http import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
-from rest_framework import exceptions, serializers
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -25,51 +25,18 @@ from rest_framework.views import APIView
 from ipam import groups, growing, queries, returning, sampling
 from ipam.models import AddressServer, BlockRequest, Pool
 from ipam.queries import PoolUse
+from ipam.server_login import OfServers
+from ispops import csv_files
 from ispops.errors import NotFound
-from ispops.parties.rest import active_caller, calling_partner, idempotent
+from ispops.parties.rest import (
+    CsvAnswer,
+    active_caller,
+    calling_partner,
+    idempotent,
+    wants_csv,
+)
 
 MOST_REFERENCE = BlockRequest._meta.get_field("reference").max_length or 0
-
-
-@dataclass(frozen=True, slots=True)
-class ServerCaller:
-    """The address server that calls; what the calls know of a user."""
-
-    server: AddressServer
-    is_authenticated = True
-    is_active = True
-
-    @property
-    def pk(self) -> str:
-        return f"address_server:{self.server.pk}"
-
-
-class ServerAuthentication(BaseAuthentication):
-    """The name and the secret of an address server, as RFC 7617 carries them."""
-
-    def authenticate(self, request: Request) -> tuple[ServerCaller, AddressServer]:
-        scheme, _, coded = request.headers.get("Authorization", "").partition(" ")
-        name = secret = ""
-        if scheme.lower() == "basic":
-            try:
-                name, _, secret = base64.b64decode(coded, validate=True).decode().partition(":")
-            except ValueError:  # no base64, or no text in it
-                name = secret = ""
-        server = queries.authenticate_server(name, secret)
-        if server is None:
-            raise exceptions.AuthenticationFailed("The address server's name or secret is wrong.")
-        return ServerCaller(server), server
-
-    def authenticate_header(self, request: Request) -> str:
-        return 'Basic realm="address servers"'
-
-
-class IsAddressServer(BasePermission):
-    """Who has come this far has said its secret."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        return isinstance(request.auth, AddressServer)
-
 
 # --- What goes over the wire --------------------------------------------------------------------
 
@@ -191,15 +158,40 @@ def _one(request: Request, name: str) -> PoolUse:
 
 class ResourcePools(APIView):
     scope_area = "ipam"
+    renderer_classes = [JSONRenderer, CsvAnswer]
 
     @extend_schema(
         operation_id="resource_pools_list",
-        summary="List the address pools",
-        responses={200: ResourcePoolsOut},
-    )
-    def get(self, request: Request) -> Response:
+        summary="List the address pools, with how full each is",
+        parameters=[
+            OpenApiParameter(
+                "format", str, enum=["csv"],
+                description="CSV instead of JSON, as `Accept: text/csv` is.",
+            )
+        ],
+        responses={
+            200: ResourcePoolsOut,
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, "The same, a pool a line."),
+        },
+    )  # fmt: skip
+    def get(self, request: Request) -> HttpResponseBase:
         uses = [queries.use_of(pool) for pool in queries.with_free_slots(_visible(request))]
+        if wants_csv(request):
+            return csv_files.stream("resource-pools", _as_table(uses))
         return Response(ResourcePoolsOut({"items": uses}).data)
+
+
+def _as_table(uses: list[PoolUse]) -> Iterator[list[str]]:
+    yield [
+        "id", "server", "network", "purpose", "unit_length", "state", "total", "taken",
+        "available",
+    ]  # fmt: skip
+    for use in uses:
+        pool = use.pool
+        yield [
+            pool.name, pool.server.name, pool.block.network, pool.purpose, str(pool.unit_length),
+            pool.state, str(use.total), str(use.taken), str(use.free),
+        ]  # fmt: skip
 
 
 class OneResourcePool(APIView):
@@ -247,14 +239,7 @@ class AvailabilityChecks(APIView):
 # --- Address servers ----------------------------------------------------------------------------
 
 
-class _OfServers(APIView):
-    authentication_classes = [ServerAuthentication]
-    permission_classes = [IsAddressServer]
-    scope_area = "ipam"
-
-    def server(self, request: Request) -> AddressServer:
-        return cast(AddressServer, request.auth)
-
+class _OfServers(OfServers):
     def pool(self, name: str) -> Pool:
         """Return a pool, whosever it is: the verbs refuse another server's in words."""
         pool = Pool.objects.filter(name=name, state__in=groups.LIVE).select_related("server")

@@ -8,13 +8,14 @@ import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 from django.db import transaction
 
 from ipam import history
 from ipam.models import AllocationHistory
+from ispops import csv_files
 from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
@@ -48,7 +49,7 @@ def export(*, search: history.Search, actor: User, at: datetime) -> Given:
     """Give out what was searched for, to somebody of the house.
 
     Raises:
-        InvalidInput: nothing is asked for, or as `history.stays`.
+        InvalidInput: nothing is asked for, or as `history.parts`.
         TooMuchAsked: there is more than `MOST_ROWS`.
     """
     if search.is_empty:
@@ -126,12 +127,8 @@ def _written(rows: Iterable[AllocationHistory], *, with_contact: bool) -> bytes:
     for row in rows:
         who = row.subscriber
         values = [
-            row.address, str(row.vrf), _utc(row.held_from), _utc(row.held_to),
+            row.address, str(row.vrf), csv_files.utc(row.held_from), csv_files.utc(row.held_to),
             row.ended_because or "", row.device, row.service_ref, who.public_id, who.name,
         ]  # fmt: skip
         writer.writerow(harmless_row(values + ([who.email, who.phone] if with_contact else [])))
     return text.getvalue().encode()
-
-
-def _utc(moment: datetime | None) -> str:
-    return moment.astimezone(UTC).isoformat() if moment else ""

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from provisioning import api, registration_api, visits_api
+from provisioning import addresses_api, api, registration_api, visits_api
 from provisioning import product_orders_api as products
 
 urlpatterns = [
@@ -32,6 +32,14 @@ urlpatterns = [
         visits_api.OneAppointment.as_view(),
         name="product-order-appointment",
     ),
+    path("addresses", addresses_api.Addresses.as_view(), name="addresses"),
+    path("address_history", addresses_api.AddressHistory.as_view(), name="address-history"),
+    path(
+        "address_assignments",
+        addresses_api.AddressAssignments.as_view(),
+        name="address-assignments",
+    ),
+    path("address_releases", addresses_api.AddressReleases.as_view(), name="address-releases"),
     path("services", products.Services.as_view(), name="services"),
     path("service_orders", api.ServiceOrders.as_view(), name="service-orders"),
     path("service_orders/<str:public_id>", api.OneServiceOrder.as_view(), name="service-order"),

@@ -1,20 +1,20 @@
 """How a page of the console is put together: the site's frame around our template."""
 
-import csv
 from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
-from django.utils import timezone
 
+from ispops import csv_files
 from ispops.db import PublicIdModel
 from ispops.errors import InvalidInput
-from ispops.uploads import harmless_row
 
 M = TypeVar("M", bound=PublicIdModel)
+# Lists are saved as the API gives them out.
+file_of = csv_files.stream
 
 
 def show(
@@ -44,25 +44,6 @@ def get(rows: QuerySet[Any], model: type[M], ref: str) -> M:
     if row is None:
         raise Http404(f"There is no {model._meta.verbose_name} {ref}.")
     return row  # type: ignore[return-value]
-
-
-def file_of(name: str, lines: Any) -> StreamingHttpResponse:
-    """Answer with lines as a CSV file; what a spreadsheet would take for a formula is harmless."""
-    writer = csv.writer(_Line())
-    file = StreamingHttpResponse(
-        (writer.writerow(harmless_row(line)) for line in lines),
-        content_type="text/csv; charset=utf-8",
-    )
-    today = f"{timezone.now():%Y-%m-%d}"
-    file["Content-Disposition"] = f'attachment; filename="{name}-{today}.csv"'
-    return file
-
-
-class _Line:
-    """What a CSV writer writes to, so that each line comes back to whoever wrote it."""
-
-    def write(self, line: str) -> str:
-        return line
 
 
 def uploaded(request: HttpRequest) -> UploadedFile:

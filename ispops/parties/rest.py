@@ -45,6 +45,7 @@ __all__ = [
     "calling_partner",
     "idempotent",
     "problem_details",
+    "wants_csv",
 ]
 
 
@@ -173,6 +174,21 @@ class CsvAnswer(JSONRenderer):
 
     media_type = "text/csv"
     format = "csv"
+
+
+def wants_csv(request: Request) -> bool:
+    """Say whether a list is wanted as CSV: by `?format=csv`, or by what the caller accepts.
+
+    Raises:
+        InvalidInput: another format is asked for.
+    """
+    asked = request.query_params.get("format", "")
+    if asked not in ("", "json", CsvAnswer.format):
+        raise InvalidInput("The format is json or csv.", field="format")
+    accepted = getattr(request, "accepted_renderer", None)
+    return asked == CsvAnswer.format or (
+        not asked and getattr(accepted, "format", "") == CsvAnswer.format
+    )
 
 
 class NewestFirstCursor(CursorPagination):

@@ -143,7 +143,7 @@ class ApiTokenScheme(OpenApiAuthenticationExtension):
 class AddressServerScheme(OpenApiAuthenticationExtension):
     """The name and the secret of an address server."""
 
-    target_class = "ipam.api.ServerAuthentication"
+    target_class = "ipam.server_login.ServerAuthentication"
     name = "address_server"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
