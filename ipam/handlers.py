@@ -1,6 +1,6 @@
 """What is written when a device asks for more than the plan; registered when Django starts.
 
-A CSR sees requests in the console's queue, with their number on every page.
+A CSR sees requests in the console's queue, and `ipam.csr_letters` tells of them.
 """
 
 from typing import Any

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
-from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet, Value
+from django.db.models import DateTimeField, Exists, ExpressionWrapper, F, Q, QuerySet, Value
 
 from ipam import selection
-from ipam.models import AllocationHistory, Stay
+from ipam.models import AllocationHistory, Span, Stay
 from ispops.errors import InvalidInput
 from ispops.parties.models import Subscriber
 
@@ -23,8 +23,8 @@ _LAST_ID = 2**63
 class Search:
     """What is asked for; what is empty is not asked.
 
-    Between `start` and `end`: stays that were open at some moment between them. With times alone:
-    stays that began between them, because no index knows all that were open at a moment.
+    Between `start` and `end`: stays that were open at some moment between them, those too that had
+    begun before.
     """
 
     address: str = ""
@@ -44,8 +44,12 @@ class Search:
         return not self.names_somebody and self.start is None and self.end is None
 
 
-def stays(search: Search) -> QuerySet[AllocationHistory]:
-    """Return the stays that fit, the newest first.
+def parts(search: Search) -> list[QuerySet[AllocationHistory]]:
+    """Return the stays that fit, the newest first: those of one query before those of the next.
+
+    Times alone are asked for in two parts, each of which is the range of an index: what began
+    between them, and what was held already at the beginning, of which there are no more than there
+    are addresses.
 
     Raises:
         InvalidInput: the address, the device or the times cannot be used; names the field.
@@ -55,16 +59,26 @@ def stays(search: Search) -> QuerySet[AllocationHistory]:
         raise InvalidInput("The end is before the beginning.", field="end")
     found = _of(found, search)
     if search.address:
-        found = _open_by_range(found, search.start, search.end)
-    elif search.names_somebody:
-        found = _open_between(found, search.start, search.end)
-    else:
-        found = _begun_between(found, search.start, search.end)
-    if search.address:
-        # The newest first by what no index holds: else the planner might walk all of time instead.
-        later = ExpressionWrapper(F("held_from") + Value(timedelta(0)), DateTimeField())
-        return found.annotate(since=later).order_by("-since", "-pk")
+        return [_by_no_index(_open_by_range(found, search.start, search.end))]
+    if search.names_somebody or search.start is None:
+        return [_by_time(_open_between(found, search.start, search.end))]
+    began = _open_between(found, search.start, search.end).filter(held_from__gte=search.start)
+    before = _held_at(found, search.start).filter(held_from__lt=search.start)
+    return [_by_time(began), _by_no_index(before)]
+
+
+def _by_time(found: QuerySet[AllocationHistory]) -> QuerySet[AllocationHistory]:
     return found.annotate(since=F("held_from")).order_by("-held_from", "-pk")
+
+
+def _by_no_index(found: QuerySet[AllocationHistory]) -> QuerySet[AllocationHistory]:
+    """Put the newest first by what no index holds: else the planner might walk all of time."""
+    later = ExpressionWrapper(F("held_from") + Value(timedelta(0)), DateTimeField())
+    return found.annotate(since=later).order_by("-since", "-pk")
+
+
+def _held_at(found: QuerySet[AllocationHistory], at: datetime) -> QuerySet[AllocationHistory]:
+    return found.alias(stay=Span()).filter(stay__contains=at)  # type: ignore[misc]
 
 
 def _of(found: QuerySet[AllocationHistory], search: Search) -> QuerySet[AllocationHistory]:
@@ -104,44 +118,45 @@ def _open_between(
     return found
 
 
-def _begun_between(
-    found: QuerySet[AllocationHistory], start: datetime | None, end: datetime | None
-) -> QuerySet[AllocationHistory]:
-    if start:
-        found = found.filter(held_from__gte=start)
-    if end:
-        found = found.filter(held_from__lte=end)
-    return found
-
-
 def page_of(
-    search: Search, *, after: str = "", most: int = PER_PAGE
+    search: Search, *, after: str = "", most: int = PER_PAGE, only: Q | Exists | None = None
 ) -> tuple[list[AllocationHistory], str]:
     """Return a page of stays, and the mark with which the next one is asked for: empty at the end.
 
-    A mark is a place in the order, so a page costs the same however far down it is.
+    A mark is a place in the order, so a page costs the same however far down it is. `only` is what
+    else must be true of a stay for who asks to see it.
 
     Raises:
-        InvalidInput: as `stays`, or this is no mark.
+        InvalidInput: as `parts`, or this is no mark.
     """
-    found = stays(search)
-    if after:
-        since, key = _mark(after)
-        found = found.filter(Q(since__lt=since) | Q(since=since, pk__lt=key), since__lte=since)  # type: ignore[misc]
-    rows = list(found[: most + 1])
-    if len(rows) <= most:
-        return rows, ""
-    last = rows[most - 1]
-    return rows[:most], f"{last.held_from.isoformat()}_{last.pk}"
+    rows: list[AllocationHistory] = []
+    for found in parts(search):
+        rows += _after(found, after, only)[: most + 1 - len(rows)]
+        if len(rows) > most:
+            last = rows[most - 1]
+            return rows[:most], f"{last.held_from.isoformat()}_{last.pk}"
+    return rows, ""
 
 
-def every(search: Search) -> Iterator[AllocationHistory]:
-    """Yield all stays that fit, without keeping them.
+def _after(
+    found: QuerySet[AllocationHistory], mark: str, only: Q | Exists | None
+) -> QuerySet[AllocationHistory]:
+    if only is not None:
+        found = found.filter(only)
+    if not mark:
+        return found
+    since, key = _mark(mark)
+    return found.filter(Q(since__lt=since) | Q(since=since, pk__lt=key), since__lte=since)  # type: ignore[misc]
+
+
+def every(search: Search, *, only: Q | Exists | None = None) -> Iterator[AllocationHistory]:
+    """Yield all stays that fit, without keeping them; `only` as for a page.
 
     Raises:
-        InvalidInput: as `stays`.
+        InvalidInput: as `parts`.
     """
-    return stays(search).iterator(chunk_size=1000)
+    for found in parts(search):
+        yield from (found if only is None else found.filter(only)).iterator(chunk_size=1000)
 
 
 def _mark(text: str) -> tuple[datetime, int]:

@@ -74,4 +74,36 @@ Your devices and their addresses:
 """,
 )
 
-register(ADDRESS_ASKED, EXTRA_ADDRESS_GRANTED, EXTRA_ADDRESS_ENDED)
+CSR_REQUESTS = Kind(
+    code="csr_address_requests",
+    title="Devices wait for customer service",
+    sent_when="to members of customer service when devices wait for their decision: one letter "
+    "about all of them, and a quarter of an hour later at the earliest the next",
+    variables=(
+        Variable("how_many", "how many wait, as the beginning of a sentence", "3 devices wait"),
+        Variable(
+            "answer_by", "when the first of them is not waited for any more", "14:05 on 4 May"
+        ),
+        Variable(
+            "queue_url",
+            "the queue in the console",
+            "https://my.isp.example/console/overallocation/",
+            is_link=True,
+        ),
+    ),
+    subject="{{ how_many }} for an address",
+    text="""\
+Hello {{ name }},
+
+{{ how_many }} for an address that the plan does not include, and customer service decides. The
+first answer is due by {{ answer_by }}; without one the request ends by itself.
+
+{{ queue_url }}
+
+You can switch these letters off on that page.
+
+{{ isp }}
+""",
+)
+
+register(ADDRESS_ASKED, EXTRA_ADDRESS_GRANTED, EXTRA_ADDRESS_ENDED, CSR_REQUESTS)

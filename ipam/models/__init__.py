@@ -1,6 +1,8 @@
 """Blocks and pools, who holds or held which address, requests for more, and how pools fill."""
 
 from ipam.models.growth import BlockRequest, BlockReturn, PoolPolicy, PoolReport, PoolSample
+from ipam.models.imports import BlockImport
+from ipam.models.letters import CsrLetters
 from ipam.models.pools import (
     AddressHolder,
     AddressServer,
@@ -12,6 +14,7 @@ from ipam.models.pools import (
     NetworkField,
     OverallocationRequest,
     Pool,
+    Span,
     Stay,
 )
 from ipam.models.renumbering import Renumbering
@@ -24,8 +27,10 @@ __all__ = [
     "Allocation",
     "AllocationHistory",
     "Block",
+    "BlockImport",
     "BlockRequest",
     "BlockReturn",
+    "CsrLetters",
     "ExtraAddress",
     "FreeExtent",
     "KeaServer",
@@ -37,6 +42,7 @@ __all__ = [
     "PoolSample",
     "RefusedDevice",
     "Renumbering",
+    "Span",
     "StaticAddress",
     "Stay",
 ]

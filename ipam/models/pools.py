@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.postgres.fields import DateTimeRangeField
+from django.contrib.postgres.indexes import GistIndex
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import F, Func, Q, Value
 
 from ipam.selection import DEVICE_MAX_LENGTH
 from ispops.catalog.models import ProductOffering
@@ -224,6 +225,30 @@ class AddressHolder(models.Model):
         return self.service_ref
 
 
+class Stay(Func):
+    """The span of an `AllocationHistory` row, written as its exclusion constraint writes it."""
+
+    function = "tstzrange"
+    output_field = DateTimeRangeField()
+
+    def __init__(self) -> None:
+        super().__init__(F("held_from"), F("held_to"))
+
+
+class Span(Func):
+    """The same span, written so that only the index of spans alone fits it.
+
+    The planner takes the index behind the exclusion for as good, though without an address it would
+    have to read all of it.
+    """
+
+    function = "tstzrange"
+    output_field = DateTimeRangeField()
+
+    def __init__(self) -> None:
+        super().__init__(F("held_from"), F("held_to"), Value("[)"))
+
+
 class AllocationHistory(models.Model):
     """Who had this address at that moment: one row a stay, open while it lasts."""
 
@@ -260,21 +285,13 @@ class AllocationHistory(models.Model):
             models.Index(fields=["subscriber", "-held_from", "-id"], name="stays_of_a_subscriber"),
             models.Index(fields=["device", "-held_from", "-id"], name="stays_by_device"),
             models.Index(fields=["-held_from", "-id"], name="stays_by_time"),
+            # Of all addresses at once, those that were held at a moment.
+            GistIndex(Span(), name="stays_by_span"),
         ]
         permissions = [("disclose_history", "Can give the history out for a lawful request")]
 
     def __str__(self) -> str:
         return f"{self.address} from {self.held_from:%Y-%m-%d}"
-
-
-class Stay(Func):
-    """The span of an `AllocationHistory` row, written as its exclusion constraint writes it."""
-
-    function = "tstzrange"
-    output_field = DateTimeRangeField()
-
-    def __init__(self) -> None:
-        super().__init__(F("held_from"), F("held_to"))
 
 
 class Allocation(models.Model):

@@ -81,7 +81,7 @@ def _searches(rows: int) -> dict[str, Callable[[int], history.Search]]:
 def _asks(database: str, search: Callable[[int], history.Search]) -> Callable[[], int]:
     def ask() -> int:
         with databases.used(database):
-            if "Seq Scan on ipam_allocationhistory" in history.stays(search(1))[:50].explain():
+            if "Seq Scan on ipam_allocationhistory" in history.parts(search(1))[0][:50].explain():
                 raise RuntimeError("a search reads the whole history")
             for number in range(ASKED):
                 rows, _ = history.page_of(search(number * 7))

@@ -175,6 +175,12 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("systems/<str:ref>/limits/", fallout.set_limits, "console_limit_system", LIMIT_SYSTEMS),
     ("overallocation/", overallocation.queue, "console_overallocation", SEE_REQUESTS),
     (
+        "overallocation/letters/",
+        overallocation.letters,
+        "console_request_letters",
+        DECIDE_REQUESTS,
+    ),
+    (
         "overallocation/<str:ref>/accept/",
         overallocation.accept,
         "console_accept_request",

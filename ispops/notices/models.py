@@ -77,7 +77,7 @@ class Notice(PublicIdModel, LeasedRow):
     # What it tells of: "ord_0190..." or "event:4711".
     cause = models.CharField(max_length=120)
     channel = models.CharField(max_length=5, choices=Channel)
-    # The public id of the subscriber; for a test, the login of the member of staff: "user_7".
+    # The public id of the subscriber; of a member of staff, the login: "user_7".
     recipient = models.CharField(max_length=60)
     subscriber = models.ForeignKey(
         Subscriber, on_delete=models.PROTECT, null=True, blank=True, related_name="notices"

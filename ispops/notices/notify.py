@@ -78,6 +78,27 @@ def send_to_number(
     )
 
 
+def send_to_staff(
+    *, kind: str, user: User, cause: str, at: datetime, **variables: str
+) -> Notice | None:
+    """Write a letter to a member of staff, about work that waits.
+
+    Returns None when one of this kind about this cause was written before. Raises as `send` does.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("notices are written inside the transaction of their cause")
+    return _write(
+        catalogue.get(kind),
+        EMAIL,
+        {**_common(user.get_full_name() or user.email), **variables},
+        cause=cause,
+        recipient=f"user_{user.pk}",
+        subscriber=None,
+        address=user.email,
+        at=at,
+    )
+
+
 @transaction.atomic
 def send_test(
     *, kind: Kind, channel: str, words: Wording, address: str, actor: User, cause: str, at: datetime
@@ -139,7 +160,7 @@ def _write(
     *,
     cause: str,
     recipient: str,
-    subscriber: Subscriber,
+    subscriber: Subscriber | None,
     address: str,
     at: datetime,
 ) -> Notice | None:

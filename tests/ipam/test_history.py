@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def devices(**asked: Any) -> list[str]:
-    return [row.device for row in history.stays(history.Search(**asked))]
+    return [row.device for row in history.every(history.Search(**asked))]
 
 
 @pytest.fixture
@@ -52,8 +52,37 @@ def test_every_way_to_ask_finds_its_stays(isp: Isp, told: list[str]) -> None:
     assert devices(service_ref="svc_2") == [mac(2)]
     assert devices(device=mac(2).upper()) == [mac(2)]
     assert devices(subscriber=isp.subscriber) == [mac(1), mac(1)]
-    assert devices(start=after(minutes=1), end=after(days=1)) == [mac(2)]
     assert len(devices()) == 3
+
+
+def test_times_alone_find_what_was_held_already_and_what_began(isp: Isp, told: list[str]) -> None:
+    """Bob has the address from two o'clock on, Ada had it and a prefix until one."""
+    for start, end, found in [
+        (after(minutes=1), after(minutes=2), [mac(1), mac(1)]),
+        (after(minutes=1), after(days=1), [mac(2), mac(1), mac(1)]),
+        (after(hours=1), after(hours=2), []),
+        (after(hours=1), after(hours=3), [mac(2)]),
+        (after(days=900), after(days=900), [mac(2)]),
+        (NOON, NOON, [mac(1), mac(1)]),
+        (after(hours=5), None, [mac(2)]),
+    ]:
+        assert devices(start=start, end=end) == found, (start, end)
+    assert devices(end=after(hours=1)) == [mac(1), mac(1)]
+
+
+def test_pages_go_over_from_what_began_to_what_was_held_already(isp: Isp) -> None:
+    fill(isp, 130)
+    start, end = after(minutes=100), after(minutes=120)
+    search, seen, mark = history.Search(start=start, end=end), list[int](), ""
+    while True:
+        rows, mark = history.page_of(search, after=mark, most=7)
+        seen += [row.pk for row in rows]
+        if not mark:
+            break
+    held = AllocationHistory.objects.filter(held_from__lt=end, held_to__gt=start)
+    # 20 begin in the span, and those that began in the 29 minutes before it are still held.
+    assert len(seen) == 49
+    assert seen == [row.pk for row in held.order_by("-held_from", "-pk")]
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(isp: Isp) -> None:
@@ -65,7 +94,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(isp: Isp) -> None:
         if not mark:
             break
     assert len(seen) == len(set(seen)) == 130
-    assert seen == [row.pk for row in history.stays(search)]
+    assert seen == [row.pk for row in history.every(search)]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +109,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(isp: Isp) -> None:
 )
 def test_what_cannot_be_looked_for_is_refused(asked: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        history.stays(history.Search(**asked))
+        history.parts(history.Search(**asked))
     assert refused.value.field == field
 
 
@@ -116,10 +145,11 @@ def fill(isp: Isp, count: int) -> None:
         ({"device": "device-7"}, "stays_by_device"),
         ({"service_ref": "svc_7", "device": "device-7"}, "stays_"),
         ({"service_ref": "svc_7"}, "stays_of_a_device"),
-        ({"start": NOON, "end": NOON + timedelta(hours=1)}, "stays_by_time"),
+        ({"start": NOON + timedelta(hours=9), "end": NOON + timedelta(hours=10)}, "stays_by_time"),
+        ({"end": NOON + timedelta(hours=1)}, "stays_by_time"),
         ({}, "stays_by_time"),
     ],
-    ids=["address", "network", "device", "both", "service", "time", "all"],
+    ids=["address", "network", "device", "both", "service", "time", "until", "all"],
 )
 def test_every_search_is_a_range_of_an_index(
     isp: Isp, asked: dict[str, datetime], index: str
@@ -127,9 +157,12 @@ def test_every_search_is_a_range_of_an_index(
     fill(isp, 5000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE ipam_allocationhistory")
-    found = history.stays(history.Search(**asked))  # type: ignore[arg-type]
-    plan = found[: history.PER_PAGE].explain()
+    first, *held_already = history.parts(history.Search(**asked))  # type: ignore[arg-type]
+    plan = first[: history.PER_PAGE].explain()
     assert index in plan
+    for found in held_already:
+        plan += found[: history.PER_PAGE].explain()
+        assert "stays_by_span" in plan, plan
     assert "Seq Scan on ipam_allocationhistory" not in plan
 
 

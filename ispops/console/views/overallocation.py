@@ -6,6 +6,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from ipam import csr_letters
 from ipam import overallocation as verbs
 from ipam.models import OverallocationRequest
 from ispops.catalog import queries as catalog_queries
@@ -41,6 +42,9 @@ def queue(request: HttpRequest) -> HttpResponse:
         ],
         asked=asked,
         may_decide=request.user.has_perm("ipam.change_overallocationrequest"),
+        may_choose_letters=request.user in csr_letters.readers(),
+        gets_letters=csr_letters.wants(request.user),  # type: ignore[arg-type]
+        letters_every=csr_letters.EVERY.seconds // 60,
     )
 
 
@@ -83,4 +87,13 @@ def decline(request: HttpRequest, ref: str) -> HttpResponse:
         request_id=row.pk,
         decided_by=OverallocationRequest.Decider.CSR,
     )
+    return actions.back(request, reverse(QUEUE))
+
+
+@require_POST
+def letters(request: HttpRequest) -> HttpResponse:
+    """Switch the letters about waiting requests on or off, for oneself."""
+    wanted = request.POST.get("wanted") == "yes"
+    csr_letters.set_wanted(user=request.user, wanted=wanted)  # type: ignore[arg-type]
+    actions.say(request, "You get letters again." if wanted else "You get no letters any more.")
     return actions.back(request, reverse(QUEUE))
