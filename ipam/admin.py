@@ -20,8 +20,10 @@ from ipam.models import (
     Allocation,
     AllocationHistory,
     Block,
+    BlockImport,
     BlockRequest,
     BlockReturn,
+    CsrLetters,
     ExtraAddress,
     KeaServer,
     OverallocationRequest,
@@ -43,6 +45,23 @@ class AddressServerAdmin(ReadOnlyAdmin):
     list_filter = ("kind", "active")
     search_fields = ("name",)
     ordering = ("name",)
+
+
+@admin.register(BlockImport)
+class BlockImportAdmin(ReadOnlyAdmin):
+    list_display = ("file_name", "state", "rows_total", "made", "refused", "created_by")
+    list_filter = ("state",)
+    search_fields = ("file_name",)
+    ordering = ("-id",)
+    exclude = ("file", "results")
+
+
+@admin.register(CsrLetters)
+class CsrLettersAdmin(ReadOnlyAdmin):
+    list_display = ("user", "wanted", "written_at")
+    list_filter = ("wanted",)
+    search_fields = ("user__email",)
+    ordering = ("user",)
 
 
 class KeaServerForm(VerbForm):

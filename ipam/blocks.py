@@ -63,6 +63,19 @@ def create_block(
             some of these addresses.
         InvalidInput: no such tier, or the name is too long.
     """
+    block = new_block(network=network, tier=tier, parent=parent, name=name, vrf=vrf, at=at)
+    try:
+        with transaction.atomic():
+            block.save(force_insert=True)
+    except IntegrityError as error:
+        raise _overlapping(block) from error
+    return block
+
+
+def new_block(
+    *, network: str, tier: int, parent: Block | None, name: str, vrf: int, at: datetime
+) -> Block:
+    """Return a block that may be made where nothing is in its way; see `create_block`."""
     canonical = str(_parsed(network))
     block = Block(
         network=canonical,
@@ -74,11 +87,6 @@ def create_block(
     )
     db.check_fields(block, "tier", "name")
     _require_inside(canonical, tier, parent)
-    try:
-        with transaction.atomic():
-            block.save(force_insert=True)
-    except IntegrityError as error:
-        raise _overlapping(block) from error
     return block
 
 
@@ -103,10 +111,39 @@ def create_pool(
             name or purpose cannot be used.
         PoolExists: the block backs a pool already, or the name is taken.
     """
+    pool = new_pool(
+        name=name, server=server, block=block, purpose=purpose, unit_length=unit_length,
+        quarantine=quarantine, at=at,
+    )  # fmt: skip
+    slots = selection.slot_count(block.network, pool.unit_length)
+    try:
+        with transaction.atomic():
+            pool.save(force_insert=True)
+            first, last = selection.usable_slots(block.network, pool.unit_length)
+            FreeExtent.objects.bulk_create(
+                FreeExtent(pool=pool, first=extent.first, last=extent.last)
+                for extent in selection.shards(first, last, selection.shard_size(slots))
+            )
+    except IntegrityError as error:
+        raise pool_exists(pool) from error
+    return pool
+
+
+def new_pool(
+    *,
+    name: str,
+    server: AddressServer,
+    block: Block,
+    purpose: str,
+    unit_length: int | None,
+    quarantine: timedelta = DEFAULT_QUARANTINE,
+    at: datetime,
+) -> Pool:
+    """Return a pool that may be made where its block and its name are free; see `create_pool`."""
     family = _parsed(block.network).version
     unit = USUAL_UNIT[family] if unit_length is None else unit_length
     try:
-        slots = selection.slot_count(block.network, unit)
+        selection.slot_count(block.network, unit)
     except selection.UnusableNetwork as error:
         raise BadNetwork(f"{error}.", field="unit_length") from error
     pool = Pool(
@@ -121,19 +158,14 @@ def create_pool(
     )
     db.check_fields(pool, "name", "purpose")
     _require_fitting(pool)
-    try:
-        with transaction.atomic():
-            pool.save(force_insert=True)
-            first, last = selection.usable_slots(block.network, unit)
-            FreeExtent.objects.bulk_create(
-                FreeExtent(pool=pool, first=extent.first, last=extent.last)
-                for extent in selection.shards(first, last, selection.shard_size(slots))
-            )
-    except IntegrityError as error:
-        raise PoolExists(
-            f"{block.network} backs a pool already, or the name {name} is taken.", field="name"
-        ) from error
     return pool
+
+
+def pool_exists(pool: Pool) -> PoolExists:
+    """Return the refusal of a pool whose block or name is taken."""
+    return PoolExists(
+        f"{pool.block} backs a pool already, or the name {pool.name} is taken.", field="name"
+    )
 
 
 def _parsed(network: str) -> selection.Network:
@@ -166,11 +198,18 @@ def _require_inside(network: str, tier: int, parent: Block | None) -> None:
 def _overlapping(block: Block) -> OverlappingBlock:
     """Name the block that is in the way; it is not an ancestor, so it is of the tier or parent."""
     near = Q(parent=block.parent_id) if block.parent_id else Q(pk__isnull=True)
-    others = Block.objects.filter(near | Q(tier=block.tier), vrf=block.vrf)
-    other = others.filter(network__overlaps=block.network).order_by("-tier").first()
-    words = f"{other.network}, a block of this VRF" if other else "another block of this VRF"
+    # Regions overlap those that they are cut from, so only its siblings are in a region's way.
+    alike = Q(tier=block.tier) & ~Q(tier=Block.Tier.REGION)
+    others = Block.objects.filter(near | alike, vrf=block.vrf)
+    other = others.filter(network__overlaps=block.network).order_by("network").first()
+    return overlapping(block.network, other.network if other else None)
+
+
+def overlapping(network: str, other: str | None) -> OverlappingBlock:
+    """Return the refusal of a block that is in the way of another one."""
+    words = f"{other}, a block of this VRF" if other else "another block of this VRF"
     return OverlappingBlock(
-        f"{block.network} overlaps {words}. Choose a range that is free.", field="network"
+        f"{network} overlaps {words}. Choose a range that is free.", field="network"
     )
 
 

@@ -1,29 +1,31 @@
-"""Bringing a tree of blocks in from a file: tried out first, then every good row at once.
+"""What a file of blocks comes to, row by row, on a ground: in the database, or tried out.
 
-Each row is done by the verbs that people use, so it is refused for the same reasons. What is there
-already stays as it is, and a file that comes twice changes nothing the second time.
+What is there already stays as it is, and a file that comes twice changes nothing the second time.
+A file is kept as its rows in the order in which they can be made, whatever its own order was, so
+that workers read it from the front; a row that could not be read stands there with the reason.
 """
 
+import csv
 import io
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import IO
 
-from django.db import transaction
-
-from ipam import carving, plan_rows, selection, tree
-from ipam.models import AddressServer, Block, Pool
+from ipam import plan_rows, selection
+from ipam.grounds import Ground
+from ipam.models import Block
 from ipam.plan_rows import BadRow, PlanRow
 from ispops.errors import InvalidInput, Refusal
-from ispops.parties import audit
-from ispops.parties.models import User
-from ispops.uploads import Limits, Table, unpack
+from ispops.uploads import Limits, Table, UnusableFile, harmless_row, unpack
 
-MOST_ROWS = 2_000
-LIMITS = Limits(sent_bytes=5_000_000, unpacked_bytes=2_000_000, rows=MOST_ROWS)
+MOST_ROWS = 200_000
+LIMITS = Limits(sent_bytes=50_000_000, unpacked_bytes=150_000_000, rows=MOST_ROWS)
+RESULT_COLUMNS = ("line", "network", "outcome", "reason", "field")
+_KEPT = ("line", *PlanRow.__dataclass_fields__, "bad", "bad_field")
 _TIERS = {name: Block.Tier[name.upper()] for name in plan_rows.TIERS}
+# More than any value that is good, and little enough for a line.
+_LONGEST_VALUE = 500
+Numbered = tuple[int, PlanRow | BadRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,80 +42,65 @@ class Result:
     field: str = ""
 
 
-def text_of(upload: IO[bytes]) -> str:
-    """Return what was sent as text: plain, gzip or zip.
+# --- The file as it comes -----------------------------------------------------------------------
+
+
+def keep(upload: IO[bytes], into: IO[bytes]) -> int:
+    """Write what was sent, plain, gzip or zip, as rows in order; returns how many there are.
 
     Raises:
         UnusableFile: it is too large, damaged or no text.
+        InvalidInput: it is neither such a table nor what NetBox gives out, or has too many rows.
     """
     unpacked = io.BytesIO()
     unpack(upload, unpacked, LIMITS)
-    return unpacked.getvalue().decode()
-
-
-def preview(*, text: str, actor: User, at: datetime) -> list[Result]:
-    """Say what a file would make; nothing is kept.
-
-    Raises:
-        InvalidInput: the file as a whole cannot be read, or has too many rows.
-    """
-    with transaction.atomic():
-        results = _do(text, actor, at)
-        transaction.set_rollback(True)
-    return results
-
-
-@transaction.atomic
-def apply(*, text: str, file_name: str, actor: User, at: datetime) -> list[Result]:
-    """Make what the good rows of a file say, all together; the others are told with the reason.
-
-    Raises:
-        InvalidInput: the file as a whole cannot be read, or has too many rows.
-    """
-    results = _do(text, actor, at)
-
-    def count(outcome: str) -> int:
-        return sum(result.outcome == outcome for result in results)
-
-    audit.record(
-        actor=actor, action="blocks.imported", subject=file_name[:100] or "blocks", at=at,
-        made=count("made"), already=count("already"), refused=count("refused"),
-    )  # fmt: skip
-    return results
-
-
-def _do(text: str, actor: User, at: datetime) -> list[Result]:
-    read, results = [], []
-    for line, row in _rows(text):
-        if isinstance(row, BadRow):
-            results.append(Result(line, "", "refused", str(row), row.field))
-        else:
+    read, bad = list[tuple[int, PlanRow]](), list[Numbered]()
+    for count, (line, row) in enumerate(_rows(unpacked), start=1):
+        if count > MOST_ROWS:
+            raise InvalidInput(
+                f"The file has more than {MOST_ROWS:,} rows. Send it in parts.", field="file"
+            )
+        if isinstance(row, PlanRow) and (fault := _unwritable(row)) is None:
             read.append((line, row))
-    for line, row in plan_rows.in_order(read):
-        try:
-            with transaction.atomic():
-                outcome, words = _make(row, actor, at)
-            results.append(Result(line, row.network, outcome, words))
-        except Refusal as refusal:
-            results.append(Result(line, row.network, "refused", refusal.detail, refusal.field))
-    return sorted(results, key=lambda result: result.line)
+        else:
+            bad.append((line, row if isinstance(row, BadRow) else fault or row))
+    if not read and not bad:
+        raise InvalidInput("The file has no rows.", field="file")
+    _write(into, [*bad, *plan_rows.in_order(read)])
+    return len(read) + len(bad)
 
 
-def _rows(text: str) -> Iterator[tuple[int, PlanRow | BadRow]]:
+def _unwritable(row: PlanRow) -> BadRow | None:
+    for field, value in asdict(row).items():
+        if isinstance(value, str) and (
+            len(value) > _LONGEST_VALUE or (not value.isascii() and not _is_text(value))
+            or any(sign in value for sign in "\0\r\n")
+        ):  # fmt: skip
+            return BadRow("The value is too long, or no text.", field)
+    return None
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _rows(unpacked: IO[bytes]) -> Iterator[Numbered]:
     """Yield each row of a file with its line; one that cannot be read as what is wrong with it."""
-    if text.lstrip()[:1] in ("{", "["):
-        for number, entry in enumerate(_entries(text), start=1):
-            try:
-                yield number, plan_rows.from_netbox(entry)
-            except BadRow as bad:
-                yield number, bad
+    unpacked.seek(0)
+    begin = unpacked.read(1000).lstrip()[:1]
+    unpacked.seek(0)
+    if begin in (b"{", b"["):
+        yield from _entries(unpacked.read().decode())
         return
-    table = Table(io.BytesIO(text.encode()), LIMITS)
+    table = Table(unpacked, LIMITS)
     if table.find("network") is None or table.find("tier") is None:
         raise InvalidInput(
             f"The first line names the columns: {', '.join(plan_rows.COLUMNS)}.", field="file"
         )
-    table.check()
     places = {name: table.find(name) for name in plan_rows.COLUMNS}
     for _, values in table.rows():
         named = {
@@ -127,67 +114,116 @@ def _rows(text: str) -> Iterator[tuple[int, PlanRow | BadRow]]:
             yield table.line, bad
 
 
-def _entries(text: str) -> list[object]:
+def _entries(text: str) -> Iterator[Numbered]:
     try:
-        entries = plan_rows.entries_of(json.loads(text))
+        for number, entry in enumerate(plan_rows.entries_of(text), start=1):
+            try:
+                yield number, plan_rows.from_netbox(entry)
+            except BadRow as bad:
+                yield number, bad
     except (ValueError, RecursionError) as error:
         words = str(error) if isinstance(error, BadRow) else "This is no JSON that can be read."
-        raise InvalidInput(words, field="file") from error
-    if len(entries) > MOST_ROWS:
-        raise InvalidInput(f"The file has more than {MOST_ROWS:,} entries.", field="file")
-    return entries
+        raise UnusableFile(words, field="file") from error
 
 
-def _make(row: PlanRow, actor: User, at: datetime) -> tuple[str, str]:
-    """Make the block of a row, and its pool; says what came of it."""
-    parent = _parent(row)
+# --- The file as it is kept ---------------------------------------------------------------------
+
+
+def _write(into: IO[bytes], rows: Iterable[Numbered]) -> None:
+    text = io.TextIOWrapper(into, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_KEPT)
+    for line, row in rows:
+        if isinstance(row, BadRow):
+            values = [line, *[""] * (len(_KEPT) - 3), str(row), row.field]
+        else:
+            told = asdict(row)
+            told["unit_length"] = "" if row.unit_length is None else row.unit_length
+            told["may_be_top"] = "yes" if row.may_be_top else ""
+            values = [line, *told.values(), "", ""]
+        writer.writerow(values)
+    text.flush()
+    text.detach()
+
+
+def kept_rows(source: IO[bytes], start: int) -> Iterator[tuple[int, Numbered]]:
+    """Yield the rows of a kept file from a byte on, each with the byte at which the next begins."""
+    table = Table(source, LIMITS)
+    for end, values in table.rows(start or None):
+        yield end, _kept_row(dict(zip(_KEPT, values, strict=True)))
+
+
+def _kept_row(told: dict[str, str]) -> Numbered:
+    line = int(told["line"])
+    if told["bad"]:
+        return line, BadRow(told["bad"], told["bad_field"])
+    return line, PlanRow(
+        network=told["network"],
+        tier=told["tier"],
+        parent=told["parent"],
+        name=told["name"],
+        vrf=int(told["vrf"]),
+        pool=told["pool"],
+        server=told["server"],
+        purpose=told["purpose"],
+        unit_length=int(told["unit_length"]) if told["unit_length"] else None,
+        may_be_top=bool(told["may_be_top"]),
+    )
+
+
+def as_csv(results: Sequence[Result]) -> bytes:
+    """Write results as they are kept beside the file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        harmless_row([str(each.line), each.network, each.outcome, each.words, each.field])
+        for each in results
+    )
+    return text.getvalue().encode()
+
+
+# --- One row ------------------------------------------------------------------------------------
+
+
+def take(numbered: Numbered, ground: Ground) -> Result:
+    """Make the block of a row, and its pool, on a ground; says what came of it."""
+    line, row = numbered
+    if isinstance(row, BadRow):
+        return Result(line, "", "refused", str(row), row.field)
+    try:
+        with ground.one_row():
+            outcome, words = _make(row, ground)
+    except Refusal as refusal:
+        return Result(line, row.network, "refused", refusal.detail, refusal.field)
+    return Result(line, row.network, outcome, words)
+
+
+def _make(row: PlanRow, ground: Ground) -> tuple[str, str]:
+    parent = _parent(row, ground)
     tier = row.tier
     if tier == plan_rows.REGION and parent is None and row.may_be_top:
         tier = plan_rows.ALLOCATION
-    block = Block.objects.filter(
-        network=_canonical(row.network), vrf=row.vrf, tier=_TIERS[tier]
-    ).first()
+    block = ground.find(_canonical(row.network), row.vrf, _TIERS[tier])
     words = []
     if block is None:
-        block = tree.add_block(
-            network=row.network, tier=_TIERS[tier], parent=parent, name=row.name, vrf=row.vrf,
-            actor=actor, at=at,
-        )  # fmt: skip
+        block = ground.add(row, _TIERS[tier], parent)
         words.append(f"{tier}, from {parent.network}" if parent else tier)
-    if row.pool and not Pool.objects.filter(name=row.pool, block=block).exists():
-        _open_pool(row, block, actor, at)
+    if row.pool and not ground.has_pool(block, row.pool):
+        ground.open_pool(row, block)
         words.append(f"pool {row.pool}")
     return ("made", ", ".join(words)) if words else ("already", "It is there already.")
 
 
-def _open_pool(row: PlanRow, block: Block, actor: User, at: datetime) -> None:
-    server = AddressServer.objects.filter(name=row.server).first()
-    if server is None:
-        raise InvalidInput(f"There is no address server {row.server or 'named'}.", field="server")
-    tree.open_pool(
-        block=block, name=row.pool, server=server, purpose=row.purpose,
-        unit_length=row.unit_length, actor=actor, at=at,
-    )  # fmt: skip
-
-
-def _parent(row: PlanRow) -> Block | None:
+def _parent(row: PlanRow, ground: Ground) -> Block | None:
     """Find the block that a row is cut from: the named one, else the smallest around it."""
     if row.tier == plan_rows.ALLOCATION:
         return None
     network = _canonical(row.network)
-    around = Block.objects.filter(vrf=row.vrf, tier__lt=Block.Tier.POOL)
-    if row.parent:
-        found = around.filter(network=_canonical(row.parent, "parent")).order_by("-tier", "-pk")
-        if (named := found.first()) is None:
-            raise InvalidInput(f"There is no block {row.parent} in this VRF.", field="parent")
-        return named
-    holding = [
-        block
-        for block in around.filter(network__covers=network)
-        if (block.network, block.tier) != (network, _TIERS[row.tier])
-    ]
-    return max(holding, key=lambda block: (carving.length_of(block.network), block.tier, block.pk),
-               default=None)  # fmt: skip
+    if not row.parent:
+        return ground.around(network, row.vrf, _TIERS[row.tier])
+    named = ground.named(_canonical(row.parent, "parent"), row.vrf)
+    if named is None:
+        raise InvalidInput(f"There is no block {row.parent} in this VRF.", field="parent")
+    return named
 
 
 def _canonical(network: str, field: str = "network") -> str:

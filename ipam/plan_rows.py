@@ -6,7 +6,9 @@ is *active* or *reserved* is a pool's range; what is *deprecated* is left out. T
 NetBox's own, and the name is the description, else the role. Tenant and site have no place here.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ COLUMNS = (
 )  # fmt: skip
 MOST_NETWORK = 49
 """Characters of the longest network: IPv6 with the last four bytes in dots, and its length."""
+_SPACE = re.compile(r"[ \t\r\n]*")
 _STATUSES = {"container": REGION, "active": POOL, "reserved": POOL}
 
 
@@ -76,16 +79,53 @@ def from_values(values: Mapping[str, str]) -> PlanRow:
     )
 
 
-def entries_of(document: Any) -> list[Any]:
-    """Return the entries of what NetBox gave out: a page of its API, or the list alone.
+def entries_of(text: str) -> Iterator[Any]:
+    """Yield the entries of what NetBox gave out: a page of its API, or the list alone.
+
+    One at a time, so that a long list is never in memory as a whole beside its text.
 
     Raises:
         BadRow: it is neither.
+        ValueError, RecursionError: it is no JSON.
     """
-    entries = document.get("results") if isinstance(document, Mapping) else document
-    if not isinstance(entries, list):
+    decoder = json.JSONDecoder()
+    place = _past_space(text, 0)
+    if text[place : place + 1] == "{":
+        place = _place_of_results(text, place, decoder)
+    if text[place : place + 1] != "[":
         raise BadRow("This is no list of prefixes: NetBox calls it “results”.", "file")
-    return entries
+    place = _past_space(text, place + 1)
+    while text[place : place + 1] != "]":
+        entry, place = decoder.raw_decode(text, place)
+        yield entry
+        place = _past_space(text, place)
+        if text[place : place + 1] == ",":
+            place = _past_space(text, place + 1)
+        elif text[place : place + 1] != "]":
+            raise ValueError(f"no comma at {place}")
+
+
+def _place_of_results(text: str, place: int, decoder: json.JSONDecoder) -> int:
+    """Return where the value of `results` begins in an object; where it ends without one."""
+    place = _past_space(text, place + 1)
+    while text[place : place + 1] == '"':
+        name, place = decoder.raw_decode(text, place)
+        place = _past_space(text, place)
+        if text[place : place + 1] != ":":
+            raise ValueError(f"no colon at {place}")
+        place = _past_space(text, place + 1)
+        if name == "results":
+            return place
+        _, place = decoder.raw_decode(text, place)
+        place = _past_space(text, place)
+        if text[place : place + 1] == ",":
+            place = _past_space(text, place + 1)
+    return place
+
+
+def _past_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
 
 
 def from_netbox(entry: Any) -> PlanRow:

@@ -7,7 +7,9 @@ from django.utils import timezone
 
 from ipam import (
     allocation,
+    block_imports,
     block_steps,
+    csr_letters,
     extents,
     growing,
     overallocation,
@@ -16,6 +18,7 @@ from ipam import (
     sampling,
 )
 from ipam.models import Pool
+from ispops import jobs
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,12 @@ def check_pools() -> None:
     for pool in pools.select_related("block").order_by("pk"):
         if number := extents.unaccounted(pool):
             log.error("%s does not add up: %+d addresses. Nothing is changed.", pool.name, number)
+
+
+@shared_task
+def write_to_csrs() -> None:
+    """Tell customer service of devices that wait for its decision."""
+    csr_letters.tell(at=timezone.now())
 
 
 @shared_task
@@ -70,3 +79,22 @@ def grow_pools() -> None:
     """Go on with further blocks, and with those on their way back."""
     block_steps.go_on_due(at=timezone.now())
     returning.go_on_due(at=timezone.now())
+
+
+@shared_task
+def read_block_import(*, import_id: str) -> None:
+    """Do rows of a file of blocks for one turn, soon after it came or after the turn before."""
+    if block_imports.read_next(import_id=import_id, at=timezone.now()):
+        jobs.send(read_block_import, import_id=import_id)
+
+
+@shared_task
+def read_due_block_imports() -> None:
+    """Go on with the oldest file of blocks whose message or worker was lost."""
+    block_imports.read_next(at=timezone.now())
+
+
+@shared_task
+def delete_old_block_imports() -> None:
+    """Let go of files of blocks that are over for long."""
+    block_imports.delete_old(at=timezone.now())

@@ -214,13 +214,19 @@ def _replace(old: Sequence[Block], networks: Sequence[str], at: datetime) -> lis
 
 def _require_unused(block: Block) -> None:
     pool = Pool.objects.filter(block=block).first()
-    if pool is not None:
-        raise BlockInUse(f"{block.network} is handed out by the pool {pool.name}.", field="block")
-    cut = block.children.count()
+    if refusal := in_use(block.network, pool.name if pool else "", block.children.count()):
+        raise refusal
+
+
+def in_use(network: str, pool: str, cut: int) -> BlockInUse | None:
+    """Return the refusal of a block that a pool hands out, or from which others are cut."""
+    if pool:
+        return BlockInUse(f"{network} is handed out by the pool {pool}.", field="block")
     if cut:
-        raise BlockInUse(
-            f"{cut:,} blocks are cut from {block.network}. Remove those first.", field="block"
+        return BlockInUse(
+            f"{cut:,} blocks are cut from {network}. Remove those first.", field="block"
         )
+    return None
 
 
 def _no_room(network: str, taken: Sequence[str], length: int) -> str:

@@ -47,5 +47,8 @@ CELERY_BEAT_SCHEDULE = {
     "sample-pools": {"task": "ipam.tasks.sample_pools", "schedule": 300.0},
     "watch-pools": {"task": "ipam.tasks.watch_pools", "schedule": 60.0},
     "grow-pools": {"task": "ipam.tasks.grow_pools", "schedule": 5.0},
+    "import-blocks": {"task": "ipam.tasks.read_due_block_imports", "schedule": 5.0},
+    "delete-block-files": {"task": "ipam.tasks.delete_old_block_imports", "schedule": 3600.0},
+    "write-to-csrs": {"task": "ipam.tasks.write_to_csrs", "schedule": 30.0},
     "expire-requests": {"task": "ipam.tasks.expire_overallocation_requests", "schedule": 60.0},
 }

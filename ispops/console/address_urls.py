@@ -16,7 +16,26 @@ PAGES: tuple[tuple[str, guard.View, str, str], ...] = (
     ("addresses/blocks.csv", addresses.as_file, "console_addresses_file", SEE_BLOCKS),
     ("addresses/pools.csv", addresses.pools_file, "console_pools_file", SEE_POOLS),
     ("addresses/add/", addresses.add, "console_add_allocation", addresses.CHANGE),
-    ("addresses/import/", block_imports.page, "console_take_blocks", addresses.CHANGE),
+    ("addresses/import/", block_imports.listing, "console_take_blocks", addresses.CHANGE),
+    ("addresses/import/<str:ref>/", block_imports.page, "console_block_import", addresses.CHANGE),
+    (
+        "addresses/import/<str:ref>/rejects/",
+        block_imports.rejects,
+        "console_block_import_rejects",
+        addresses.CHANGE,
+    ),
+    (
+        "addresses/import/<str:ref>/make/",
+        block_imports.make,
+        "console_make_blocks",
+        addresses.CHANGE,
+    ),
+    (
+        "addresses/import/<str:ref>/cancel/",
+        block_imports.cancel,
+        "console_cancel_block_import",
+        addresses.CHANGE,
+    ),
     ("addresses/blocks/<int:key>/", addresses.page, "console_block", SEE_BLOCKS),
     (
         "addresses/blocks/<int:key>/change/",

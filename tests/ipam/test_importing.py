@@ -2,13 +2,18 @@
 
 import gzip
 import io
+import ipaddress
 import json
+import random
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 
-from ipam import importing, plan_rows
-from ipam.models import Block, Pool
+from ipam import block_imports, importing, plan_rows
+from ipam.models import Block, BlockImport, Pool
+from ispops import filework
 from ispops.errors import InvalidInput
 from ispops.parties.models import AuditEntry, User
 from tests.ipam.ground import NOON, a_server, a_user
@@ -32,18 +37,42 @@ def user(db: None) -> User:
     return a_user()
 
 
+def sent(text: str | bytes, user: User) -> BlockImport:
+    content = text if isinstance(text, bytes) else text.encode()
+    row = block_imports.submit(
+        upload=io.BytesIO(content), file_name="plan.csv", actor=user, at=NOON
+    )
+    return done(row)
+
+
+def done(row: BlockImport) -> BlockImport:
+    """Let workers go on with a file until it is over."""
+    hours = count(1)
+    while block_imports.read_next(import_id=row.pk, at=NOON + timedelta(hours=next(hours))):
+        pass
+    row.refresh_from_db()
+    assert (row.state, row.error) == ("completed", "")
+    return row
+
+
+def results(row: BlockImport) -> list[tuple[int, str, str]]:
+    lines = list(block_imports.results_of(row))[1:]
+    return sorted((int(line), outcome, field) for line, _, outcome, _, field in lines)
+
+
 def outcomes(text: str, user: User, *, keep: bool = True) -> list[tuple[int, str, str]]:
-    if keep:
-        results = importing.apply(text=text, file_name="plan.csv", actor=user, at=NOON)
-    else:
-        results = importing.preview(text=text, actor=user, at=NOON)
-    return [(result.line, result.outcome, result.field) for result in results]
+    """Try a file out and, if it is kept, make it: both must come to the same, in the same words."""
+    trial = sent(text, user)
+    if keep and trial.made:
+        made = done(block_imports.make(trial=trial, actor=user, at=NOON))
+        assert list(block_imports.results_of(made)) == list(block_imports.results_of(trial))
+    return results(trial)
 
 
 def test_a_preview_makes_nothing_and_the_file_all(user: User) -> None:
     told = outcomes(GOOD, user, keep=False)
     assert not Block.objects.exists()
-    assert not AuditEntry.objects.exists()
+    assert [entry.action for entry in AuditEntry.objects.all()] == ["blocks.tried"]
     assert told == outcomes(GOOD, user) == [(line, "made", "") for line in range(2, 9)]
     north = Block.objects.get(name="North 1")
     assert [north.parent.name, north.parent.parent.name] == ["Town", "Country"]
@@ -52,7 +81,9 @@ def test_a_preview_makes_nothing_and_the_file_all(user: User) -> None:
         "six": 56,
     }
     entry = AuditEntry.objects.get(action="blocks.imported")
-    assert entry.detail == {"made": 7, "already": 0, "refused": 0}
+    assert {name: entry.detail[name] for name in ("made", "already", "refused")} == {
+        "made": 7, "already": 0, "refused": 0,
+    }  # fmt: skip
 
 
 def test_a_file_that_comes_twice_changes_nothing(user: User) -> None:
@@ -103,6 +134,7 @@ def test_a_file_that_cannot_be_read_is_refused(user: User, text: str) -> None:
     with pytest.raises(InvalidInput):
         outcomes(text, user)
     assert not AuditEntry.objects.exists()
+    assert not BlockImport.objects.exists()
 
 
 def test_too_many_rows_are_refused(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,4 +183,74 @@ def test_what_netbox_gives_out_becomes_a_tree(user: User) -> None:
 
 
 def test_what_is_sent_packed_is_unpacked(user: User) -> None:
-    assert importing.text_of(io.BytesIO(gzip.compress(GOOD.encode()))) == GOOD
+    assert sent(gzip.compress(GOOD.encode()), user).made == 7
+
+
+def test_values_that_are_no_text_are_refused_in_their_row(user: User) -> None:
+    entries = [
+        prefix("10.0.0.0/8"), prefix("11.0.0.0/8", description="a\0b"),
+        prefix("12.0.0.0/8", description="\ud800"), prefix("1" * 501),
+        prefix("13.0.0.0/8", description="Zürich\nEast"),
+    ]  # fmt: skip
+    assert outcomes(json.dumps(entries), user) == [
+        (1, "made", ""), (2, "made", ""), (3, "made", ""), (4, "refused", "prefix"),
+        (5, "refused", "name"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_trial_says_what_making_comes_to(user: User, seed: int) -> None:
+    """Of a made-up plan with every kind of clash, over a tree that is there already."""
+    chance = random.Random(seed)
+    outcomes(GOOD, user)
+    lines = [GOOD.splitlines()[0]]
+    for number in range(120):
+        length = chance.choice((8, 9, 12, 16, 17, 20, 24, 26))
+        first = chance.choice((10, 11)) << 24 | chance.getrandbits(6) << 18
+        network = ipaddress.ip_network((first >> (32 - length) << (32 - length), length))
+        tier = chance.choice(("allocation", "region", "region", "pool", "pool"))
+        parent = chance.choice(("", "", "", "10.0.0.0/8", "10.0.0.0/16"))
+        pool = chance.choice(("", f"p-{number % 9}")) if tier == "pool" else ""
+        server, purpose = chance.choice(("aaa-test", "aaa-test", "none")), "dynamic"
+        lines.append(
+            f"{network},{parent},{tier},N {number},{chance.choice((0, 0, 7))},{pool},{server},"
+            f"{chance.choice((purpose, purpose, 'prefix'))},"
+        )
+    told = outcomes("\n".join(lines) + "\n", user)
+    assert {outcome for _, outcome, _ in told} == {"made", "already", "refused"}
+
+
+def test_a_file_goes_on_where_a_worker_left_it(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_imports, "ROWS_A_BATCH", {True: 2, False: 2})
+    monkeypatch.setattr(filework, "TURN_SECONDS", 0.0)
+    row = block_imports.submit(
+        upload=io.BytesIO(GOOD.encode()), file_name="plan.csv", actor=user, at=NOON
+    )
+    assert block_imports.read_next(import_id=row.pk, at=NOON)
+    row.refresh_from_db()
+    assert (row.state, row.rows_done) == ("running", 2)
+    trial = done(row)
+    assert results(trial) == [(line, "made", "") for line in range(2, 9)]
+    making = block_imports.make(trial=trial, actor=user, at=NOON)
+    assert block_imports.make(trial=trial, actor=user, at=NOON) == making
+    assert block_imports.read_next(import_id=making.pk, at=NOON)
+    assert Block.objects.count() == 2
+    block_imports.cancel(row=making, actor=user, at=NOON)
+    assert not block_imports.read_next(import_id=making.pk, at=NOON + timedelta(days=9))
+    assert Block.objects.count() == 2
+
+
+def test_what_was_not_tried_or_has_nothing_is_not_made(user: User) -> None:
+    waiting = block_imports.submit(
+        upload=io.BytesIO(GOOD.encode()), file_name="plan.csv", actor=user, at=NOON
+    )
+    bad = sent("network,tier\n10.0.0.0/33,region\n", user)
+    for row in (waiting, bad):
+        with pytest.raises(block_imports.NothingToMake):
+            block_imports.make(trial=row, actor=user, at=NOON)
+    trial = done(waiting)
+    assert block_imports.delete_old(at=NOON + timedelta(days=31)) == 2
+    trial.refresh_from_db()
+    with pytest.raises(block_imports.NothingToMake):
+        block_imports.make(trial=trial, actor=user, at=NOON)
+    assert not Block.objects.exists()

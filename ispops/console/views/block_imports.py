@@ -1,72 +1,139 @@
-"""A file of blocks: sent, looked at row by row, and made; what is refused can be saved."""
+"""Files of blocks: sent and tried out, followed, looked at, and made; what is refused is saved."""
 
-from dataclasses import astuple
+from itertools import islice
+from typing import Any
 
+from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ipam import block_imports as verbs
 from ipam import importing, plan_rows
-from ispops.console import pages
-from ispops.errors import InvalidInput, Refusal
+from ipam.models import BlockImport
+from ispops import filework
+from ispops.console import actions, charts, pages
+from ispops.errors import InvalidInput, NotFound, Refusal
 
-_NOTHING = InvalidInput("")
+PER_PAGE = 25
+MOST_SHOWN = 50
+_COUNTED = (("made", "Made", "Can be made"), ("already", "There already", "There already"),
+            ("refused", "Refused", "Refused"))  # fmt: skip
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def page(request: HttpRequest) -> HttpResponseBase:
-    """Take a file and show what it comes to; then make it, or save what is refused."""
-    if request.method != "POST":
-        return _shown(request)
-    name, what = (request.POST.get(field, "").replace("\0", "") for field in ("file_name", "what"))
-    now = timezone.now()
-    try:
-        if what:
-            text = request.POST.get("text", "")
-        else:
+def listing(request: HttpRequest) -> HttpResponse:
+    """Take a file, and list those that came before, the newest first."""
+    refusal = InvalidInput("")
+    if request.method == "POST":
+        try:
             upload = pages.uploaded(request)
-            name, text = upload.name or "", importing.text_of(upload)  # type: ignore[arg-type]
-        if what == "apply":
-            results = importing.apply(
-                text=text, file_name=name, actor=request.user, at=now,  # type: ignore[arg-type]
-            )  # fmt: skip
+            row = verbs.submit(
+                upload=upload,  # type: ignore[arg-type]
+                file_name=upload.name or "",
+                actor=request.user,  # type: ignore[arg-type]
+                at=timezone.now(),
+            )
+        except Refusal as refused:
+            refusal = InvalidInput(refused.detail, field="file")
         else:
-            results = importing.preview(text=text, actor=request.user, at=now)  # type: ignore[arg-type]
-    except Refusal as refusal:
-        return _shown(request, refusal, status=422)
-    if what == "rejects":
-        refused = [result for result in results if result.outcome == "refused"]
-        header = ("line", "network", "outcome", "reason", "field")
-        lines = [[str(value) for value in astuple(result)] for result in refused]
-        return pages.file_of("refused-blocks", [list(header), *lines])
-    return _shown(request, results=results, text=text, file_name=name, is_done=what == "apply")
+            return redirect("admin:console_block_import", row.public_id)
+    rows = BlockImport.objects.select_related("created_by").order_by("-pk")
+    return pages.show(
+        request,
+        "console/block_imports.html",
+        "Import blocks",
+        status=422 if refusal.detail else 200,
+        refusal=refusal,
+        columns=plan_rows.COLUMNS,
+        most=importing.MOST_ROWS,
+        rows=Paginator(rows, PER_PAGE).get_page(request.GET.get("page")),
+    )
 
 
-def _shown(
-    request: HttpRequest,
-    refusal: Refusal = _NOTHING,
-    *,
-    results: list[importing.Result] | None = None,
-    status: int = 200,
-    **told: object,
-) -> HttpResponse:
-    counts = [
-        (words, sum(result.outcome == outcome for result in results or ()))
-        for outcome, words in (
-            ("made", "Made"),
-            ("already", "There already"),
-            ("refused", "Refused"),
-        )
-    ]
+@require_safe
+def page(request: HttpRequest, ref: str) -> HttpResponse:
+    """Show how far a file is and what its rows come to; it asks for itself again while it runs."""
+    row = _get(ref)
+    is_open = row.state in filework.OPEN
+    facts: dict[str, Any] = {
+        "row": row,
+        "is_open": is_open,
+        "percent": charts.percent(row.rows_done, row.rows_total),
+        "counted": [
+            (trial if row.is_trial else made, getattr(row, name), name == "refused")
+            for name, made, trial in _COUNTED
+        ],
+    }
+    if request.headers.get("HX-Request"):
+        part = render(request, "console/_block_import_progress.html", facts)
+        if not is_open:
+            # The rest of the page is what the rows come to, and comes anew.
+            part["HX-Refresh"] = "true"
+        return part
+    making = BlockImport.objects.filter(trial=row).first()
     return pages.show(
         request,
         "console/block_import.html",
-        "Import blocks",
-        status=status,
-        refusal=refusal,
-        results=results,
-        counts=counts,
-        columns=plan_rows.COLUMNS,
-        most=importing.MOST_ROWS,
-        **told,
+        "File of blocks",
+        **facts,
+        making=making,
+        may_make=not making and row.is_trial and row.state == "completed" and row.made,
+        refused=[] if is_open else _first(row, "refused"),
+        made=[] if is_open else _first(row, "made"),
+        most=MOST_SHOWN,
     )
+
+
+def _first(row: BlockImport, outcome: str) -> list[list[str]]:
+    try:
+        return list(islice(verbs.results_of(row, outcome=outcome), 1, MOST_SHOWN + 1))
+    except (NotFound, FileNotFoundError):
+        return []
+
+
+@require_safe
+def rejects(request: HttpRequest, ref: str) -> HttpResponseBase:
+    """Give out the rows that are refused, each with its line, the field and the reason."""
+    row = _get(ref)
+    try:
+        lines = verbs.results_of(row, outcome="refused")
+        header = next(lines)
+    except (Refusal, FileNotFoundError) as refusal:
+        messages.error(request, getattr(refusal, "detail", "The file was deleted."))
+        return redirect("admin:console_block_import", ref)
+    return pages.file_of("refused-blocks", _with(header, lines))
+
+
+def _with(header: list[str], lines: Any) -> Any:
+    yield header
+    yield from lines
+
+
+@require_POST
+def make(request: HttpRequest, ref: str) -> HttpResponse:
+    """Have the good rows of a trial made, as somebody saw them."""
+    try:
+        row = verbs.make(trial=_get(ref), actor=request.user, at=timezone.now())  # type: ignore[arg-type]
+    except Refusal as refusal:
+        actions.refuse(request, refusal)
+        return redirect("admin:console_block_import", ref)
+    return redirect("admin:console_block_import", row.public_id)
+
+
+@require_POST
+def cancel(request: HttpRequest, ref: str) -> HttpResponse:
+    """Stop a file; what was made stays."""
+    actions.attempt(
+        request, verbs.cancel, done="The file is cancelled. What was made until now stays.",
+        row=_get(ref), actor=request.user,
+    )  # fmt: skip
+    return actions.back(request, reverse("admin:console_block_import", args=[ref]))
+
+
+def _get(ref: str) -> BlockImport:
+    rows = BlockImport.objects.select_related("created_by", "trial")
+    return pages.get(rows, BlockImport, ref)
