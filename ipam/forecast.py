@@ -131,7 +131,10 @@ def is_due(
     if percent >= threshold_percent:
         return f"{percent:.0f} % are in use, and {threshold_percent} % is its threshold."
     if least_days is not None and ends.likely is not None and ends.likely < least_days:
-        return f"It will be full in {ends.likely:.0f} days, and {least_days} is the least."
+        return (
+            f"It will be full in {ends.likely:.0f} days, sooner than the {least_days} days that "
+            "its policy keeps."
+        )
     return ""
 
 
@@ -152,8 +155,8 @@ def overbooking_warning(*, lines: int, total: int, peak: int, ratio: float) -> s
         return f"{peak:,} of {total:,} addresses were in use at once, by {lines:,} lines."
     if lines >= allowed / 2 and allowed * together > total:
         return (
-            f"{together:.0%} of the lines are online at once. At {ratio:g} lines an address that "
-            "would be more than there are."
+            f"{100 * together:.0f} % of the lines are online at once. At {ratio:g} lines an "
+            "address that would be more than there are."
         )
     if lines >= WARN_AT * allowed:
         return f"{lines:,} lines share {total:,} addresses, and {allowed:,.0f} are allowed."

@@ -41,6 +41,21 @@ def addresses_of(subscriber: Subscriber) -> QuerySet[Allocation]:
     )
 
 
+def holders_of(pool: Pool, asked: str = "") -> QuerySet[Allocation]:
+    """Return what is held of a pool or rests, by address; what is asked is an address, or part of
+    the name of a device or subscriber."""
+    rows = Allocation.objects.filter(pool=pool).select_related("holder__subscriber")
+    if asked:
+        named = Q(device__icontains=asked) | Q(holder__subscriber__name__icontains=asked)
+        try:
+            wanted = str(ipaddress.ip_network(asked, strict=False))
+        except ValueError:
+            rows = rows.filter(named)
+        else:
+            rows = rows.filter(Q(address__overlaps=wanted) | named)  # type: ignore[misc]
+    return rows.order_by("slot")
+
+
 def static_addresses_of(subscriber: Subscriber) -> QuerySet[StaticAddress]:
     """Return the addresses that are kept for a subscriber's lines, online or not."""
     kept = StaticAddress.objects.filter(holder__subscriber=subscriber, released_at__isnull=True)

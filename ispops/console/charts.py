@@ -45,15 +45,28 @@ def bars(values: Sequence[tuple[str, int]]) -> list[Bar]:
     ]
 
 
-def lines(series: Sequence[Sequence[tuple[int, int]]], *, width: int, height: int) -> list[str]:
+def ticks(most: int) -> list[int]:
+    """Return the values at which a scale is marked: round ones, from 0 to the first above `most`.
+
+    There are three to six of them, or two where there is only 0 and 1.
+    """
+    step = 1
+    while step * 5 < most:
+        step = step * 5 // 2 if str(step).startswith("2") else step * 2
+    return list(range(0, max(-(-most // step), 1) * step + 1, step))
+
+
+def lines(
+    series: Sequence[Sequence[tuple[int, int]]], *, width: int, height: int, top: int = 0
+) -> list[str]:
     """Return one SVG path a series of points, all on one scale that begins at nothing.
 
-    The highest value touches the top and the largest x the right; a series without points is an
-    empty path.
+    The highest value touches the top, unless the scale's `top` is said, and the largest x the
+    right; a series without points is an empty path.
     """
     points = [point for one in series for point in one]
     right = max((x for x, _ in points), default=0) or 1
-    top = max((y for _, y in points), default=0) or 1
+    top = top or max((y for _, y in points), default=0) or 1
 
     def place(x: int, y: int) -> str:
         return f"{x * width / right:.1f} {height - y * height / top:.1f}"
@@ -68,6 +81,11 @@ def percent(part: int, whole: int) -> int:
     if part >= whole:
         return 100
     return min(max(round(part * 100 / whole), 1), 99)
+
+
+def share(part: float) -> int:
+    """Return a share from 0 to 1 in whole percent, with the ends of `percent`."""
+    return percent(round(part * 1_000_000), 1_000_000)
 
 
 def count_words(number: int) -> str:

@@ -15,13 +15,23 @@ MOST_ROWS = 14
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A value of the scale: how far up it stands, in percent of the height, and its words."""
+
+    percent: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """Three lines on one scale: what was used, what will be, and what there is."""
 
     used: str
     forecast: str
     capacity: str
-    top: str
+    scale: list[Mark]
+    # What there is at the end, beside its line.
+    limit: Mark
     first_day: datetime
     last_day: datetime
     today_percent: int
@@ -70,6 +80,10 @@ def ends_words(use: GroupUse) -> str:
     return f"{likely} (from {use.ends.soonest or 0:.0f} days to {latest})"
 
 
+def _mark(value: int, top: int) -> Mark:
+    return Mark(charts.percent(value, top), charts.count_words(value))
+
+
 def _chart(days: list[Day], use: GroupUse) -> Chart:
     first = days[0].starts_at
     used = [((day.starts_at - first).days, day.peak) for day in days]
@@ -78,12 +92,15 @@ def _chart(days: list[Day], use: GroupUse) -> Chart:
     ahead = [(last + day, max(0, round(peak + rate * day))) for day in range(DAYS_AHEAD + 1)]
     capacity = [((day.starts_at - first).days, day.total) for day in days]
     capacity.append((last + DAYS_AHEAD, use.total))
-    drawn = charts.lines([used, ahead, capacity], width=WIDTH, height=HEIGHT)
+    scale = charts.ticks(max(y for _, y in [*used, *ahead, *capacity]))
+    top = scale[-1]
+    drawn = charts.lines([used, ahead, capacity], width=WIDTH, height=HEIGHT, top=top)
     return Chart(
         used=drawn[0],
         forecast=drawn[1],
         capacity=drawn[2],
-        top=charts.count_words(max(y for _, y in [*used, *ahead, *capacity])),
+        scale=[_mark(value, top) for value in scale],
+        limit=_mark(use.total, top),
         first_day=first,
         last_day=first + timedelta(days=last + DAYS_AHEAD),
         today_percent=charts.percent(last, last + DAYS_AHEAD),

@@ -371,10 +371,11 @@ GROUPS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar for this user, in django-unfold's form."""
     waiting = queues.counts(request)
+    current = _current(request.path)
     groups = []
     for title, entries in GROUPS:
         items = [
-            _item(request, entry, waiting)
+            _item(entry, waiting, is_current=entry == current)
             for entry in entries
             if not entry.permission or request.user.has_perm(entry.permission)
         ]
@@ -383,13 +384,13 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     return groups
 
 
-def _item(request: HttpRequest, entry: Entry, waiting: dict[str, int]) -> dict[str, Any]:
+def _item(entry: Entry, waiting: dict[str, int], *, is_current: bool) -> dict[str, Any]:
     path = reverse(entry.address)
     item: dict[str, Any] = {
         "title": entry.title,
         "icon": entry.icon,
         "link": path + (f"?{entry.query}" if entry.query else ""),
-        "active": _is_active(request, entry, path),
+        "active": is_current,
     }
     if count := waiting.get(entry.queue, 0):
         trouble = next(queue.is_trouble for queue in queues.QUEUES if queue.key == entry.queue)
@@ -400,10 +401,13 @@ def _item(request: HttpRequest, entry: Entry, waiting: dict[str, int]) -> dict[s
     return item
 
 
-def _is_active(request: HttpRequest, entry: Entry, path: str) -> bool:
-    if entry.address == "admin:index":
-        return request.path == path
-    return request.path.startswith(path)
+def _current(path: str) -> Entry | None:
+    """Return the one entry that a page belongs to: the nearest above it, by address."""
+    home, around = reverse("admin:index"), dict[str, Entry]()
+    for address, entry in ((reverse(entry.address), entry) for _, all_ in GROUPS for entry in all_):
+        if path == address or (address != home and path.startswith(address)):
+            around[address] = entry
+    return around[max(around, key=len)] if around else None
 
 
 class _Badge:

@@ -78,11 +78,13 @@ ROOMS = {
         stage=3,
         pure=_names("carving forecast notice_kinds plan_rows selection transitions"),
         verbs=_names(
-            "address_servers allocation answers asking block_steps blocks disclosure extents "
-            "growing importing kea_servers leases observed overallocation policies reclaiming "
-            "renumbering returning sampling statements static_addresses stepping tree"
+            "address_servers allocation answers asking block_imports block_steps blocks "
+            "csr_letters disclosure extents growing importing kea_servers leases observed "
+            "overallocation policies reclaiming renumbering returning sampling serving statements "
+            "static_addresses stepping tree"
         ),
-        reads=_names("groups helping history live space"),
+        reads=_names("grounds groups helping history live space"),
+        web=_names("server_login"),
     ),
     "provisioning": Room(
         stage=4,
@@ -98,10 +100,11 @@ ROOMS = {
             "visit_slots visits"
         ),
         reads=_names(
-            "admission composing duplicates outcomes sign_of_life visit_days visiting worklist"
+            "admission composing duplicates held outcomes sign_of_life visit_days visiting worklist"
         ),
         web=_names(
-            "aaa aaa_urls control_admin delivery_admin dhcp_admin equipment_admin later_api "
+            "aaa aaa_urls addresses_api control_admin delivery_admin dhcp_admin equipment_admin "
+            "later_api "
             "listener listener_urls product_orders_api registration_api visit_admin visits_api"
         ),
     ),

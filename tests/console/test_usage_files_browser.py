@@ -31,7 +31,7 @@ def test_a_file_is_sent_followed_and_its_rejects_fetched(
     page.get_by_label("Password").fill(login.password)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_label("File, plain").set_input_files(file)
-    page.get_by_label("Whose events").select_option(label="Cinebox")
+    page.get_by_label("Partner; empty").select_option(label="Cinebox")
     page.get_by_role("button", name="Read the file").click()
 
     # The page follows the worker by itself, and the rest of it comes anew when the file is done.

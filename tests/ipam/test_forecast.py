@@ -135,7 +135,9 @@ def due(used: int, likely: float | None, least_days: int | None = 14) -> str:
 def test_a_block_is_due_by_the_threshold_by_the_days_or_when_dry() -> None:
     assert due(79, 14) == ""
     assert due(80, None) == "80 % are in use, and 80 % is its threshold."
-    assert due(50, 13) == "It will be full in 13 days, and 14 is the least."
+    assert due(50, 13) == (
+        "It will be full in 13 days, sooner than the 14 days that its policy keeps."
+    )
     assert due(50, 13, least_days=None) == ""
     assert due(100, None) == "It has run dry."
 
@@ -147,6 +149,6 @@ def test_overbooking_is_warned_of_before_it_bites() -> None:
     assert warning(lines=100, peak=40) == ""
     assert "more than the 200 allowed" in warning(lines=201, peak=60)
     assert "90 of 100 addresses were in use at once" in warning(lines=150, peak=90)
-    assert "60% of the lines are online at once" in warning(lines=100, peak=60)
+    assert "60 % of the lines are online at once" in warning(lines=100, peak=60)
     assert "and 200 are allowed" in warning(lines=180, peak=80)
     assert warning(lines=0, peak=0) == ""

@@ -105,7 +105,9 @@ def test_days_to_exhaustion_are_a_reason_too(db: None) -> None:
     a_week(town.pool, first=0, a_day=5, total=126)
     town.fill(0.5)
     growing.watch(at=NOON)
-    assert BlockRequest.objects.get().cause == "It will be full in 13 days, and 14 is the least."
+    assert BlockRequest.objects.get().cause == (
+        "It will be full in 13 days, sooner than the 14 days that its policy keeps."
+    )
 
 
 def test_beside_its_policy_a_person_decides_once(db: None) -> None:

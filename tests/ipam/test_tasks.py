@@ -34,6 +34,9 @@ def test_beat_names_the_sweeps() -> None:
         tasks.watch_pools.name,
         tasks.grow_pools.name,
         tasks.move_holders.name,
+        tasks.write_to_csrs.name,
+        tasks.read_due_block_imports.name,
+        tasks.delete_old_block_imports.name,
     } <= scheduled
 
 

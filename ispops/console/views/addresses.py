@@ -53,13 +53,15 @@ def _listed(
 
 def row_of(node: space.Node) -> dict[str, Any]:
     """Return a line of the tree in the words of the page."""
-    words, percent, held = "", None, node.held
+    words, percent = "", None
     if node.use:
         percent = charts.percent(node.use.taken, node.use.total)
-        words = f"{charts.count_words(node.use.taken)} of {charts.count_words(node.use.total)} held"
+        held = f"{charts.count_words(node.use.taken)} of {charts.count_words(node.use.total)} held"
+        words = f"{held} · {percent} %"
     elif node.children:
-        percent = round(node.cut * 100)
-        words = f"cut into {len(node.children)}"
+        percent = charts.share(node.cut)
+        count = len(node.children)
+        words = f"{percent} % cut, into {count} block{'' if count == 1 else 's'}"
     return {
         "block": node.block,
         "depth": min(node.depth, 6),
@@ -67,7 +69,7 @@ def row_of(node: space.Node) -> dict[str, Any]:
         "pool": node.use.pool if node.use else None,
         "percent": percent,
         "words": words or "nothing is cut from it",
-        "held": None if held is None or node.use else charts.percent(node.taken, node.total),
+        "held": None if node.held is None or node.use else charts.percent(node.taken, node.total),
     }
 
 
@@ -101,6 +103,7 @@ def _shown(
         rows=[row_of(node) for node in nodes[1:]],
         pool=pool,
         heat=drawn(heat),
+        heat_measures="Held or resting" if pool else "Cut",
         gaps=gaps[:MOST_GAPS],
         more_gaps=max(len(gaps) - MOST_GAPS, 0),
         may_change=request.user.has_perm(CHANGE),

@@ -8,11 +8,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from ipam import queries, space
-from ipam.models import Allocation, Pool
+from ipam.models import Pool
 from ispops.console import charts, growth_page, pages
 from ispops.console.views import addresses
 
-PER_PAGE = 50
+PER_PAGE = 20
 
 
 @require_safe
@@ -24,7 +24,8 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     if pool is None:
         raise Http404("There is no such pool.")
     use = queries.use_of(pool)
-    held = Allocation.objects.filter(pool=pool).select_related("holder__subscriber")
+    sought = request.GET.get("q", "").replace("\0", "").strip()
+    held = queries.holders_of(pool, sought)
     return pages.show(
         request,
         "console/pool.html",
@@ -39,7 +40,8 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
         may_change=request.user.has_perm("ipam.change_poolpolicy"),
         **growth_page.of(pool, at=timezone.now()),
         heat=addresses.drawn(space.heat_of_pool(pool)),
-        rows=Paginator(held.order_by("slot"), PER_PAGE).get_page(request.GET.get("page")),
+        sought=sought,
+        rows=Paginator(held, PER_PAGE).get_page(request.GET.get("page")),
     )
 
 

@@ -70,6 +70,22 @@ def _current_extras(subscriber: Subscriber, at: datetime) -> list[ExtraAddress]:
     return list(extra_addresses_between(at, at + timedelta(microseconds=1), subscriber))
 
 
+def freeable_devices(subscriber: Subscriber) -> list[Device]:
+    """Return the devices whose address could be another one's: what the plan pays for, and no DHCP
+    server is told to keep."""
+    kept = DhcpReservation.objects.filter(
+        service__subscriber=subscriber, address__isnull=False
+    ).values_list("service", flat=True)
+    lines = {line.public_id for line in lines_of(subscriber).exclude(pk__in=kept)}
+    now = timezone.now()
+    held = devices_of(addresses_of(subscriber), _current_extras(subscriber, now))
+    return [
+        device
+        for device in held
+        if device.line in lines and not device.waits and device.extra is None
+    ]
+
+
 @require_safe
 @for_subscriber
 def devices(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:

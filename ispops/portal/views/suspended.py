@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber, User
 from ispops.portal.access import for_subscriber, subscriber_of
-from ispops.portal.views.devices import open_questions
+from ispops.portal.views.devices import freeable_devices, open_questions
 from provisioning import suspending
 from provisioning.models import ProductOrder, ServiceSuspension
 from provisioning.queries import lines_of, open_suspensions
@@ -26,7 +26,13 @@ def suspended(request: HttpRequest) -> HttpResponse:
     rows = open_suspensions(lines_of(subscriber)) if subscriber else []
     # A device beyond the plan is led here too, when it is in the walled garden for an address.
     waiting = open_questions(subscriber, timezone.now()) if subscriber else []
-    context = {"subscriber": subscriber, "suspensions": rows, "waiting": waiting}
+    others = freeable_devices(subscriber) if subscriber and waiting else []
+    context = {
+        "subscriber": subscriber,
+        "suspensions": rows,
+        "waiting": waiting,
+        "others": others,
+    }
     return render(request, "portal/suspended.html", context)
 
 

@@ -37,6 +37,10 @@ document.addEventListener("DOMContentLoaded", () => {
     } else if (event.key === "x") {
       const box = document.querySelector("tr.c-chosen input[type=checkbox]");
       if (box) box.checked = !box.checked;
+    } else if (/^[a-z]$/.test(event.key) && document.querySelector(`tr.c-chosen [data-key="${event.key}"]`)) {
+      // The key only goes to the button, which says what it does; Enter presses it.
+      event.preventDefault();
+      document.querySelector(`tr.c-chosen [data-key="${event.key}"]`).focus();
     } else if (event.key === "Enter" && event.target === document.body) {
       const chosen = document.querySelector("tr.c-chosen a");
       if (chosen) chosen.click();
