@@ -48,11 +48,11 @@ def holders_of(pool: Pool, asked: str = "") -> QuerySet[Allocation]:
     if asked:
         named = Q(device__icontains=asked) | Q(holder__subscriber__name__icontains=asked)
         try:
-            wanted = str(ipaddress.ip_network(asked, strict=False))
-        except ValueError:
+            wanted = selection.parse_address(asked)
+        except selection.UnusableNetwork:
             rows = rows.filter(named)
         else:
-            rows = rows.filter(Q(address__overlaps=wanted) | named)  # type: ignore[misc]
+            rows = rows.filter(address__covers=wanted)  # type: ignore[misc]
     return rows.order_by("slot")
 
 
