@@ -61,7 +61,9 @@ def held_until(
 
 
 _LOCK_HOLDER = Prepared("ipam_lock_holder", ("text",), f"""
-SELECT {columns(AddressHolder, "holder")}, {columns(AddressEntitlement, "entitlement")}
+SELECT {columns(AddressHolder, "holder")}, {columns(AddressEntitlement, "entitlement")},
+    EXISTS (SELECT FROM ipam_staticaddress kept
+        WHERE kept.holder_id = holder.id AND kept.released_at IS NULL)
 FROM ipam_addressholder holder
 LEFT JOIN catalog_addressentitlement entitlement ON entitlement.offering_id = holder.plan_id
 WHERE holder.service_ref = $1 FOR NO KEY UPDATE OF holder
@@ -71,17 +73,19 @@ WHERE holder.service_ref = $1 FOR NO KEY UPDATE OF holder
 def lock_holder(service_ref: str) -> tuple[AddressHolder, AddressEntitlement] | None:
     """Lock a holder and read what its plan includes; None when there is no such holder.
 
-    A plan that says nothing about addresses includes one of each kind, and no more.
+    A plan that says nothing about addresses includes one of each kind, and no more. Whether the
+    holder keeps static addresses is of the moment before the lock, as if it had asked then.
     """
     found = _LOCK_HOLDER.rows(service_ref)
     if not found:
         return None
+    *row, keeps_static = found[0]
     width = len(AddressHolder._meta.concrete_fields)
-    holder, entitlement = found[0][:width], found[0][width:]
+    holder, entitlement = made(AddressHolder, row[:width]), row[width:]
+    holder.keeps_static = keeps_static
     if entitlement[0] is not None:
-        return made(AddressHolder, holder), made(AddressEntitlement, entitlement)
-    nothing = AddressEntitlement(policy=AddressEntitlement.Policy.DENY, most_extra_addresses=0)
-    return made(AddressHolder, holder), nothing
+        return holder, made(AddressEntitlement, entitlement)
+    return holder, AddressEntitlement(policy=AddressEntitlement.Policy.DENY, most_extra_addresses=0)
 
 
 _LOCK_ALLOCATIONS = Prepared("ipam_lock_allocations", ("bigint",), f"""
@@ -99,12 +103,17 @@ def lock_allocations(holder: AddressHolder) -> list[Allocation]:
 _POOLS = f"""
 SELECT {columns(Pool, "pool")}, {columns(Block, "block")}
 FROM ipam_pool pool JOIN ipam_block block ON block.id = pool.block_id
-WHERE pool.server_id = %(server)s AND pool.state = 'active' ORDER BY pool.id
+WHERE pool.server_id = %(server)s
+AND (pool.state = 'active' OR pool.state = 'draining' AND pool.purpose = 'static')
+ORDER BY pool.id
 """  # noqa: S608
 
 
 def pools_of(server: AddressServer) -> list[Pool]:
-    """Return the pools that a server gives new leases of, with their blocks, oldest first."""
+    """Return the pools that a server gives new leases of, with their blocks, oldest first.
+
+    Also those of static addresses that give none to new lines: lines keep theirs until they move.
+    """
     width = len(Pool._meta.concrete_fields)
     pools = []
     for row in _fetch(_POOLS, {"server": server.pk}):

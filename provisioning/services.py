@@ -12,7 +12,7 @@ from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import partner_orders, profiles
+from provisioning import partner_orders, profiles, reservations
 from provisioning.models import (
     AaaCredential,
     Service,
@@ -106,7 +106,10 @@ def activate(*, service: Service, at: datetime) -> Service:
     held = db.lock(Service, service.pk)
     if held.state == Service.State.ACTIVE:
         return held
+    if held.line_id is None and held.state == Service.State.RESERVED:
+        static_addresses.follow_plan(service_ref=held.public_id, at=at)
     if is_static(held) and held.line is not None:
+        reservations.require_device(held.line)
         static_addresses.assign_static(
             service_ref=held.line.public_id, cause_ref=held.public_id, at=at
         )
@@ -227,6 +230,8 @@ def change(
     held.save(update_fields=["offering", "bundle"])
     if held.line_id is None:
         allocation.change_plan(service_ref=held.public_id, plan=offering)
+        if held.state != Service.State.RESERVED:
+            static_addresses.follow_plan(service_ref=held.public_id, at=at)
         profiles.refresh(service=held, at=at)
     if held.state in {Service.State.ACTIVE, Service.State.SUSPENDED}:
         _begin_period(held, _end_period(held, at))

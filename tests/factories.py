@@ -149,6 +149,13 @@ def live_line(isp: SmallIsp, subscriber: Subscriber, *with_codes: str, at: datet
     return Service.objects.get(subscriber=subscriber, offering=isp.fast)
 
 
+def static_pool(server: AddressServer, *, at: datetime) -> Pool:
+    """A pool of fourteen static addresses of a server."""
+    top = blocks.create_block(network="203.0.113.0/24", tier=Block.Tier.ALLOCATION, at=at)
+    block = blocks.create_block(network="203.0.113.0/28", tier=Block.Tier.POOL, parent=top, at=at)
+    return blocks.create_pool(name="static", server=server, block=block, purpose="static", at=at)
+
+
 def address_server(*, at: datetime, name: str = "north") -> AddressServer:
     """A RADIUS server with a pool of dynamic addresses, a walled garden and prefixes."""
     server = allocation.create_server(name=name, kind="radius", secret=SECRET)

@@ -221,6 +221,9 @@ class AddressHolder(models.Model):
     refused_by_limit = models.PositiveBigIntegerField(default=0)
     last_refused_by_limit_at = models.DateTimeField(null=True, blank=True)
 
+    # No column: `ipam.statements.lock_holder` says False where there is nothing to look for.
+    keeps_static = True
+
     def __str__(self) -> str:
         return self.service_ref
 
@@ -294,6 +297,14 @@ class AllocationHistory(models.Model):
         return f"{self.address} from {self.held_from:%Y-%m-%d}"
 
 
+class IsSingle(Func):
+    """Whether a network is one IPv6 address."""
+
+    function = "masklen"
+    template = "(%(function)s(%(expressions)s) = 128)"
+    output_field = models.BooleanField()
+
+
 class Allocation(models.Model):
     """A slot of a pool that is held now, or that rests in quarantine before it is used again."""
 
@@ -321,8 +332,12 @@ class Allocation(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["pool", "slot"], name="one_live_allocation_a_slot"),
+            # One address or prefix of each family; of IPv6 it may have both.
             models.UniqueConstraint(
-                fields=["holder", "device", "family"],
+                "holder",
+                "device",
+                "family",
+                IsSingle(F("address")),
                 condition=Q(state="active"),
                 name="one_address_a_device",
             ),

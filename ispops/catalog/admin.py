@@ -152,8 +152,8 @@ class EntitlementForm(VerbForm):
     class Meta:
         model = AddressEntitlement
         fields = (
-            "offering", "ipv4_addresses", "ipv6_prefixes", "policy", "extra_address",
-            "most_extra_addresses", "most_requests_an_hour",
+            "offering", "ipv4_addresses", "ipv6_prefixes", "static_addresses", "policy",
+            "extra_address", "most_extra_addresses", "most_requests_an_hour",
         )  # fmt: skip
 
 
@@ -341,8 +341,8 @@ class TaxRateAdmin(PublishingAdmin):
 class AddressEntitlementAdmin(PublishingAdmin):
     add_form = EntitlementForm
     list_display = (
-        "offering", "ipv4_addresses", "ipv6_prefixes", "policy", "extra_address",
-        "most_extra_addresses",
+        "offering", "ipv4_addresses", "ipv6_prefixes", "static_addresses", "policy",
+        "extra_address", "most_extra_addresses",
     )  # fmt: skip
     list_filter = ("policy",)
     list_select_related = ("offering", "extra_address")

@@ -1,5 +1,6 @@
 """What is sold: offerings of the ISP and its partners; what they cost is in `prices`."""
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q
 
@@ -154,6 +155,10 @@ class BundleComponent(models.Model):
         return f"{self.component} in {self.bundle}"
 
 
+# Whoever needs more of them is routed a network.
+MOST_STATIC_ADDRESSES = 64
+
+
 class AddressEntitlement(models.Model):
     """How many addresses an access plan includes, and what happens when a device asks for more."""
 
@@ -168,6 +173,10 @@ class AddressEntitlement(models.Model):
     )
     ipv4_addresses = models.PositiveSmallIntegerField(default=1)
     ipv6_prefixes = models.PositiveSmallIntegerField(default=1)
+    # IPv4 addresses that the line keeps for as long as it has the plan, online or not.
+    static_addresses = models.PositiveSmallIntegerField(
+        default=0, validators=[MaxValueValidator(MOST_STATIC_ADDRESSES)]
+    )
     policy = models.CharField(max_length=16, choices=Policy, default=Policy.ASK_SUBSCRIBER)
     extra_address = models.ForeignKey(
         ProductOffering, on_delete=models.PROTECT, null=True, blank=True, related_name="+"

@@ -312,6 +312,7 @@ def set_entitlement(
     at: datetime,
     ipv4_addresses: int = 1,
     ipv6_prefixes: int = 1,
+    static_addresses: int = 0,
     extra_address: ProductOffering | None = None,
     most_extra_addresses: int = 4,
     most_requests_an_hour: int = 10,
@@ -333,11 +334,18 @@ def set_entitlement(
     )
     row.policy, row.extra_address = policy, extra_address
     row.ipv4_addresses, row.ipv6_prefixes = ipv4_addresses, ipv6_prefixes
+    row.static_addresses = static_addresses
     row.most_extra_addresses = most_extra_addresses
     row.most_requests_an_hour = most_requests_an_hour
-    db.check_fields(row, "policy", "ipv4_addresses", "ipv6_prefixes", "most_extra_addresses")
+    db.check_fields(
+        row, "policy", "ipv4_addresses", "ipv6_prefixes", "static_addresses",
+        "most_extra_addresses",
+    )  # fmt: skip
     row.save()
-    _note("entitlement.set", offering, actor, at, policy=policy, ipv4_addresses=ipv4_addresses)
+    _note(
+        "entitlement.set", offering, actor, at, policy=policy, ipv4_addresses=ipv4_addresses,
+        static_addresses=static_addresses,
+    )  # fmt: skip
     return row
 
 

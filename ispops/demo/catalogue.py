@@ -42,6 +42,7 @@ class _Plan:
     for_business: bool = False
     policy: str = Policy.ASK_SUBSCRIBER
     addresses: int = 1
+    static: int = 0
     contract_months: int = 0
     termination_fee: str = ""
 
@@ -57,6 +58,7 @@ PLANS = (
     _Plan(
         "fiber-business", "Harbor Fiber Business", FIBER, 2000, 2000, "189", (1_960, 1_955, 8),
         once="99", for_business=True, policy=Policy.GRANT_AND_CHARGE, addresses=5,
+        static=1,
         contract_months=12, termination_fee="150",
     ),
     _Plan(
@@ -194,6 +196,7 @@ def _access(
         offering=offering,
         policy=plan.policy,
         ipv4_addresses=plan.addresses,
+        static_addresses=plan.static,
         extra_address=None if plan.policy == Policy.DENY else extra_address,
         at=at,
     )

@@ -112,4 +112,5 @@ urlpatterns = [
     path("account/devices/extras/<str:extra_id>/stop/", devices.stop_extra, name="stop_extra"),
     path("account/devices/<str:line_id>/login/", devices.network_login, name="network_login"),
     path("account/devices/<str:line_id>/<path:device>/free/", devices.free, name="free_device"),
+    path("account/devices/<str:line_id>/static/", devices.take_static, name="take_static"),
 ]

@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from ipam import allocation, extents, static_addresses
 from ipam.models import Allocation, AllocationHistory, FreeExtent, Pool, StaticAddress
+from ispops.catalog.models import AddressEntitlement
 from ispops.errors import NotFound
 from ispops.models import Event
 from tests.ipam.ground import NOON, Isp, Purpose, a_pool, a_server, after, an_isp, mac
@@ -137,3 +139,67 @@ def test_the_database_gives_an_address_to_one_line(isp: Isp, pool: Pool) -> None
         StaticAddress.objects.filter(pk=row.pk).update(address="203.0.113.2/32")
     with pytest.raises(IntegrityError), transaction.atomic():
         StaticAddress.objects.filter(pk=row.pk).update(released_at=NOON - timedelta(seconds=1))
+
+
+def include(isp: Isp, number: int) -> None:
+    AddressEntitlement.objects.filter(offering=isp.plan).update(static_addresses=number)
+
+
+def follow(isp: Isp, hours: float = 0) -> list[str]:
+    kept = static_addresses.follow_plan(service_ref=isp.service, at=after(hours=hours))
+    return [str(static) for static in kept]
+
+
+def test_a_plan_has_its_own_and_an_addon_comes_beside_them(isp: Isp, pool: Pool) -> None:
+    assert follow(isp) == []
+    include(isp, 1)
+    own = follow(isp)
+    assert (follow(isp), len(own), free(pool)) == (own, 1, 1)
+    assert StaticAddress.objects.get().is_of_plan
+    bought = assign(isp)
+    assert {bought, *own} == {"203.0.113.1", "203.0.113.2"}
+    include(isp, 0)
+    assert (follow(isp, hours=1), free(pool)) == ([], 1)
+    assert [str(each) for each in StaticAddress.objects.filter(released_at=None)] == [bought]
+
+
+def test_a_plan_that_has_no_more_left_changes_nothing(isp: Isp, pool: Pool) -> None:
+    include(isp, 3)
+    with pytest.raises(extents.AddressPoolExhausted):
+        follow(isp)
+    assert (StaticAddress.objects.count(), free(pool)) == (0, 2)
+    include(isp, 2)
+    assert len(set(follow(isp))) == 2
+    include(isp, 1)
+    assert len(follow(isp, hours=1)) == 1
+    assert StaticAddress.objects.get(released_at=None).place == 1
+
+
+def test_what_somebody_had_rests_before_another_line_has_it(isp: Isp, pool: Pool) -> None:
+    include(isp, 1)
+    [own] = follow(isp)
+    isp.ask(mac(1))
+    isp.release(mac(1), at=after(hours=1))
+    allocation.expire_due(at=after(days=9))
+    assert not Allocation.objects.filter(pool=pool).exists()
+    include(isp, 0)
+    follow(isp, hours=24 * 10)
+    resting = Allocation.objects.get(pool=pool)
+    assert (resting.address, resting.state) == (f"{own}/32", "quarantined")
+    assert resting.expires_at == after(days=10) + pool.quarantine
+    assert free(pool) == 1
+    allocation.expire_due(at=resting.expires_at)
+    assert free(pool) == 2
+
+
+def test_a_line_without_one_asks_no_more_where_there_is_a_pool(isp: Isp) -> None:
+    """The question is part of the lock, so those who keep nothing pay nothing for it."""
+    with CaptureQueriesContext(connection) as before:
+        isp.ask(mac(1))
+    other = allocation.open_holder(
+        service_ref="svc_2", subscriber=isp.subscriber, plan=isp.plan, at=NOON
+    )
+    a_pool("203.0.113.0/30", server=isp.server, purpose=Purpose.STATIC)
+    with CaptureQueriesContext(connection) as with_pool:
+        isp.ask(mac(2), service_ref=other.service_ref)
+    assert len(with_pool) == len(before)

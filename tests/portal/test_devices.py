@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ipam import allocation
-from ipam.models import AddressServer, ExtraAddress, OverallocationRequest
+from ipam.models import AddressServer, ExtraAddress, OverallocationRequest, StaticAddress
 from ispops.catalog import publishing
+from ispops.catalog.models import AddressEntitlement
 from ispops.parties.models import AuditEntry
 from provisioning.models import AaaCredential, Service
 from tests import factories
@@ -18,6 +19,7 @@ from tests.portal.pages import page
 from tests.small_isp import SmallIsp
 
 pytestmark = pytest.mark.django_db
+DEVICES = "/account/devices/"
 FIRST, SECOND = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 
@@ -44,6 +46,19 @@ def asked(line: Service, server: AddressServer, now: datetime) -> Overallocation
 
 def answer_url(asked: OverallocationRequest) -> str:
     return f"/account/devices/requests/{asked.public_id}/"
+
+
+def test_a_static_address_of_the_plan_is_shown_and_can_be_taken(
+    owner: Client, line: Service, server: AddressServer, now: datetime
+) -> None:
+    factories.static_pool(server, at=now)
+    AddressEntitlement.objects.filter(offering=line.offering).update(static_addresses=1)
+    assert "includes 1 static address that you have not taken" in page(owner.get(DEVICES)).text
+    for _ in range(2):
+        said = page(owner.post(f"{DEVICES}{line.public_id}/static/", follow=True)).text
+    static = StaticAddress.objects.get()
+    assert f"Static address, part of your plan: {static}" in said
+    assert "not taken" not in said
 
 
 def test_devices_are_shown_with_their_addresses(

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ipam import allocation, blocks
-from ipam.models import Block, StaticAddress
+from ipam import allocation
+from ipam.models import StaticAddress
 from ispops.catalog import publishing
+from ispops.catalog.models import ProductOffering
 from ispops.parties.models import Subscriber
+from provisioning import services
 from provisioning.models import Service
 from tests import factories
 from tests.provisioning import later
@@ -23,10 +25,7 @@ def line(isp: SmallIsp, ada: Subscriber, at: datetime) -> Service:
         at=LAUNCH,
     )  # fmt: skip
     priced(addon, "9", LAUNCH)
-    server = factories.address_server(at=at)
-    top = blocks.create_block(network="203.0.113.0/24", tier=Block.Tier.ALLOCATION, at=at)
-    block = blocks.create_block(network="203.0.113.0/28", tier=Block.Tier.POOL, parent=top, at=at)
-    blocks.create_pool(name="static", server=server, block=block, purpose="static", at=at)
+    factories.static_pool(factories.address_server(at=at), at=at)
     return factories.live_line(isp, ada, at=at)
 
 
@@ -47,3 +46,33 @@ def test_it_comes_with_the_order_and_goes_with_the_next(line: Service, at: datet
     static.refresh_from_db()
     addon.refresh_from_db()
     assert (addon.state, static.released_at) == ("ceased", after)
+
+
+def include(plan: ProductOffering, number: int) -> None:
+    publishing.set_entitlement(offering=plan, policy="deny", static_addresses=number, at=LAUNCH)
+
+
+def test_a_plan_has_its_own_from_the_first_day_to_the_last(
+    isp: SmallIsp, ada: Subscriber, at: datetime
+) -> None:
+    factories.static_pool(factories.address_server(at=at), at=at)
+    include(isp.fast, 1)
+    line = factories.live_line(isp, ada, at=at)
+    static = StaticAddress.objects.get()
+    assert (static.is_of_plan, static.assigned_at, static.place) == (True, at, 1)
+    include(later.faster(isp), 2)
+    later.change(line, at, plan_code="fibre-1000")
+    factories.work(at=at)
+    assert StaticAddress.objects.filter(released_at=None).count() == 2
+    services.cease(service=line, at=at)
+    assert not StaticAddress.objects.filter(released_at=None).exists()
+
+
+def test_an_order_waits_for_a_person_where_the_plan_has_none_to_give(
+    isp: SmallIsp, ada: Subscriber, at: datetime
+) -> None:
+    include(isp.fast, 1)
+    order = factories.order(ada, isp.oak_1, isp.fast.code, at=at)
+    factories.work(at=at)
+    task = order.tasks.get(kind="go_live")
+    assert (task.state, task.cause) == ("fallout", "address_pool_exhausted")

@@ -17,8 +17,8 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from ipam import allocation, overallocation
-from ipam.models import ExtraAddress, OverallocationRequest
+from ipam import allocation, overallocation, static_addresses
+from ipam.models import ExtraAddress, OverallocationRequest, StaticAddress
 from ipam.queries import (
     addresses_of,
     extra_addresses_between,
@@ -32,7 +32,7 @@ from ispops.parties.models import Subscriber
 from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
 from ispops.portal.addresses import Device, devices_of
-from provisioning import services
+from provisioning import reservations, services
 from provisioning.models import DhcpReservation, Service
 from provisioning.queries import lines_of
 
@@ -97,19 +97,48 @@ def devices(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         _current_extras(subscriber, now),
         [question.request for question in waiting],
     )
+    statics = list(static_addresses_of(subscriber))
+    lines = lines_of(subscriber).select_related("dhcp_reservation", "offering__address_entitlement")
     context = {
         "waiting": waiting,
         "answered": queries.answered_requests(subscriber)[:10],
-        "statics": static_addresses_of(subscriber),
-        "lines": _by_line(list(lines_of(subscriber).select_related("dhcp_reservation")), rows),
+        "statics": statics,
+        "lines": _by_line(list(lines), rows, statics),
     }
     return render(request, "portal/devices.html", context)
 
 
 def _by_line(
-    lines: Sequence[Service], rows: Sequence[Device]
-) -> list[tuple[Service, list[Device]]]:
-    return [(line, [row for row in rows if row.line == line.public_id]) for line in lines]
+    lines: Sequence[Service], rows: Sequence[Device], statics: Sequence[StaticAddress]
+) -> list[tuple[Service, list[Device], int]]:
+    """Each line with its devices, and how many static addresses of its plan it could still take."""
+    return [
+        (line, [row for row in rows if row.line == line.public_id], _untaken(line, statics))
+        for line in lines
+    ]
+
+
+def _untaken(line: Service, statics: Sequence[StaticAddress]) -> int:
+    entitlement = getattr(line.offering, "address_entitlement", None)
+    if entitlement is None or line.state != Service.State.ACTIVE:
+        return 0
+    taken = sum(1 for static in statics if static.cause_ref == line.public_id)
+    return max(0, entitlement.static_addresses - taken)
+
+
+@require_POST
+@for_subscriber
+def take_static(request: HttpRequest, subscriber: Subscriber, line_id: str) -> HttpResponse:
+    """Keep the static addresses of a plan that includes more of them than when the line began."""
+    line = own(lines_of(subscriber).filter(state=Service.State.ACTIVE), line_id)
+    try:
+        kept = static_addresses.follow_plan(service_ref=line.public_id, at=timezone.now())
+    except Refusal as refused:
+        messages.error(request, refused.detail)
+    else:
+        names = ", ".join(map(str, kept))
+        messages.success(request, f"Done. Kept for {line.offering}: {names or 'nothing'}.")
+    return redirect("portal:devices")
 
 
 @require_GET
@@ -181,13 +210,16 @@ def free(request: HttpRequest, subscriber: Subscriber, line_id: str, device: str
     """Say what freeing a device's address does, then free it."""
     line = own(lines_of(subscriber), line_id)
     held = addresses_of(subscriber).filter(holder__service_ref=line.public_id, device=device)
-    # What a DHCP server is told to give stays the line's until the line ends.
-    if not held or DhcpReservation.objects.filter(service=line, address__isnull=False).exists():
+    # What a DHCP server is told to give to the line itself stays the line's until that ends.
+    reserved = DhcpReservation.objects.filter(service=line).first()
+    if not held or (reserved and f"{reserved.address}/32" in {row.address for row in held}):
         raise Http404
     if request.method != "POST":
         return render(request, "portal/free_device.html", {"device": device, "line": line})
     allocation.release_address(
         service_ref=line.public_id, device=device, at=timezone.now(), because="freed_by_subscriber"
     )
+    if reserved:
+        reservations.follow_addresses(service=line, at=timezone.now())
     messages.success(request, f"The address of {device} is free for another device.")
     return redirect("portal:devices")
