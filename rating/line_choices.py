@@ -48,12 +48,14 @@ class Products:
     """What can come to a line beside its plan, and what of it can go, each by itself."""
 
     boosts: list[QualifiedOffer]
+    # Our other add-ons, such as a static address.
+    addons: list[QualifiedOffer]
     partners: list[QualifiedOffer]
     carried: list[Service]
 
     @property
     def codes_to_add(self) -> list[str]:
-        return [offer.offering.code for offer in [*self.boosts, *self.partners]]
+        return [offer.offering.code for offer in [*self.boosts, *self.addons, *self.partners]]
 
     @property
     def codes_to_remove(self) -> list[str]:
@@ -123,7 +125,12 @@ def products(line: Service | None, qualification: ServiceQualification, kind: st
         and _lasts(offer.offering)
     ]
     return Products(
-        boosts=[one for one in open_ones if one.offering.kind == Kind.ADDON],
+        boosts=[one for one in open_ones if one.offering.addon_type == composing.BOOST],
+        addons=[
+            one
+            for one in open_ones
+            if one.offering.kind == Kind.ADDON and one.offering.addon_type != composing.BOOST
+        ],
         partners=[one for one in open_ones if one.offering.kind == Kind.BSP],
         carried=carried if is_here else [one for one in carried if one.offering.kind == Kind.BSP],
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ispops.catalog.models import ProductOffering
+from ispops.portal.offers import ADDRESSES
 from qualification.eligibility import Line
 from qualification.judging import line_from_json
 from qualification.models import QualifiedOffer, ServiceQualification
@@ -63,7 +64,7 @@ def explain(qualification: ServiceQualification, offers: Sequence[QualifiedOffer
 def _goes_with_a_line(offer: QualifiedOffer) -> bool:
     """Leave out what a subscriber has no way to get: see `offers.arrange`."""
     is_product = offer.offering.kind == ProductOffering.Kind.BSP
-    return is_product or offer.offering.addon_type == ProductOffering.Addon.EXTRA_ADDRESS
+    return is_product or offer.offering.addon_type in ADDRESSES
 
 
 def _reach(kept: dict[str, Any]) -> Reach:

@@ -7,6 +7,9 @@ from ispops.catalog.models import ProductOffering
 from qualification.models import QualifiedOffer
 
 _KINDS = ProductOffering.Kind
+_STATIC = ProductOffering.Addon.STATIC_ADDRESS
+# The add-ons that are shown with an address; more speed and more data are for a line that is on.
+ADDRESSES = (ProductOffering.Addon.EXTRA_ADDRESS, _STATIC)
 
 
 @dataclass(slots=True)
@@ -33,18 +36,23 @@ class Answer:
         """What a line here can carry beside the plan itself."""
         return [*self.products, *self.addons]
 
+    @property
+    def has_static(self) -> bool:
+        return any(offer.offering.addon_type == _STATIC for offer in self.addons)
+
     def orderable(self, code: str) -> QualifiedOffer | None:
         """Return the plan or bundle of this code, when a line can be ordered with it."""
         plans = [offer for network in self.networks for offer in network.offers]
         return next((o for o in [*plans, *self.bundles] if o.offering.code == code), None)
 
     def extras_for(self, plan: QualifiedOffer) -> list[QualifiedOffer]:
-        """Return the partner products that may be ordered with a plan and are not in it."""
+        """Return what may be ordered with a plan and is not in it: our static address, and the
+        products of partners."""
         included = {part["code"] for part in plan.parts}
         return [
             offer
-            for offer in self.products
-            if offer.offering.is_subscription
+            for offer in [*self.addons, *self.products]
+            if (offer.offering.is_subscription or offer.offering.addon_type == _STATIC)
             and offer.offering.code not in included
             and _carries(plan, offer.offering)
         ]
@@ -74,8 +82,7 @@ def arrange(offers: Iterable[QualifiedOffer]) -> Answer:
             answer.bundles.append(offer)
         elif offer.offering.kind == _KINDS.BSP:
             answer.products.append(offer)
-        elif offer.offering.addon_type == ProductOffering.Addon.EXTRA_ADDRESS:
-            # The only add-on that a subscriber can get: nobody is shown what cannot be had.
+        elif offer.offering.addon_type in ADDRESSES:
             answer.addons.append(offer)
     # The fastest network first: that is what most people came to ask.
     answer.networks = sorted(networks.values(), key=_best_speed, reverse=True)

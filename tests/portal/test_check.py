@@ -239,9 +239,14 @@ def test_what_is_not_available_has_a_reason(client: Client, isp: SmallIsp) -> No
         assert not found.all("button", name="offering", value=offer.offering.code)
 
 
-def test_what_nobody_can_order_is_not_shown(
+def test_addresses_are_shown_as_addons_and_more_speed_is_not(
     client: Client, isp: SmallIsp, before: datetime
 ) -> None:
+    boost = publishing.create_offering(
+        code="boost", name="More speed", kind="addon", addon_type="speed_boost",
+        download_kbps=1_000, upload_kbps=1_000, at=before,
+    )  # fmt: skip
+    priced(boost, "10", before)
     static = publishing.create_offering(
         code="static-address", name="Static address", kind="addon", addon_type="static_address",
         at=before,
@@ -250,7 +255,12 @@ def test_what_nobody_can_order_is_not_shown(
     asked = ask(client, str(isp.oak_1))
     assert asked.offers.filter(eligible=True, offering=static).exists()
     found = page(client.get(f"/check/{asked.public_id}/"))
-    assert "Static address" not in found.text
+    shown, explained = found.text.split("How we worked this out")
+    assert "Static address" in shown
+    assert "9.00" in shown.split("Static address", 1)[1][:200]
+    assert "Subscriptions and a static address can go with your order" in shown
+    assert "Static address" in explained
+    assert "More speed" not in found.text
     assert "An extra address is offered there when a device asks" in found.text
 
 

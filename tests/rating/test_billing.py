@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ipam import overallocation
 from ipam.allocation import request_addresses
+from ipam.models import StaticAddress
 from ispops.catalog import publishing
 from ispops.catalog.models import Technology
 from ispops.errors import InvalidInput
@@ -22,11 +23,12 @@ from ispops.periods import Period
 from provisioning import services
 from provisioning.models import Service
 from qualification import coverage
-from rating import accrual, billing, ledger, purchases, usage
+from rating import accrual, billing, ledger, purchases, queries, usage
 from rating.billing import NothingToBill, PeriodNotOver
 from rating.models import BillLine, Charge, CustomerBill, LedgerEntry, LedgerTransaction
 from rating.spans import cut, without
 from tests import factories
+from tests.provisioning import later
 from tests.rating.ground import (
     JUNE,
     MAY,
@@ -301,6 +303,36 @@ class TestExtraAddresses:
         )
         due = accrual.due(subscriber=ada, period=JUNE, at=JUNE.end)
         assert total([c for c in due if c.extra_address_id]) == Decimal("0.5")
+
+
+class TestStaticAddresses:
+    def test_one_costs_from_its_grant_to_its_release_and_says_why(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        addon = publishing.create_offering(
+            code="static-address", name="Static address", kind="addon",
+            addon_type="static_address", tax_category="telecom", at=NOON,
+        )  # fmt: skip
+        priced(addon, "9", NOON)
+        factories.static_pool(factories.address_server(at=NOON), at=NOON)
+        granted, released = NOON + timedelta(days=10), NOON + timedelta(days=13)
+        later.change(line, granted, add=["static-address"])
+        assert total(charges(ada, offering=addon)) == 0
+        factories.work(at=granted)
+        preview = billing.running_bill(subscriber=ada, at=granted)
+        row = next(row for row in preview.lines if row.offering == addon)
+        assert close_to(row.exact_net, part("9", granted, MAY.end))
+        later.change(line, released, remove=["static-address"])
+        factories.work(at=released)
+        assert StaticAddress.objects.get().released_at == released
+        bill = issue(ada)
+        [charge] = charges(ada, offering=addon)
+        assert close_to(charge.amount_net, part("9", granted, released))
+        assert charge.bill_line.bill == bill
+        said = queries.why(charge)["arithmetic"]
+        assert said == "9.00 x 259,200 / 2,678,400 seconds of the period"
+        assert not [c for c in accrual.due(subscriber=ada, period=JUNE, at=JUNE.end)
+                    if c.offering == addon]  # fmt: skip
 
 
 class TestIssuing:
