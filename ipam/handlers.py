@@ -3,13 +3,15 @@
 A CSR sees requests in the console's queue, and `ipam.csr_letters` tells of them.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 
 from ipam import notice_kinds
-from ipam.models import ExtraAddress, OverallocationRequest
+from ipam.models import ExtraAddress, OverallocationRequest, StaticAddress
 from ispops import events
 from ispops.catalog.models import AddressEntitlement
 from ispops.notices import notify
@@ -53,6 +55,33 @@ def write_extra_address_granted(event: Any) -> None:
 def write_extra_address_ended(event: Any) -> None:
     """The subscriber hears that an extra address is charged no longer."""
     _write(notice_kinds.EXTRA_ADDRESS_ENDED.code, event)
+
+
+@events.on("address.static_moves", name="ipam.write_static_address_moves")
+def write_static_address_moves(event: Any) -> None:
+    """The subscriber hears when its static address changes."""
+    day = timezone.localtime(datetime.fromisoformat(event.payload["moves_at"]))
+    _write_of_static(
+        notice_kinds.STATIC_ADDRESS_MOVES.code, event, moves_on=f"{day:%A}, {day.day} {day:%B %Y}"
+    )
+
+
+@events.on("address.static_moved", name="ipam.write_static_address_moved")
+def write_static_address_moved(event: Any) -> None:
+    """The subscriber hears which static address it has from now on."""
+    was = event.payload["was"].removesuffix("/32")
+    _write_of_static(notice_kinds.STATIC_ADDRESS_MOVED.code, event, was=was)
+
+
+def _write_of_static(kind: str, event: Any, **said: str) -> None:
+    key = StaticAddress.key_of(event.subject)
+    rows = StaticAddress.objects.select_related("holder__subscriber")
+    static = rows.filter(pk=key, released_at__isnull=True).first() if key else None
+    if static is not None:
+        notify.send(
+            kind=kind, subscriber=static.holder.subscriber, cause=f"event:{event.pk}",
+            at=event.occurred_at, address=str(static), devices_url=_devices_url(), **said,
+        )  # fmt: skip
 
 
 def _write(kind: str, event: Any) -> None:

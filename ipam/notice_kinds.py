@@ -106,4 +106,61 @@ You can switch these letters off on that page.
 """,
 )
 
-register(ADDRESS_ASKED, EXTRA_ADDRESS_GRANTED, EXTRA_ADDRESS_ENDED, CSR_REQUESTS)
+STATIC_ADDRESS_MOVES = Kind(
+    code="static_address_moves",
+    title="A static address will change",
+    sent_when="when static addresses are renumbered, before it is done",
+    variables=(
+        Variable("address", "the static address", "198.18.16.7"),
+        Variable("moves_on", "the day on which it changes", "Tuesday, 5 May 2026"),
+        _DEVICES_URL,
+    ),
+    subject="Your static address changes on {{ moves_on }}",
+    text="""\
+Hello {{ name }},
+
+we have to give your line another static address. On {{ moves_on }} the address {{ address }} stops
+working, and your line is online again with another one at once.
+
+We write to you with the new address on that day. From then on you find it here, too:
+{{ devices_url }}
+
+If you run a server, plan to change its name records and firewall rules that day. Questions, or not
+a good day? Call us at {{ phone }}; we are glad to help.
+
+{{ isp }}
+""",
+)
+
+STATIC_ADDRESS_MOVED = Kind(
+    code="static_address_moved",
+    title="A static address has changed",
+    sent_when="when a static address was renumbered",
+    variables=(
+        Variable("address", "the new static address", "198.18.20.7"),
+        Variable("was", "the address that it was before", "198.18.16.7"),
+        _DEVICES_URL,
+    ),
+    subject="Your static address is {{ address }} now",
+    text="""\
+Hello {{ name }},
+
+as we wrote to you, your line has another static address now: {{ address }}. It was {{ was }}.
+
+Your devices and their addresses:
+{{ devices_url }}
+
+Questions? Call us at {{ phone }}; we are glad to help.
+
+{{ isp }}
+""",
+)
+
+register(
+    ADDRESS_ASKED,
+    EXTRA_ADDRESS_GRANTED,
+    EXTRA_ADDRESS_ENDED,
+    STATIC_ADDRESS_MOVES,
+    STATIC_ADDRESS_MOVED,
+    CSR_REQUESTS,
+)

@@ -2,19 +2,22 @@
 
 The source gives no new leases, so a device gets an address of the target when it asks next. At the
 deadline the leases that are left are ended, and their sessions with them. Once the source is empty
-it is done; until then it can be paused, which lets the source give leases again, or taken back.
+it is done; until then it can be paused, which lets the source give leases again, or taken back. An
+empty source is given back to its parent when somebody says so, and taken from its server first.
+
+Static addresses all move at the deadline, of which their subscribers are told when it begins.
 
 Locks: the plan's row, then the pools by key, then allocations.
 """
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
-from ipam import extents, leases, transitions
-from ipam.models import Allocation, Pool, Renumbering
+from ipam import extents, leases, returning, static_moves, transitions
+from ipam.models import Allocation, BlockReturn, Pool, Renumbering
 from ispops import db, events
 from ispops.errors import IllegalTransition, InvalidInput, NotFound, Refusal
 from ispops.parties import audit
@@ -22,6 +25,8 @@ from ispops.parties.models import User
 
 State = Renumbering.State
 ENDED_AT_ONCE = 200
+# How long before its address changes the subscriber of a static one hears of it, at least.
+STATIC_NOTICE = timedelta(days=7)
 
 
 class PoolsDoNotFit(Refusal):
@@ -66,14 +71,21 @@ def preview(*, source: Pool, target: Pool) -> Preview:
         PoolsDoNotFit: they are not of one server, family, unit and purpose, or not in use.
     """
     _require_fitting(source, target)
-    held = source.allocations.filter(state=leases.ACTIVE).count()
+    held = held_in(source)
     room = sum(last - first + 1 for first, last in target.free_extents.values_list("first", "last"))
     return Preview(
         held=held,
-        resting=source.allocations.count() - held,
+        resting=source.allocations.filter(state=leases.QUARANTINED).count(),
         room=room,
-        target_holds=target.allocations.count(),
+        target_holds=target.allocations.count() + static_moves.kept_in(target).count(),
     )
+
+
+def held_in(pool: Pool) -> int:
+    """How many addresses of a pool somebody has: static ones online or not."""
+    if pool.purpose == Pool.Purpose.STATIC:
+        return static_moves.kept_in(pool).count()
+    return pool.allocations.filter(state=leases.ACTIVE).count()
 
 
 def start(
@@ -90,12 +102,18 @@ def start(
     Raises:
         PoolsDoNotFit: as `preview`; or the target has not room for all.
         AlreadyRenumbered: one of them is part of another plan.
-        InvalidInput: no reason, or the deadline is not ahead.
+        InvalidInput: no reason, or the deadline is not ahead; with static addresses, a week.
     """
     if not reason.strip() or len(reason) > 300:
         raise InvalidInput("Say why, in up to 300 characters.", field="reason")
     if deadline_at <= at:
         raise InvalidInput("The deadline is ahead of now.", field="deadline")
+    if source.purpose == Pool.Purpose.STATIC and deadline_at < at + STATIC_NOTICE:
+        raise InvalidInput(
+            f"Static addresses change with notice: choose a day that is {STATIC_NOTICE.days} days "
+            "ahead, or more.",
+            field="deadline",
+        )
     try:
         with transaction.atomic():
             held_source, held_target = _lock_pools(source, target)
@@ -111,6 +129,7 @@ def start(
                 deadline_at=deadline_at, started_by=actor, started_at=at,
             )  # fmt: skip
             _close(held_source)
+            static_moves.announce(row, at)
             _note(row, "renumbering.started", actor, reason, at)
     except IntegrityError as error:
         raise AlreadyRenumbered(
@@ -173,12 +192,36 @@ def roll_back(*, renumbering_id: uuid.UUID, actor: User, reason: str, at: dateti
     return row
 
 
+@transaction.atomic
+def retire_source(
+    *, renumbering_id: uuid.UUID, actor: User, reason: str, at: datetime
+) -> BlockReturn:
+    """Give the emptied source back to its parent, once its server has it no more. Safe to repeat.
+
+    Raises:
+        NotFound: there is no such plan.
+        RenumberingClosed: it is not finished, or its source is in use again.
+        NotAFurtherBlock: other pools were cut for the source, and are in use.
+        InvalidInput: no reason.
+    """
+    if not reason.strip() or len(reason) > 300:
+        raise InvalidInput("Say why, in up to 300 characters.", field="reason")
+    row = _lock(renumbering_id)
+    if row.state != State.FINISHED:
+        raise RenumberingClosed(f"This plan is {row.get_state_display().lower()}.")
+    begun = returning.retire(pool=row.source, cause=reason.strip(), actor=actor, at=at)
+    _note(row, "renumbering.source_retired", actor, reason, at)
+    return begun
+
+
 def go_on(*, at: datetime) -> int:
     """Go on with all plans: end what is past its deadline, close what is done. Returns how many
     leases were ended. Safe to run twice."""
     ended = 0
     running = Renumbering.objects.filter(state__in=(State.RUNNING, State.ROLLING_BACK))
     for key in list(running.order_by("pk").values_list("pk", flat=True)):
+        while batch := static_moves.move_due(key, at):
+            ended += batch
         while batch := _end_overdue(key, at):
             ended += batch
         _close_if_empty(key, at)
@@ -219,7 +262,7 @@ def _close_if_empty(key: uuid.UUID, at: datetime) -> None:
         left = row.source if row.state == State.RUNNING else row.target
         while extents.give_back(pool=left, at=at):
             pass
-        if left.allocations.exists():
+        if left.allocations.exists() or static_moves.kept_in(left).exists():
             return
         if row.state == State.RUNNING:
             _end(row, State.FINISHED, at)
@@ -278,11 +321,6 @@ def _end(row: Renumbering, state: State, at: datetime) -> None:
 
 
 def _require_fitting(source: Pool, target: Pool) -> None:
-    if source.purpose == Pool.Purpose.STATIC:
-        raise PoolsDoNotFit(
-            "Static addresses are promised one by one, so they do not move by themselves.",
-            field="source",
-        )
     for words, one, other in (
         ("address server", source.server_id, target.server_id),
         ("purpose", source.purpose, target.purpose),

@@ -131,17 +131,40 @@ def begin(
         held.state = Pool.State.DRAINING
         held.save(update_fields=["state"])
         extents.take_all(held)
-        row = BlockReturn.objects.create(
-            pool=held,
-            network=held.block.network,
-            cause=cause[:300],
-            started_at=at,
-            next_attempt_at=at,
-        )
-        if actor is not None:
-            _note(row, "block_return.begun", actor, cause, at)
-        _publish("block.draining", row, at)
-        stepping.work_soon()
+        return _begin(held, cause, actor, at)
+
+
+def retire(*, pool: Pool, cause: str, actor: User, at: datetime) -> BlockReturn:
+    """Let a drained pool go back, whichever of its group it is. Safe to repeat.
+
+    Raises:
+        NotAFurtherBlock: others of its group are in use.
+        ReturnClosed: it is in use itself, or gone.
+    """
+    with transaction.atomic():
+        held = db.lock(Pool, pool.pk)
+        if known := held.returns.filter(state__in=OPEN).first():
+            return known
+        if held.state != Pool.State.DRAINING:
+            raise ReturnClosed(f"{held.name} is not empty on purpose: {held.get_state_display()}.")
+        if held.further.exclude(state=Pool.State.RETURNED).exists():
+            raise NotAFurtherBlock(
+                f"Further blocks were cut for {held.name} and are in use: they go first.",
+                field="pool",
+            )
+        return _begin(held, cause, actor, at)
+
+
+def _begin(held: Pool, cause: str, actor: User | None, at: datetime) -> BlockReturn:
+    """Put a locked pool that gives no leases on its way."""
+    row = BlockReturn.objects.create(
+        pool=held, network=held.block.network, cause=cause[:300], started_at=at,
+        next_attempt_at=at,
+    )  # fmt: skip
+    if actor is not None:
+        _note(row, "block_return.begun", actor, cause, at)
+    _publish("block.draining", row, at)
+    stepping.work_soon()
     return row
 
 
@@ -215,7 +238,8 @@ def _drain(row: BlockReturn, at: datetime) -> None:
     """Wait until nothing is held or rests any more, then take the pool from the server."""
     while extents.give_back(pool=row.pool, at=at):
         pass
-    if row.pool.allocations.exists():
+    kept = row.pool.static_addresses.filter(released_at__isnull=True)
+    if row.pool.allocations.exists() or kept.exists():
         _wait(row, at)
         return
     try:

@@ -6,11 +6,20 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from ipam import renumbering, transitions
-from ipam.models import Allocation, AllocationHistory, FreeExtent, Pool, Renumbering
+from ipam import renumbering, returning, static_addresses, transitions
+from ipam.models import (
+    Allocation,
+    AllocationHistory,
+    FreeExtent,
+    Pool,
+    Renumbering,
+    StaticAddress,
+)
 from ispops.errors import IllegalTransition, InvalidInput, NotFound, Refusal
 from ispops.models import Event
+from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry
+from tests import factories
 from tests.ipam.ground import NOON, Isp, Purpose, a_pool, a_server, after, an_isp, mac
 
 pytestmark = pytest.mark.django_db
@@ -152,10 +161,10 @@ def test_pools_that_do_not_fit_are_refused(isp: Isp, what: str) -> None:
     assert free(isp.dynamic) == 247
 
 
-def test_static_addresses_and_empty_reasons_are_refused(isp: Isp, target: Pool) -> None:
+def test_other_purposes_and_empty_reasons_are_refused(isp: Isp, target: Pool) -> None:
     static = a_pool("198.18.1.0/24", server=isp.server, purpose=Purpose.STATIC)
-    with pytest.raises(Refusal, match="one by one"):
-        start(isp, target, source=static)
+    with pytest.raises(Refusal, match="purpose"):
+        start(isp, target, source=static, deadline_at=after(days=8))
     with pytest.raises(InvalidInput):
         start(isp, target, reason=" ")
     with pytest.raises(InvalidInput):
@@ -178,3 +187,86 @@ def test_the_database_keeps_the_table_of_states(isp: Isp, target: Pool) -> None:
             Renumbering.objects.filter(pk=row.pk).update(**changes)
     with pytest.raises(IntegrityError), transaction.atomic():
         Renumbering.objects.filter(pk=row.pk).delete()
+
+
+class TestStaticAddresses:
+    @pytest.fixture
+    def statics(self, isp: Isp) -> tuple[Pool, Pool]:
+        pools = (("198.18.1.0/30", "old-static"), ("198.18.2.0/30", "new-static"))
+        old, new = (
+            a_pool(network, server=isp.server, purpose=Purpose.STATIC, name=name)
+            for network, name in pools
+        )
+        static_addresses.assign_static(service_ref=isp.service, cause_ref="svc_addon", at=NOON)
+        return old, new
+
+    def test_they_move_on_the_day_that_was_said(self, isp: Isp, statics: tuple[Pool, Pool]) -> None:
+        old, new = statics
+        was = StaticAddress.objects.get()
+        day = after(days=8)
+        with pytest.raises(InvalidInput, match="7 days"):
+            start(isp, new, source=old, deadline_at=after(days=6))
+        row = start(isp, new, source=old, deadline_at=day)
+        assert row.held_at_start == 1
+        factories.deliver_events(at=NOON)
+        asked = {"at": after(hours=1)}
+        assert isp.ask(mac(1), **asked).ipv4 == str(was), "it stays until then"
+        assert renumbering.go_on(at=after(days=7)) == 0
+        assert isp.ask(mac(1), at=after(days=7)).ipv4 == str(was)
+        assert renumbering.go_on(at=day) == 1
+        static = StaticAddress.objects.get(released_at=None)
+        assert (static.pool, static.cause_ref) == (new, "svc_addon")
+        assert isp.ask(mac(1), at=day).ipv4 == str(static)
+        renumbering.go_on(at=day + old.quarantine)
+        row.refresh_from_db()
+        assert row.state == "finished"
+        factories.deliver_events(at=day)
+        letters = Notice.objects.filter(kind__startswith="static_address")
+        told = {notice.kind: notice.body for notice in letters}
+        assert f"address {was} stops" in " ".join(told["static_address_moves"].split())
+        assert str(static) in told["static_address_moved"]
+
+    def test_who_has_moved_comes_back(self, isp: Isp, statics: tuple[Pool, Pool]) -> None:
+        old, new = statics
+        day = after(days=8)
+        row = start(isp, new, source=old, deadline_at=day)
+        isp.ask(mac(1), at=day - timedelta(hours=1))
+        renumbering.go_on(at=day)
+        assert StaticAddress.objects.get(released_at=None).pool == new
+        renumbering.roll_back(renumbering_id=row.pk, actor=isp.user, reason="Not routed", at=day)
+        renumbering.go_on(at=day)
+        assert StaticAddress.objects.get(released_at=None).pool == old
+        row.refresh_from_db()
+        assert row.state == "rolled_back"
+
+
+class TestRetiring:
+    def test_the_source_goes_back_when_nobody_has_or_had_an_address(
+        self, isp: Isp, target: Pool
+    ) -> None:
+        isp.ask(mac(1))
+        row = start(isp, target)
+        said = {"renumbering_id": row.pk, "actor": isp.user, "reason": "Back", "at": DEADLINE}
+        with pytest.raises(IllegalTransition):
+            renumbering.retire_source(**said)
+        renumbering.go_on(at=DEADLINE)
+        renumbering.go_on(at=DEADLINE + isp.dynamic.quarantine)
+        with pytest.raises(InvalidInput):
+            renumbering.retire_source(**said | {"reason": " "})
+        going = renumbering.retire_source(**said)
+        assert renumbering.retire_source(**said) == going
+        for _ in range(2):
+            returning.go_on_due(at=DEADLINE + timedelta(days=1))
+        isp.dynamic.refresh_from_db()
+        assert (isp.dynamic.state, isp.dynamic.block) == ("returned", None)
+        actions = AuditEntry.objects.filter(action="renumbering.source_retired")
+        assert actions.count() >= 1
+
+    def test_a_pool_that_others_were_cut_for_stays(self, isp: Isp, target: Pool) -> None:
+        row = start(isp, target)
+        renumbering.go_on(at=DEADLINE)
+        Pool.objects.filter(pk=target.pk).update(grown_from=isp.dynamic)
+        with pytest.raises(returning.NotAFurtherBlock):
+            renumbering.retire_source(
+                renumbering_id=row.pk, actor=isp.user, reason="Back", at=DEADLINE
+            )

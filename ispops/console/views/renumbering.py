@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST, require_safe
 
-from ipam import leases, renumbering
-from ipam.models import Allocation, Pool, Renumbering
+from ipam import renumbering, returning
+from ipam.models import BlockReturn, Pool, Renumbering
 from ispops.console import actions, charts, pages
 from ispops.errors import InvalidInput, Refusal
 
@@ -24,6 +24,10 @@ _VERBS: dict[str, tuple[Callable[..., Any], str]] = {
     "pause": (renumbering.pause, "It is paused. The old pool gives leases again."),
     "resume": (renumbering.resume, "It goes on."),
     "roll-back": (renumbering.roll_back, "It is being taken back."),
+    "retire": (
+        renumbering.retire_source,
+        "The old pool goes back to its parent once its server has it no more.",
+    ),
 }
 
 
@@ -38,33 +42,37 @@ def _shown(
 ) -> HttpResponse:
     rows = Renumbering.objects.select_related("source", "target", "started_by")
     shown = list(rows.order_by(F("ended_at").desc(nulls_first=True), "-started_at")[:MOST_SHOWN])
+    on_their_way = BlockReturn.objects.filter(state__in=returning.OPEN)
+    going = set(on_their_way.values_list("pool", flat=True))
     return pages.show(
         request,
         "console/renumberings.html",
         "Renumbering",
         status=status,
-        rows=[_row(row) for row in shown],
-        pools=Pool.objects.filter(state=Pool.State.ACTIVE)
-        .exclude(purpose=Pool.Purpose.STATIC)
-        .order_by("name"),
+        rows=[_row(row, going) for row in shown],
+        pools=Pool.objects.filter(state=Pool.State.ACTIVE).order_by("name"),
         may_change=request.user.has_perm(CHANGE),
         refusal=refusal,
         given=given or {},
     )
 
 
-def _row(row: Renumbering) -> dict[str, Any]:
+def _row(row: Renumbering, going: set[int]) -> dict[str, Any]:
     """Return a plan with how far it is, in the words of the page."""
     left = None
     if row.ended_at is None:
-        pool = row.target_id if row.state == Renumbering.State.ROLLING_BACK else row.source_id
-        left = Allocation.objects.filter(pool=pool, state=leases.ACTIVE).count()
+        pool = row.target if row.state == Renumbering.State.ROLLING_BACK else row.source
+        left = renumbering.held_in(pool)
     done = max(row.held_at_start - (left or 0), 0)
     return {
         "plan": row,
         "left": left,
         "done": done,
         "percent": charts.percent(done, row.held_at_start) if row.held_at_start else 100,
+        "may_retire": row.state == Renumbering.State.FINISHED
+        and row.source.state == Pool.State.DRAINING
+        and row.source_id not in going,
+        "is_going": row.source_id in going,
     }
 
 
@@ -114,7 +122,7 @@ def _pool(given: dict[str, str], name: str) -> Pool:
 
 @require_POST
 def change(request: HttpRequest, ref: str, what: str) -> HttpResponse:
-    """Pause a plan, go on with it, or take it back, with the reason."""
+    """Pause a plan, go on with it, take it back, or retire its source, with the reason."""
     if what not in _VERBS:
         raise Http404("There is no such change.")
     verb, done = _VERBS[what]

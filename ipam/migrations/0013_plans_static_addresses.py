@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ipam', '0010_static_addresses'),
+        ('ipam', '0012_block_imports'),
     ]
 
     operations = [
