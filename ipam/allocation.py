@@ -170,6 +170,7 @@ def request_addresses(
     server: AddressServer,
     at: datetime,
     lease: timedelta | None = None,
+    anew: bool = False,
 ) -> Answer:
     """Decide which addresses a device of a service gets from a server.
 
@@ -177,16 +178,16 @@ def request_addresses(
     address goes by the plan's over-allocation policy; while somebody is asked it gets a short
     lease in the walled garden. The answer is always definite; when a pool has run dry it is a
     denial, and nothing was written. `lease` is how long the addresses are held without being asked
-    for again, if not as usual.
+    for again, if not as usual. `anew` looks again although the device holds enough for longer.
     """
     wanted = lease or settings.ADDRESS_LEASE
     try:
         name = selection.normalise_device(device)
     except selection.UnusableDevice as unusable:
         return Answer(Outcome.DENIED, reason=f"The device cannot be served: {unusable}.")
-    if held := statements.held_until(
+    if not anew and (held := statements.held_until(
         service_ref=service_ref, device=name, server=server, until=at + wanted / 2
-    ):
+    )):  # fmt: skip
         return held_already(held, at)
     try:
         with transaction.atomic():
@@ -270,6 +271,8 @@ class _Request:
         return self._grant(kept, {family: offered[family] for family in missing})
 
     def _pools_for(self, family: int) -> list[Pool]:
+        if family == selection.IPv6 and self.server.kind == AddressServer.Kind.DHCP:
+            return []  # It delegates what it likes, which is followed (`ipam.observed`).
         purpose = PURPOSES[family]
         return [p for p in self.pools if p.family == family and p.purpose == purpose]
 

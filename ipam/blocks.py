@@ -213,6 +213,16 @@ def overlapping(network: str, other: str | None) -> OverlappingBlock:
     )
 
 
+# The purposes of single addresses, by the families and units of what is handed out; of IPv6 only a
+# DHCP server chooses any.
+_IPV4 = (selection.IPv4, 32)
+_SINGLE: dict[str, tuple[tuple[int, int], ...]] = {
+    Pool.Purpose.DYNAMIC: (_IPV4,),
+    Pool.Purpose.WALLED_GARDEN: (_IPV4,),
+    Pool.Purpose.LEASED: (_IPV4, (selection.IPv6, 128)),
+}
+
+
 def _require_fitting(pool: Pool) -> None:
     """Refuse what the database would refuse too, in words that say what to do."""
     if pool.block.tier != Block.Tier.POOL:
@@ -221,8 +231,8 @@ def _require_fitting(pool: Pool) -> None:
         )
     if pool.purpose == Pool.Purpose.PREFIX and pool.family != selection.IPv6:
         raise BadNetwork("Only IPv6 prefixes are delegated.", field="purpose")
-    single = (Pool.Purpose.DYNAMIC, Pool.Purpose.LEASED, Pool.Purpose.WALLED_GARDEN)
-    if pool.purpose in single and (pool.family, pool.unit_length) != (selection.IPv4, 32):
+    units = _SINGLE.get(pool.purpose)
+    if units is not None and (pool.family, pool.unit_length) not in units:
         raise BadNetwork("Such a pool hands out single IPv4 addresses.", field="purpose")
     if pool.quarantine < timedelta(seconds=10):
         raise InvalidInput("The quarantine is at least ten seconds.", field="quarantine")

@@ -1,8 +1,9 @@
 """What an address server gave by its own choice becomes stays of ours (figures 10 to 12).
 
-Of pools of the purpose *leased* the server chooses the address, and we read afterwards who has it.
-A device beyond the plan is asked about as if it had asked us: the server learns the answer as a
-reservation, and until it is granted its stay does not count.
+Of pools of the purpose *leased*, and of all of DHCPv6, the server chooses the address, and we read
+afterwards who has it. A device beyond the plan is asked about as if it had asked us: the server
+learns the answer as a reservation, and until it is granted its stay does not count. Where we choose
+the addresses, what is read is who is in the walled garden.
 """
 
 import logging
@@ -30,7 +31,12 @@ from ispops import db
 log = logging.getLogger(__name__)
 # Devices that were refused and are kept by name; a flood of more is only counted by the server.
 MOST_REFUSED_DEVICES = 10_000
-PURPOSES = (Pool.Purpose.LEASED, Pool.Purpose.WALLED_GARDEN)
+Purpose = Pool.Purpose
+# The pools whose leases are followed, by family: what we chose ourselves is known already.
+PURPOSES = {
+    selection.IPv4: (Purpose.LEASED, Purpose.WALLED_GARDEN),
+    selection.IPv6: (Purpose.LEASED, Purpose.PREFIX),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """A device for which the plan includes no address, and whether it may have one all the same."""
+    """A device for which the plan includes no address, and whether it may have one all the same.
+
+    None of a device in the walled garden of a server whose addresses we choose: ipam has not been
+    asked for an address for it yet.
+    """
 
     service_ref: str
     device: str
-    is_granted: bool
+    is_granted: bool | None
+    # Since when it has what it has now.
+    since: datetime
 
 
 @transaction.atomic
@@ -64,8 +76,12 @@ def record_leases(
     held.leases_in, held.leases_to = after
     held.save(update_fields=["leases_in", "leases_to"])
     # Also of a pool that is draining, or not confirmed yet: what the server gave, somebody has.
-    pools = Pool.objects.filter(server=kea.server, state__in=groups.LIVE, purpose__in=PURPOSES)
+    pools = Pool.objects.filter(
+        server=kea.server, family=kea.family, state__in=groups.LIVE,
+        purpose__in=PURPOSES[kea.family],
+    )  # fmt: skip
     known = list(pools.select_related("block").order_by("pk"))
+    chooses = any(pool.purpose == Purpose.LEASED for pool in known)
     holders = _lock_holders(each.service_ref for each in seen)
     beyond: dict[tuple[str, str], Beyond] = {}
     for each in seen:
@@ -73,7 +89,7 @@ def record_leases(
         pool = next((p for p in known if _is_of(each.lease, p)), None)
         device = _device_of(each.lease)
         if holder is not None and holder.ended_at is None and pool is not None and device:
-            answer = _record(kea, holder, pool, device, each.lease, at)
+            answer = _record(kea, holder, pool, device, each.lease, at, chooses=chooses)
             if answer is not None:
                 beyond[each.service_ref, answer.device] = answer
     return list(beyond.values())
@@ -133,7 +149,9 @@ def _lock_holders(refs: Iterable[str]) -> dict[str, AddressHolder]:
 
 
 def _is_of(lease: Lease, pool: Pool) -> bool:
-    return selection.is_inside(lease.address, str(pool.block.network))
+    length = int(lease.address.partition("/")[2])
+    is_inside = selection.is_inside(lease.address, str(pool.block.network))
+    return is_inside and length == pool.unit_length
 
 
 def _device_of(lease: Lease) -> str:
@@ -146,8 +164,16 @@ def _device_of(lease: Lease) -> str:
 
 
 def _record(
-    kea: KeaServer, holder: AddressHolder, pool: Pool, device: str, lease: Lease, at: datetime
+    kea: KeaServer,
+    holder: AddressHolder,
+    pool: Pool,
+    device: str,
+    lease: Lease,
+    at: datetime,
+    *,
+    chooses: bool,
 ) -> Beyond | None:
+    """Write down one lease; says what is to become of a device beyond the plan."""
     slot = selection.slot_of(str(pool.block.network), pool.unit_length, lease.address)
     row = (
         Allocation.objects.select_for_update(of=("self",))
@@ -162,13 +188,21 @@ def _record(
         elif lease.seconds:
             _remember(holder, pool, device, lease)
         return None
-    verdict = _judge(kea, holder, pool, device, at)
-    counts = pool.purpose == Pool.Purpose.LEASED and (verdict is None or verdict.is_granted)
-    if row is not None and mine and row.state == leases.ACTIVE:
+    since = _since(lease)
+    is_same_stay = row is not None and mine and row.state == leases.ACTIVE
+    if pool.family == selection.IPv6:
+        # Nobody is asked about prefixes: the network is large enough.
+        verdict, counts = None, True
+    elif not chooses:
+        began = row.allocated_at if row is not None and is_same_stay else since
+        verdict, counts = Beyond(holder.service_ref, device, None, began), False
+    else:
+        verdict = _judge(kea, holder, pool, device, since, at)
+        counts = pool.purpose == Purpose.LEASED and (verdict is None or bool(verdict.is_granted))
+    if row is not None and is_same_stay:
         row.expires_at, row.counts = lease.ends_at, counts
         row.save(update_fields=["expires_at", "counts"])
         return verdict
-    since = _since(lease)
     if row is not None:
         if row.state == leases.ACTIVE:
             leases.let_go([row], because=leases.Because.OTHER_SERVER, at=since)
@@ -193,6 +227,10 @@ def _open(
     elsewhere = Allocation.objects.select_for_update(of=("self",)).filter(
         holder=holder, device=device, family=pool.family, state=leases.ACTIVE
     )
+    # A device may have both an address and a prefix of IPv6.
+    bits = selection.BITS[pool.family]
+    single = Q(pool__unit_length=bits)
+    elsewhere = elsewhere.filter(single if pool.unit_length == bits else ~single)
     leases.let_go(list(elsewhere), because="moved", at=since)
     later = _stays_after(lease, pool).values_list("held_to", flat=True)
     ends = [end for end in later if end is not None]
@@ -240,27 +278,41 @@ def _stays_after(lease: Lease, pool: Pool) -> QuerySet[AllocationHistory]:
     )
 
 
+def _others(holder: AddressHolder, family: int, device: str) -> set[str]:
+    """The other devices that have addresses of the plan; static ones are beside them."""
+    held = Allocation.objects.filter(
+        holder=holder, family=family, state=leases.ACTIVE, counts=True
+    ).exclude(pool__purpose=Purpose.STATIC)
+    return set(held.exclude(device=device).values_list("device", flat=True))
+
+
 def _judge(
-    kea: KeaServer, holder: AddressHolder, pool: Pool, device: str, at: datetime
+    kea: KeaServer,
+    holder: AddressHolder,
+    pool: Pool,
+    device: str,
+    since: datetime,
+    at: datetime,
 ) -> Beyond | None:
-    """Ask about a device for which other devices leave no address of the plan; None if they do."""
-    others = set(
-        Allocation.objects.filter(
-            holder=holder, family=pool.family, state=leases.ACTIVE, counts=True
-        )
-        .exclude(device=device)
-        .values_list("device", flat=True)
-    )
+    """Ask about a device for which other devices leave no address of the plan; None if they do.
+
+    One that was asked about before, and for which they do by now, is let out of the garden.
+    """
+    others = _others(holder, pool.family, device)
     extras = set(
         ExtraAddress.objects.filter(holder=holder, ended_at__isnull=True).values_list(
             "device", flat=True
         )
     )
     entitlement = overallocation.entitlement_of(holder)
+    granted = Beyond(holder.service_ref, device, True, since)
     if device in extras:
-        return Beyond(holder.service_ref, device, is_granted=True)
+        return granted
     if len(others - extras) < entitlement.ipv4_addresses:
-        return None
+        was_asked = pool.purpose == Purpose.WALLED_GARDEN and (
+            holder.requests.filter(device=device).exists()
+        )
+        return granted if was_asked else None
     verdict = asking.decide(
         holder=holder,
         entitlement=entitlement,
@@ -269,4 +321,4 @@ def _judge(
         open_extras=len(extras),
         at=at,
     )
-    return Beyond(holder.service_ref, device, is_granted=verdict.granted)
+    return Beyond(holder.service_ref, device, verdict.granted, since)

@@ -62,6 +62,24 @@ def static_addresses_of(subscriber: Subscriber) -> QuerySet[StaticAddress]:
     return kept.select_related("holder", "pool").order_by("assigned_at", "pk")
 
 
+def keeps_static(service_ref: str, server: AddressServer) -> bool:
+    """Say whether an address of a server is kept for a line."""
+    kept = StaticAddress.objects.filter(holder__service_ref=service_ref, pool__server=server)
+    return kept.filter(released_at__isnull=True).exists()
+
+
+def held_from(service_ref: str, server: AddressServer) -> dict[str, str]:
+    """Return the IPv4 addresses that we gave to devices of a line, by device; the walled garden
+    and what the server chose itself left out."""
+    held = Allocation.objects.filter(
+        holder__service_ref=service_ref, state=Allocation.State.ACTIVE, counts=True,
+        family=selection.IPv4, pool__server=server,
+        pool__purpose__in=(Pool.Purpose.DYNAMIC, Pool.Purpose.STATIC),
+    )  # fmt: skip
+    rows = held.order_by("device").values_list("device", "address")
+    return {device: str(address).removesuffix("/32") for device, address in rows}
+
+
 def pending_requests(
     subscriber: Subscriber | None = None,
 ) -> QuerySet[OverallocationRequest]:

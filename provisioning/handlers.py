@@ -3,9 +3,20 @@
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
+
 from ispops import events
 from ispops.parties.models import SubscriberCheck
-from provisioning import checking, control, execution, expectations, partner_news, telling
+from provisioning import (
+    checking,
+    control,
+    execution,
+    expectations,
+    further_devices,
+    partner_news,
+    reservations,
+    telling,
+)
 from provisioning.models import ProductOrder, Service, ServiceOrder
 
 
@@ -55,9 +66,8 @@ def _line(event: Any) -> Service | None:
 @events.on("address.renumbered", name="provisioning.end_renumbered_session")
 def end_renumbered_session(event: Any) -> None:
     """A line whose address was taken back is disconnected, and gets another one when it returns."""
-    key = Service.key_of(event.payload["service"])
     address, _, length = event.payload["address"].partition("/")
-    line = Service.objects.filter(pk=key).first() if key else None
+    line = _line_of(event)
     if line is not None and length in ("", "32"):
         control.end_session(service=line, address=address, at=event.occurred_at)
 
@@ -66,6 +76,60 @@ def end_renumbered_session(event: Any) -> None:
 def end_static_session(event: Any) -> None:
     """A line that is online with an address it has no more is disconnected."""
     end_renumbered_session(event)
+
+
+def _follow_addresses(event: Any) -> None:
+    """Tell the DHCP server of a line what its devices have now; RADIUS is asked by itself.
+
+    What is given now is not given from the moment of an event that waited to be told.
+    """
+    if line := _line_of(event):
+        at = max(event.occurred_at, timezone.now())
+        reservations.follow_addresses(service=line, at=at)
+
+
+def _line_of(event: Any) -> Service | None:
+    """Return the line whose addresses an event is about."""
+    key = Service.key_of(event.payload["service"])
+    return Service.objects.filter(pk=key).first() if key else None
+
+
+@events.on("address.static_assigned", name="provisioning.reserve_static_address")
+def reserve_static_address(event: Any) -> None:
+    """A line by DHCP gets the address that is kept for it."""
+    _follow_addresses(event)
+
+
+@events.on("address.static_released", name="provisioning.reserve_after_static")
+def reserve_after_static(event: Any) -> None:
+    """A line by DHCP gets an address of its plan in the place of the one that it has no more."""
+    _follow_addresses(event)
+
+
+@events.on("address.static_moved", name="provisioning.reserve_moved_static")
+def reserve_moved_static(event: Any) -> None:
+    """A line by DHCP gets its new static address."""
+    _follow_addresses(event)
+
+
+@events.on("address.renumbered", name="provisioning.reserve_renumbered")
+def reserve_renumbered(event: Any) -> None:
+    """A line by DHCP asks for nothing by itself, so its new address is reserved for it."""
+    _follow_addresses(event)
+
+
+@events.on("address.extra_granted", name="provisioning.reserve_extra")
+def reserve_extra(event: Any) -> None:
+    """A further device of a line by DHCP gets the address that was granted."""
+    if line := _line_of(event):
+        at = max(event.occurred_at, timezone.now())
+        further_devices.let_in(service=line, device=event.payload["device"], at=at)
+
+
+@events.on("address.extra_ended", name="provisioning.reserve_no_extra")
+def reserve_no_extra(event: Any) -> None:
+    """A further device of a line by DHCP has an address no more."""
+    _follow_addresses(event)
 
 
 @events.on("order.placed", name="provisioning.write_order_received")

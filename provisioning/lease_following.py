@@ -1,8 +1,9 @@
 """Following what Kea servers gave and refused: whose it is, and what becomes of a second device.
 
 Kea writes leases and refusals into files, which are read on from where the last worker stopped. A
-lease is of the line whose port, or whose named device, Kea knows. A device beyond the plan stays in
-the walled garden, by a reservation of its own, until somebody grants it an address.
+lease is of the line whose port, or whose named device, Kea knows. Where Kea chooses the addresses,
+a device beyond the plan stays in the walled garden, by a reservation of its own, until somebody
+grants it an address; where we choose them, `further_devices` sees to it.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from ipam.models import KeaServer, Pool
 from ipam.servers.base import AddressServerAdapter, Lease, Position, Refused
 from ipam.servers.registry import adapter_of, range_of
 from ispops.errors import OutsideFault, PermanentFault, TransientFault
-from provisioning import reservations
+from provisioning import dhcp_telling, further_devices
 from provisioning.models import DhcpReservation, DhcpServer, Service
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def follow_due(*, at: datetime, may_go_on: Callable[[], bool] = lambda: True) ->
                 _see_to_pools(server, adapter)
             while (read := _follow_leases(server, adapter, at)) and may_go_on():
                 done += read
-            _follow_refusals(server, adapter)
+            _follow_refusals(server, adapter, at)
             heard.refused = adapter.refused()
         observed.record_counts(kea=server, refused=heard.refused, error=heard.error, at=at)
     observed.forget_refused(before=at - REFUSED_KEPT)
@@ -81,7 +82,7 @@ def _see_to_pools(server: KeaServer, adapter: AddressServerAdapter) -> None:
 
 def _follow_leases(server: KeaServer, adapter: AddressServerAdapter, at: datetime) -> int:
     """Read some leases; returns how many, and zero when there is none left."""
-    if not server.lease_file or server.family != selection.IPv4:
+    if not server.lease_file:
         return 0
     server.refresh_from_db(fields=["leases_in", "leases_to"])
     before = Position(server.leases_in, server.leases_to)
@@ -93,36 +94,52 @@ def _follow_leases(server: KeaServer, adapter: AddressServerAdapter, at: datetim
     beyond = observed.record_leases(kea=server, before=before, after=after, seen=seen, at=at)
     if dhcp is not None:
         for each in beyond:
-            _tell(dhcp, each)
+            _see_to(dhcp, adapter, each, at)
     return max(1, len(found))
 
 
 def _whose(dhcp: DhcpServer, found: Sequence[Lease]) -> list[observed.Seen]:
-    """Find the lines of leases: by the circuit, or by the device that a person named."""
-    names = {name for lease in found for name in (lease.circuit, lease.device) if name}
+    """Find the lines of leases: by the circuit, or by the device that a person named.
+
+    A DUID is of the line of its hardware address, where the server knows that.
+    """
+    names = {
+        name for lease in found for name in (lease.circuit, lease.device, lease.hardware) if name
+    }
     lines = dict(
         DhcpReservation.objects.filter(dhcp_server=dhcp, device__in=names).values_list(
             "device", "service"
         )
     )
     services = Service.objects.in_bulk(set(lines.values()))
-    owners = [(lease, lines.get(lease.circuit) or lines.get(lease.device)) for lease in found]
+    owners = [
+        (
+            lease,
+            lines.get(lease.circuit) or lines.get(lease.device) or lines.get(lease.hardware),
+        )
+        for lease in found
+    ]
     return [
         observed.Seen(services[line].public_id, lease) for lease, line in owners if line in services
     ]
 
 
-def _tell(dhcp: DhcpServer, device: observed.Beyond) -> None:
+def _see_to(
+    dhcp: DhcpServer, adapter: AddressServerAdapter, device: observed.Beyond, at: datetime
+) -> None:
     """Let the server know the answer; it is told again when the device renews its lease."""
     try:
-        reservations.answer_device(
-            dhcp, line=device.service_ref, device=device.device, is_granted=device.is_granted
-        )
+        if device.is_granted is None:
+            further_devices.see_to(dhcp, adapter, device, at=at)
+        elif device.is_granted:
+            dhcp_telling.forget(dhcp, line=device.service_ref, device=device.device)
+        else:
+            dhcp_telling.wall_in(dhcp, line=device.service_ref, device=device.device)
     except (TransientFault, PermanentFault) as fault:
         log.warning("%s was not told of %s: %s", dhcp, device.device, fault)
 
 
-def _follow_refusals(server: KeaServer, adapter: AddressServerAdapter) -> None:
+def _follow_refusals(server: KeaServer, adapter: AddressServerAdapter, at: datetime) -> None:
     if not server.log_file:
         return
     server.refresh_from_db(fields=["log_in", "log_to"])
@@ -130,3 +147,7 @@ def _follow_refusals(server: KeaServer, adapter: AddressServerAdapter) -> None:
     found, after = adapter.refusals(before, limit=10 * LINES_AT_A_TIME)
     if after != before:
         observed.record_refusals(kea=server, before=before, after=after, seen=found)
+        dhcp = DhcpServer.objects.filter(address_server=server.server).first()
+        if dhcp is not None and server.family == selection.IPv4:
+            names = {refusal.device for refusal in found}
+            further_devices.look_again(dhcp, adapter, names, at=at)

@@ -13,16 +13,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Q, QuerySet
 
-from ipam import allocation, selection
-from ipam.models import KeaServer, Pool
-from ipam.servers import registry
-from ipam.servers.kea import OWN_SUBNETS, subnet_of
+from ipam import allocation, queries, selection
+from ipam.models import Pool
 from ispops import db, jobs
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, PermanentFault, TransientFault
 from ispops.parties import audit
 from ispops.parties.models import User
-from provisioning import in_force, upkeep
+from provisioning import dhcp_telling, in_force, upkeep
 from provisioning.models import DhcpReservation, DhcpServer, OrderTask, ProductOrderItem, Service
 from provisioning.network import kea
 from provisioning.outcomes import Outcome
@@ -30,8 +28,6 @@ from qualification.models import AccessPort
 
 log = logging.getLogger(__name__)
 
-# How long the database of a server is waited for, to connect and for one statement.
-CONNECT_SECONDS, STATEMENT_SECONDS = 3, 3.0
 PAUSES = upkeep.Pauses(timedelta(seconds=5), timedelta(minutes=10))
 # A reservation has no lease: the address is the line's until it is released.
 FOR_GOOD = timedelta(days=36_525)
@@ -120,7 +116,7 @@ def bring_up(*, service: Service, at: datetime) -> Outcome:
     taken = _take(upkeep.due_now(mine, at), at)
     if taken is None:
         raise TransientFault("Another worker is writing the reservation.")
-    return upkeep.write(taken, _tell, at, pauses=PAUSES)
+    return upkeep.write(taken, dhcp_telling.tell, at, pauses=PAUSES)
 
 
 def sync_due(*, at: datetime, limit: int) -> int:
@@ -135,7 +131,7 @@ def sync_due(*, at: datetime, limit: int) -> int:
             break
         done += 1
         try:
-            upkeep.write(taken, _tell, at, pauses=PAUSES)
+            upkeep.write(taken, dhcp_telling.tell, at, pauses=PAUSES)
         except TransientFault:
             away.add(taken.dhcp_server_id)
         except Exception:
@@ -186,6 +182,50 @@ def name_device(
         device=held.device,
     )
     return held
+
+
+@transaction.atomic
+def follow_addresses(*, service: Service, at: datetime) -> DhcpReservation | None:
+    """Reserve what the line's devices have by ipam now: a static address came or went, they were
+    renumbered, or a further device was let in. None where the line has no reservation.
+
+    The server is told at once, by the next sweep.
+    """
+    line = db.lock(Service, service.pk)
+    held = _lock(line)
+    if held is None or line.state == Service.State.CEASED:
+        return None
+    if not held.device:
+        held.last_error = (
+            f"The line has an address at {held.dhcp_server}, which does not know its device: name "
+            "the device."
+        )
+        held.save(update_fields=["last_error"])
+        return held
+    held.address, refused = None, ""
+    try:
+        _give_address(line, held, at, anew=True)
+    except NoAddress as none:
+        refused = str(none)
+    held.access = _access(line, held)
+    _want(held, at)
+    held.next_attempt_at, held.last_error = at, refused[:300]
+    held.save(update_fields=["next_attempt_at", "last_error"])
+    return held
+
+
+def require_device(line: Service) -> None:
+    """See that a DHCP server could be told of an address of a line's own.
+
+    Raises:
+        DeviceUnknown: the line is served by one, and nothing says by what it tells the device.
+    """
+    held = DhcpReservation.objects.filter(service=line, device="").first()
+    if held is not None:
+        raise DeviceUnknown(
+            f"{held.dhcp_server} does not know the line's device, so an address cannot be kept for "
+            "it: name the device."
+        )
 
 
 @transaction.atomic
@@ -292,16 +332,17 @@ def _circuit(line: Service, server: DhcpServer) -> str:
     return server.circuit_id.format(node=port.node.name, port=port.number)
 
 
-def _give_address(line: Service, held: DhcpReservation, at: datetime) -> None:
-    if _chooses(held.dhcp_server):
+def _give_address(
+    line: Service, held: DhcpReservation, at: datetime, *, anew: bool = False
+) -> None:
+    """Reserve what ipam gives the device; where the server chooses, only a static address is."""
+    server = held.dhcp_server.address_server
+    if _chooses(held.dhcp_server) and not queries.keeps_static(line.public_id, server):
         return
     answer = allocation.request_addresses(
-        service_ref=line.public_id,
-        device=held.device,
-        server=held.dhcp_server.address_server,
-        at=at,
-        lease=FOR_GOOD,
-    )
+        service_ref=line.public_id, device=held.device, server=server, at=at, lease=FOR_GOOD,
+        anew=anew,
+    )  # fmt: skip
     if answer.outcome != allocation.Outcome.GRANTED or answer.ipv4 is None:
         raise NoAddress(answer.reason or "The plan includes no IPv4 address.")
     held.address = answer.ipv4
@@ -324,66 +365,10 @@ def _checked(device: str) -> str:
 
 def _take(rows: QuerySet[DhcpReservation], at: datetime) -> DhcpReservation | None:
     """Take the next due row, for longer than its server may take."""
-    takes = timedelta(seconds=CONNECT_SECONDS + 5 * STATEMENT_SECONDS)
+    takes = timedelta(seconds=dhcp_telling.CONNECT_SECONDS + 5 * dhcp_telling.STATEMENT_SECONDS)
     taken = jobs.claim(
         rows.select_related("dhcp_server__address_server", "service"),
         at=at,
         lease=takes + settings.TASK_LEASE,
     )
     return taken[0] if taken else None
-
-
-def _tell(row: DhcpReservation) -> Outcome:
-    server, line = row.dhcp_server, row.service.public_id
-    database = _database(server)
-    if row.access == Access.NONE:
-        removed = kea.remove(database, line)
-        words = f"{server} serves the line no more: reservations removed: {removed}."
-        return Outcome(words, request={"remove": line}, reply={"removed": removed})
-    told_by = kea.device if row.is_named else kea.circuit
-    wanted = kea.Reservation(
-        told_by(row.device),
-        row.address or "",
-        is_walled=row.access == Access.WALLED_GARDEN,
-        subnet_id=_subnet_of(server, row.address),
-    )
-    request = kea.reserve(database, line, wanted)
-    gets = row.address or "an address that it chooses"
-    if wanted.is_walled:
-        gets = "an address of the walled garden"
-    return Outcome(f"{row.device} gets {gets} from {server}.", request=request)
-
-
-def answer_device(server: DhcpServer, *, line: str, device: str, is_granted: bool) -> None:
-    """Let a further device of a line have what its port gives, or keep it in the walled garden.
-
-    Raises:
-        TransientFault, PermanentFault: the server's database is away, or refused.
-    """
-    database, name = _database(server), f"{line} {device}"
-    if is_granted:
-        kea.remove(database, name)
-        return
-    kea.reserve(database, name, kea.Reservation(kea.device(device), "", is_walled=True))
-
-
-def _subnet_of(server: DhcpServer, address: str | None) -> int | None:
-    """Return the subnet of an address that is outside the server's first one."""
-    told = KeaServer.objects.filter(server=server.address_server, family=selection.IPv4).first()
-    if told is None or address is None:
-        return None
-    pools = server.address_server.pools.select_related("block")
-    pool = pools.filter(block__network__covers=address).first()
-    if pool is None:
-        return None
-    number = subnet_of(registry.place_of(told), registry.range_of(pool)).number
-    return number if number >= OWN_SUBNETS else None
-
-
-def _database(server: DhcpServer) -> kea.Database:
-    return kea.Database(
-        server.hosts_url,
-        server.subnet_id,
-        CONNECT_SECONDS,
-        STATEMENT_SECONDS,
-    )

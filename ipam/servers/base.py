@@ -81,6 +81,17 @@ class Lease:
     ends_at: datetime
     # Seconds for which it was given; zero is that it was given back or has run out.
     seconds: int
+    # The hardware address beside a DUID, where the server knows it.
+    hardware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Which device a server has given an address to, and when it was heard of last."""
+
+    device: str
+    heard_at: datetime
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,13 @@ class AddressServerAdapter(Protocol):
         """Return what was given and given up since a position, oldest first, and the next one.
 
         Nothing is passed over, and after a fault something may come twice.
+        """
+
+    def holder_of(self, address: str) -> Holder | None:
+        """Return who has an address from the server, or had it last; None where it says nothing.
+
+        Raises:
+            ServerAway, ServerRefused: as `add_range`.
         """
 
     def refusals(self, since: Position, *, limit: int) -> tuple[list[Refusal], Position]:

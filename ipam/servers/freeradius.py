@@ -9,7 +9,7 @@ from typing import Any
 
 from ipam import queries
 from ipam.models import Pool
-from ipam.servers.base import Lease, Position, Range, Refusal, Refused, Use
+from ipam.servers.base import Holder, Lease, Position, Range, Refusal, Refused, Use
 
 
 class FreeRadius:
@@ -37,6 +37,9 @@ class FreeRadius:
 
     def leases(self, since: Position, *, limit: int) -> tuple[list[Lease], Position]:
         return [], since
+
+    def holder_of(self, address: str) -> Holder | None:
+        return None
 
     def refusals(self, since: Position, *, limit: int) -> tuple[list[Refusal], Position]:
         return [], since

@@ -10,12 +10,14 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ipam import selection
 from ipam.servers import kea_backend, kea_control, kea_files, tailing
 from ipam.servers.base import (
+    Holder,
     Lease,
     NotLiveYet,
     Position,
@@ -33,7 +35,7 @@ from ipam.servers.base import (
 CLASSES = {
     "dynamic": "nobody",
     "static": "nobody",
-    "walled_garden": "walled_garden",
+    "walled_garden": "garden",
     "leased": "line",
     "prefix": "",
 }
@@ -93,8 +95,9 @@ def subnet_of(place: Place, given: Range) -> kea_backend.Subnet:
 
 def pool_of(given: Range) -> AnyPool:
     """Return a range as Kea writes it: without the ends that nobody can use."""
-    name = CLASSES[given.purpose]
-    if given.family == selection.IPv6:
+    # The server for DHCPv6 knows no classes of ours.
+    name = CLASSES[given.purpose] if given.family == selection.IPv4 else ""
+    if _is_of_prefixes(given):
         prefix, _, length = given.network.partition("/")
         return PrefixPool(prefix, int(length), given.unit_length, name)
     first, last = (
@@ -102,6 +105,11 @@ def pool_of(given: Range) -> AnyPool:
         for slot in selection.usable_slots(given.network, given.unit_length)
     )
     return kea_backend.Pool(first, last, name)
+
+
+def _is_of_prefixes(given: Range) -> bool:
+    """Say whether a range is handed out as delegated prefixes, and not address by address."""
+    return given.family == selection.IPv6 and given.unit_length < selection.BITS[selection.IPv6]
 
 
 class Kea:
@@ -177,6 +185,17 @@ class Kea:
             self.place.lease_file, since, limit=limit, header=True, leftovers=kea_files.CLEANED
         )
         return kea_files.leases(lines), position
+
+    def holder_of(self, address: str) -> Holder | None:
+        said = self._say(f"lease{self.place.family}-get", {"ip-address": address})
+        if not said:
+            return None
+        heard_at = datetime.fromtimestamp(said["cltt"], UTC)
+        return Holder(
+            device=said.get("hw-address") or said.get("duid") or "",
+            heard_at=heard_at,
+            ends_at=heard_at + timedelta(seconds=said["valid-lft"]),
+        )
 
     def refusals(self, since: Position, *, limit: int) -> tuple[list[Refusal], Position]:
         lines, position = tailing.read(self.place.log_file, since, limit=limit)
@@ -360,6 +379,6 @@ def _use_by_leases(given: Range, leases: Sequence[dict[str, Any]]) -> Use:
 
 def _is_of(lease: dict[str, Any], given: Range) -> bool:
     """Say whether a lease is of a range; a single IPv6 address is not of delegated prefixes."""
-    if given.family == selection.IPv6 and lease.get("type") != "IA_PD":
+    if given.family == selection.IPv6 and (lease.get("type") == "IA_PD") != _is_of_prefixes(given):
         return False
     return ip_address(lease["ip-address"]) in ip_network(given.network)

@@ -16,7 +16,8 @@ _REFUSED = re.compile(
     r"_ENGINE_V[46]_ALLOC_FAIL(?P<stranger>_NO_POOLS)? "
     r"(?:duid=)?\[(?:hwtype=1 )?(?P<device>[0-9a-f:]+)\]"
 )
-_CIRCUIT = 1
+# The circuit of option 82 (RFC 3046), and the interface of a relay of DHCPv6 (RFC 8415).
+_CIRCUIT, _INTERFACE = 1, 18
 
 
 def leases(lines: Sequence[str]) -> list[Lease]:
@@ -37,24 +38,37 @@ def _lease(row: dict[str, str]) -> Lease:
         circuit=_circuit(row.get("user_context", "")),
         ends_at=datetime.fromtimestamp(int(row["expire"]), UTC),
         seconds=seconds,
+        hardware=row.get("hwaddr") or "",
     )
 
 
 def _circuit(context: str) -> str:
-    """Return the circuit id that the relay wrote, where Kea stores what the relay said."""
+    """Return the circuit id that the relay wrote, where Kea stores what the relay said.
+
+    Of several relays of DHCPv6 the last one is the one beside the device (RFC 8415, 18.3.10).
+    """
     if not context:
         return ""
     try:
-        said = json.loads(context.replace("&#x2c", ","))["ISC"]["relay-agent-info"]
-        options = bytes.fromhex((said["sub-options"] if isinstance(said, dict) else said)[2:])
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(context.replace("&#x2c", ","))["ISC"]
+        if relays := said.get("relays") or said.get("relay-info"):
+            return _option(relays[-1].get("options", "")[2:], _INTERFACE, width=2)
+        told = said["relay-agent-info"]
+        return _option((told["sub-options"] if isinstance(told, dict) else told)[2:], _CIRCUIT)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return ""
-    at = 0
-    while at + 2 <= len(options):
-        code, length = options[at], options[at + 1]
-        if code == _CIRCUIT:
-            return options[at + 2 : at + 2 + length].decode(errors="replace")
-        at += 2 + length
+
+
+def _option(digits: str, wanted: int, *, width: int = 1) -> str:
+    """Return an option of a list of them, each with its code and length of so many octets."""
+    options, at = bytes.fromhex(digits), 0
+    while at + 2 * width <= len(options):
+        begins = at + 2 * width
+        code = int.from_bytes(options[at : at + width], "big")
+        length = int.from_bytes(options[at + width : begins], "big")
+        if code == wanted:
+            return options[begins : begins + length].decode(errors="replace")
+        at = begins + length
     return ""
 
 

@@ -105,14 +105,21 @@ def make_tables(url: str) -> None:
 
 
 def exchanges(
-    family: int, namespace: str, *, devices: int, a_second: int, first_mac: str, seconds: float = 30
+    family: int,
+    namespace: str,
+    *,
+    devices: int,
+    a_second: int,
+    first_mac: str,
+    what: str = "prefix-only",
+    seconds: float = 30,
 ) -> int:
     """Let so many devices ask a Kea in this namespace, each once; returns how many it gave one.
 
-    perfdhcp is the relay agent, or on the link itself for IPv6.
+    perfdhcp is the relay agent, or on the link itself for IPv6, where `what` is what it asks for.
     """
     where = ("-l", namespace) if family == 6 else ("-l", RELAY[4])
-    whom = ("-e", "prefix-only", "all") if family == 6 else (SERVER[4],)
+    whom = ("-e", what, "all") if family == 6 else (SERVER[4],)
     done = run(
         "perfdhcp", f"-{family}", *where, "-b", f"mac={first_mac}", "-R", str(devices), "-n",
         str(devices), "-r", str(a_second), "-W", "300000", *whom, check=False, seconds=seconds,

@@ -6,7 +6,7 @@ row that we wrote carries the line in its `user_context`; rows of others are lef
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -20,8 +20,10 @@ from ispops.errors import PermanentFault, TransientFault
 
 # Types of identifiers, as Kea's table `host_identifier_type` numbers them.
 HARDWARE_ADDRESS, DUID, CIRCUIT_ID = 0, 1, 2
-# What deploy/kea calls the class whose pool is the walled garden.
-WALLED_GARDEN = "walled_garden"
+# What deploy/kea calls the class of lines and devices that are walled in, that of lines whose
+# further devices get a first lease of the walled garden, by which we learn of them, and that of
+# devices that get nothing.
+WALLED_GARDEN, FURTHER, REFUSED = "walled_garden", "further", "refused"
 _HARDWARE_ADDRESS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _DUID = re.compile(r"([0-9a-f]{2}){7,}")
 # Writers take turns in a Kea's database: none sees half of what another one does.
@@ -61,12 +63,13 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a line's device gets: its address, or one of the walled garden."""
+    """What a line's device gets: its address, or one of the walled garden, or nothing."""
 
     identifier: Identifier
     # Empty where the server chooses one.
     address: str
-    is_walled: bool
+    # One of the classes above, or empty. Who is walled in or refused gets no address of its own.
+    client_class: str = ""
     # Where the address is in another subnet than the server's first one.
     subnet_id: int | None = None
 
@@ -88,8 +91,16 @@ def device(name: str) -> Identifier:
     return circuit(name)
 
 
-def reserve(database: Database, line: str, reservation: Reservation) -> dict[str, Any]:
+def reserve(
+    database: Database,
+    line: str,
+    reservation: Reservation,
+    further: Mapping[str, Reservation] | None = None,
+) -> dict[str, Any]:
     """Let a line's device have this and nothing else; safe to repeat. Returns what was written.
+
+    `further` are all other devices of the line that have an address of their own, by name; what
+    was said of those that have none stays as it is.
 
     Raises:
         TransientFault: the database did not answer in time.
@@ -97,14 +108,25 @@ def reserve(database: Database, line: str, reservation: Reservation) -> dict[str
     """
     wanted = _row(database, line, reservation)
     with _talking(database, wanted) as cursor:
-        values = _values(database, line, reservation)
-        cursor.execute(_FREE, values)
-        # Kea's table has no key on the address; its writers must see to it.
-        cursor.execute(_TAKEN, values)
-        if cursor.fetchone() is not None:
-            raise TakenByOthers(f"Kea has {reservation.address} for somebody else.", request=wanted)
-        cursor.execute(_INSERT, values)
+        if further is not None:
+            cursor.execute(_FREE_FURTHER, _names(database, line))
+        _write(cursor, database, line, reservation)
+        for name, each in (further or {}).items():
+            _write(cursor, database, f"{line} {name}", each)
     return wanted
+
+
+def _write(cursor: Any, database: Database, name: str, reservation: Reservation) -> None:
+    values = _values(database, name, reservation)
+    cursor.execute(_FREE, values)
+    # Kea's table has no key on the address; its writers must see to it.
+    cursor.execute(_TAKEN, values)
+    if cursor.fetchone() is not None:
+        raise TakenByOthers(
+            f"Kea has {reservation.address} for somebody else.",
+            request=_row(database, name, reservation),
+        )
+    cursor.execute(_INSERT, values)
 
 
 def remove(database: Database, line: str) -> int:
@@ -114,15 +136,19 @@ def remove(database: Database, line: str) -> int:
         TransientFault, NotAHostsDatabase: as `reserve`.
     """
     with _talking(database, {"line": line, "subnet_id": database.subnet_id}) as cursor:
-        context = _context(line)
-        values = {
-            "context": context,
-            "devices": f"{context[:-2].replace('_', chr(92) + '_')} %",
-            "home": database.subnet_id,
-            "own": OWN_SUBNETS,
-        }
-        cursor.execute(_REMOVE, values)
+        cursor.execute(_REMOVE, _names(database, line))
         return int(cursor.rowcount)
+
+
+def _names(database: Database, line: str) -> dict[str, Any]:
+    """How the rows of a line, and of its further devices, are found."""
+    context = _context(line)
+    return {
+        "context": context,
+        "devices": f"{context[:-2].replace('_', chr(92) + '_')} %",
+        "home": database.subnet_id,
+        "own": OWN_SUBNETS,
+    }
 
 
 _OURS = '{"isp_ops_line":%'
@@ -145,6 +171,11 @@ _REMOVE = """
 DELETE FROM hosts WHERE (user_context = %(context)s OR user_context LIKE %(devices)s)
 AND (dhcp4_subnet_id = %(home)s OR dhcp4_subnet_id >= %(own)s)
 """
+# Those of its further devices that have an address.
+_FREE_FURTHER = """
+DELETE FROM hosts WHERE user_context LIKE %(devices)s AND ipv4_address IS NOT NULL
+AND (dhcp4_subnet_id = %(home)s OR dhcp4_subnet_id >= %(own)s)
+"""
 
 
 def _context(line: str) -> str:
@@ -163,9 +194,13 @@ def _values(database: Database, line: str, reservation: Reservation) -> dict[str
         "type": reservation.identifier.type,
         "taken": address,
         # Without an address of its own the device gets one of the pool that its class opens.
-        "address": None if reservation.is_walled else address,
-        "classes": WALLED_GARDEN if reservation.is_walled else None,
+        "address": address if _has_address(reservation) else None,
+        "classes": reservation.client_class or None,
     }
+
+
+def _has_address(reservation: Reservation) -> bool:
+    return bool(reservation.address) and reservation.client_class in {"", FURTHER}
 
 
 def _row(database: Database, line: str, reservation: Reservation) -> dict[str, Any]:
@@ -176,8 +211,8 @@ def _row(database: Database, line: str, reservation: Reservation) -> dict[str, A
         "subnet_id": reservation.subnet_id or database.subnet_id,
         "identifier_type": ("hw-address", "duid", "circuit-id")[kind],
         "identifier": octets.decode() if kind == CIRCUIT_ID else octets.hex(":"),
-        "ip_address": None if reservation.is_walled else reservation.address or None,
-        "client_classes": [WALLED_GARDEN] if reservation.is_walled else [],
+        "ip_address": reservation.address if _has_address(reservation) else None,
+        "client_classes": [reservation.client_class] if reservation.client_class else [],
     }
 
 

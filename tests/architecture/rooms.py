@@ -81,7 +81,7 @@ ROOMS = {
             "address_servers allocation answers asking block_imports block_steps blocks "
             "csr_letters disclosure extents growing importing kea_servers leases observed "
             "overallocation policies reclaiming renumbering returning sampling serving statements "
-            "static_addresses stepping tree"
+            "static_addresses static_moves stepping tree"
         ),
         reads=_names("grounds groups helping history live space"),
         web=_names("server_login"),
@@ -91,13 +91,12 @@ ROOMS = {
         pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
             "access_calls accounting amending boosts changing checking control deliveries "
-            "delivering delivery_connections dhcp_servers equipment execution expectations fallout "
-            "hearing inbox jeopardy later_orders lease_following moving orders outside "
-            "partner_news partner_orders placing profiles progress radius_setup registrations "
-            "reminders reservations services sessions slowing statements steering steps suspending "
-            "telling "
-            "upkeep waiting visit_following visit_results "
-            "visit_slots visits"
+            "delivering delivery_connections dhcp_servers dhcp_telling equipment execution "
+            "expectations fallout further_devices hearing inbox jeopardy later_orders "
+            "lease_following moving orders outside partner_news partner_orders placing profiles "
+            "progress radius_setup registrations reminders reservations services sessions slowing "
+            "statements steering steps suspending telling upkeep visit_following visit_results "
+            "visit_slots visits waiting"
         ),
         reads=_names(
             "admission composing duplicates held outcomes sign_of_life visit_days visiting worklist"

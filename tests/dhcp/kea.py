@@ -17,10 +17,12 @@ from tests import databases
 # The subnet of the tests: the server's side, the relay's, and the walled garden.
 SERVER, RELAY, SUBNET = network.SERVER[4], network.RELAY[4], network.SUBNET[4]
 RESERVED, GARDEN = "100.127.9.64/26", "100.127.9.192-100.127.9.250"
+STATIC = "100.127.9.128/28"
 NAMESPACE = "isp-kea"
 POOLS = [
     {"pool": RESERVED, "client-class": "nobody"},
-    {"pool": GARDEN, "client-class": "walled_garden"},
+    {"pool": STATIC, "client-class": "nobody"},
+    {"pool": GARDEN, "client-class": "garden"},
 ]
 
 

@@ -18,7 +18,7 @@ from tests import databases
 
 Hosts = Callable[[], list[dict[str, Any]]]
 LINE, OTHER = "svc_1", "svc_2"
-AT_PORT_7 = kea.Reservation(kea.circuit("barre-1/7"), "100.127.9.70", is_walled=False)
+AT_PORT_7 = kea.Reservation(kea.circuit("barre-1/7"), "100.127.9.70")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_repeating_and_changing_leave_one_row(database: kea.Database, hosts: Hos
     kea.reserve(database, LINE, AT_PORT_7)
     kea.reserve(database, LINE, AT_PORT_7)
     assert len(hosts()) == 1
-    kea.reserve(database, LINE, replace(AT_PORT_7, is_walled=True))
+    kea.reserve(database, LINE, replace(AT_PORT_7, client_class=kea.WALLED_GARDEN))
     assert [(row["address"], row["classes"]) for row in hosts()] == [(None, "walled_garden")]
     moved = replace(AT_PORT_7, identifier=kea.device("02:00:00:00:00:01"), address="100.127.9.71")
     kea.reserve(database, LINE, moved)
@@ -90,7 +90,7 @@ def test_what_others_reserved_stays(
         f" VALUES ('{identifier}', 2, 1, '{address}'::inet - '0.0.0.0'::inet)",
         kea_url,
     )
-    earlier = kea.Reservation(kea.circuit("barre-1/1"), "100.127.9.71", is_walled=False)
+    earlier = kea.Reservation(kea.circuit("barre-1/1"), "100.127.9.71")
     kea.reserve(database, LINE, earlier)
     before = hosts()
     with pytest.raises(kea.TakenByOthers, match=words) as refused:

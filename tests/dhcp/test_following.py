@@ -18,8 +18,9 @@ from ipam.models import (
     RefusedDevice,
 )
 from ispops.catalog.models import AddressEntitlement
+from ispops.network import kea as network_of
 from ispops.parties.models import Subscriber, User
-from provisioning import lease_following
+from provisioning import lease_following, reservations
 from provisioning.models import DhcpServer
 from tests import factories
 from tests.dhcp import kea, relay
@@ -103,3 +104,46 @@ def test_what_kea_chose_is_in_the_history_and_a_second_device_is_asked_about(
     lease_following.follow_due(at=later)
     chosen_by_kea.refresh_from_db()
     assert "does not answer" in chosen_by_kea.last_error
+
+
+@pytest.mark.daemon
+@pytest.mark.xdist_group("processes")
+def test_prefixes_and_addresses_of_dhcpv6_are_in_the_history(
+    isp: SmallIsp, ada: Subscriber, otto: User, dhcp: DhcpServer, kea_url: str, tmp_path: Path
+) -> None:
+    now = timezone.now()
+    server = dhcp.address_server
+    for name, network, purpose, unit in (
+        ("prefixes-kea", "2001:db8:100::/54", Pool.Purpose.PREFIX, 56),
+        ("addresses-kea", "2001:db8:ffff:9::1000/116", Pool.Purpose.LEASED, 128),
+    ):
+        top = blocks.create_block(network=network, tier=Block.Tier.ALLOCATION, at=now)
+        block = blocks.create_block(network=network, tier=Block.Tier.POOL, parent=top, at=now)
+        blocks.create_pool(
+            name=name, server=server, block=block, purpose=purpose, unit_length=unit, at=now
+        )
+    told = kea_servers.connect_kea(
+        server=server, at=now, family=6, control_socket=str(tmp_path / "kea6.socket"),
+        subnet=network_of.SUBNET[6], lease_file=str(tmp_path / "kea-leases6.csv"),
+    )  # fmt: skip
+    line = factories.live_line(isp, ada, at=now)
+    reservations.name_device(service=line, device=FIRST, actor=otto, reason="label", at=now)
+    with kea.server(tmp_path, kea_url, family=6):
+        lease_following.follow_due(at=now)
+        # Of the last device perfdhcp does not always wait for the answer; it is of no line.
+        assert network_of.exchanges(
+            6, kea.NAMESPACE, devices=2, a_second=10, first_mac=FIRST, what="address-and-prefix"
+        )
+        lease_following.follow_due(at=timezone.now())
+        told.refresh_from_db()
+        assert told.last_error == ""
+    held = {each.address: each for each in Allocation.objects.filter(family=6)}
+    prefix = next(each for each in held if str(each).endswith("/56"))
+    inside = str(prefix).replace("::/56", ":3::7")
+    for address in (inside, *(str(each)[:-4] for each in held if str(each).endswith("/128"))):
+        stay = queries.who_had(address, timezone.now())
+        assert stay is not None
+        assert (stay.service_ref, stay.subscriber) == (line.public_id, ada)
+        assert stay.device.endswith(FIRST.replace(":", "")), "the DUID of the router"
+    assert len(held) == 2
+    assert lease_following.follow_due(at=timezone.now()) == 0

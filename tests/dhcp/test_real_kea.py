@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from ipam.models import Allocation
+from ipam import blocks, kea_servers, overallocation, static_addresses
+from ipam.models import (
+    AddressServer,
+    Allocation,
+    Block,
+    ExtraAddress,
+    OverallocationRequest,
+    StaticAddress,
+)
+from ispops.catalog.models import AddressEntitlement
 from ispops.parties.models import Subscriber, User
-from provisioning import reservations, suspending, upkeep
+from provisioning import lease_following, reservations, suspending, upkeep
 from provisioning.models import DhcpReservation, DhcpServer
 from tests import factories
 from tests.dhcp import kea, relay
@@ -76,6 +87,103 @@ def test_a_line_from_its_first_day_to_its_last(
         assert relay.gets(SECOND) is None
         assert relay.gets(ROUTER, "barre-1/1") is None
         assert "ALLOC_FAIL_CLASSES" in running.said()
+
+
+@pytest.fixture
+def connected(dhcp: DhcpServer, kea_url: str, at: datetime, tmp_path: Path) -> AddressServer:
+    """The server's pools of static addresses and of the walled garden, and its files."""
+    server = dhcp.address_server
+    for name, network, purpose in (
+        ("static-kea", kea.STATIC, "static"), ("garden-kea", "100.127.9.192/26", "walled_garden"),
+    ):  # fmt: skip
+        top = blocks.create_block(network=network, tier=Block.Tier.ALLOCATION, at=at)
+        block = blocks.create_block(network=network, tier=Block.Tier.POOL, parent=top, at=at)
+        blocks.create_pool(name=name, server=server, block=block, purpose=purpose, at=at)
+    kea_servers.connect_kea(
+        server=server, at=at, control_socket=str(tmp_path / "kea4.socket"), config_url=kea_url,
+        subnet=kea.SUBNET, lease_file=str(tmp_path / "kea-leases4.csv"),
+        log_file=str(tmp_path / "kea4.log"),
+    )  # fmt: skip
+    return server
+
+
+def follow() -> None:
+    """What the sweeps do: read what Kea wrote, and tell it what came of that."""
+    now = timezone.now()
+    lease_following.follow_due(at=now)
+    factories.deliver_events(at=now)
+    reservations.sync_due(at=timezone.now(), limit=9)
+
+
+def test_a_static_address_is_reserved_renumbered_and_released(
+    isp: SmallIsp, ada: Subscriber, otto: User, connected: AddressServer, tmp_path: Path
+) -> None:
+    now = timezone.now()
+    with kea.server(tmp_path, DhcpServer.objects.get().hosts_url):
+        follow()
+        line = factories.live_line(isp, ada, at=now)
+        dynamic = relay.gets(ROUTER, "barre-1/1")
+        static_addresses.assign_static(service_ref=line.public_id, cause_ref="svc_x", at=now)
+        follow()
+        mine = StaticAddress.objects.get()
+        refused = relay.renews(ROUTER, dynamic.address, "barre-1/1")
+        assert refused.kind == NAK, "the address of the plan is not its own any more"
+        assert relay.gets(ROUTER, "barre-1/1").address == str(mine)
+
+        static_addresses.release_static(service_ref=line.public_id, cause_ref="svc_x", at=now)
+        follow()
+        assert relay.renews(ROUTER, str(mine), "barre-1/1").kind == NAK
+        assert relay.gets(ROUTER, "barre-1/1").address == dynamic.address
+
+
+def test_a_second_device_is_refused_or_granted_by_its_plan(
+    isp: SmallIsp, ada: Subscriber, otto: User, connected: AddressServer, tmp_path: Path
+) -> None:
+    now = timezone.now()
+    AddressEntitlement.objects.update(ipv4_addresses=1, policy="deny")
+    with kea.server(tmp_path, DhcpServer.objects.get().hosts_url):
+        follow()
+        line = factories.live_line(isp, ada, at=now)
+        first = relay.gets(ROUTER, "barre-1/1")
+        walled = relay.gets(SECOND, "barre-1/1")
+        assert walled.address.startswith("100.127.9.19"), "its line is known by this lease"
+        follow()
+        assert not OverallocationRequest.objects.exists(), "it might be a router for the other one"
+        # Kea counts in seconds.
+        time.sleep(1.01)
+        relay.renews(ROUTER, first.address, "barre-1/1")
+        relay.renews(SECOND, walled.address, "barre-1/1")
+        follow()
+        asked = OverallocationRequest.objects.get()
+        assert (asked.device, asked.state, asked.decided_by) == (SECOND, "denied", "policy")
+        assert asked.reason == "The plan includes no further address."
+        assert asked.holder.service_ref == line.public_id
+        assert relay.renews(SECOND, walled.address, "barre-1/1").kind == NAK
+        assert relay.gets(SECOND, "barre-1/1") is None, "denied is no lease at all"
+
+        AddressEntitlement.objects.update(policy="grant_and_charge", most_extra_addresses=1)
+        follow()
+        assert ExtraAddress.objects.get().device == SECOND
+        extra = relay.gets(SECOND, "barre-1/1")
+        held = Allocation.objects.get(device=SECOND, state="active", counts=True)
+        assert f"{extra.address}/32" == held.address
+        assert relay.renews(ROUTER, first.address, "barre-1/1").kind == ACK
+
+        overallocation.end_extra(extra_id=ExtraAddress.objects.get().pk, at=timezone.now())
+        AddressEntitlement.objects.update(policy="ask_subscriber")
+        follow()
+        assert relay.renews(SECOND, extra.address, "barre-1/1").kind == NAK
+        walled = relay.gets(SECOND, "barre-1/1")
+        time.sleep(1.01)
+        relay.renews(ROUTER, first.address, "barre-1/1")
+        relay.renews(SECOND, walled.address, "barre-1/1")
+        follow()
+        asked = OverallocationRequest.objects.get(state="pending")
+        overallocation.accept(request_id=asked.public_id, actor=ada.users.get(), at=timezone.now())
+        follow()
+        assert relay.renews(SECOND, walled.address, "barre-1/1").kind == NAK
+        again = relay.gets(SECOND, "barre-1/1")
+        assert again.address == extra.address, "sticky, as everywhere"
 
 
 def refusals(folder: Path) -> int:
