@@ -3,6 +3,7 @@
 from ipam.models.growth import BlockRequest, BlockReturn, PoolPolicy, PoolReport, PoolSample
 from ipam.models.imports import BlockImport
 from ipam.models.letters import CsrLetters
+from ipam.models.networks import NetworkField
 from ipam.models.pools import (
     AddressHolder,
     AddressServer,
@@ -11,7 +12,6 @@ from ipam.models.pools import (
     Block,
     ExtraAddress,
     FreeExtent,
-    NetworkField,
     OverallocationRequest,
     Pool,
     Span,

@@ -8,7 +8,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
-from ipam.models.pools import AddressServer, NetworkField, Pool
+from ipam.models.networks import NetworkField
+from ipam.models.pools import AddressServer, Pool
 from ispops.db import PublicIdModel
 from ispops.jobs import LeasedRow
 from ispops.parties.models import User

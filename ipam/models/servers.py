@@ -4,7 +4,8 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 
-from ipam.models.pools import AddressServer, NetworkField
+from ipam.models.networks import NetworkField
+from ipam.models.pools import AddressServer
 from ipam.selection import DEVICE_MAX_LENGTH
 from ispops.db import EncryptedTextField
 

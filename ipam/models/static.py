@@ -3,7 +3,8 @@
 from django.db import models
 from django.db.models import F, Q
 
-from ipam.models.pools import AddressHolder, NetworkField, Pool
+from ipam.models.networks import NetworkField
+from ipam.models.pools import AddressHolder, Pool
 from ispops.db import PublicIdModel
 
 
