@@ -107,11 +107,11 @@ def printable(text: str) -> str:
 def _text(row: Mapping[str, Any], field: str, *, most: int) -> str:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise UnusableEvent(field, "This must be a text that is not empty.")
+        raise UnusableEvent(field, f"{field} must be a text that is not empty.")
     if len(value) > most:
-        raise UnusableEvent(field, f"This may have {most} characters at most.")
+        raise UnusableEvent(field, f"{field} may have {most} characters at most.")
     if not value.isprintable():
-        raise UnusableEvent(field, "This has characters that cannot be printed.")
+        raise UnusableEvent(field, f"{field} has characters that cannot be printed.")
     return value.strip()
 
 
@@ -119,11 +119,11 @@ def _quantity(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise UnusableEvent("quantity", "This must be a whole number of units.")
+        raise UnusableEvent("quantity", "quantity must be a whole number of units, such as 90.")
     if value < 1:
-        raise UnusableEvent("quantity", "This must be one or more.")
+        raise UnusableEvent("quantity", "quantity must be one or more.")
     if value > LARGEST_QUANTITY:
-        raise UnusableEvent("quantity", f"This may be {LARGEST_QUANTITY:,} at most.")
+        raise UnusableEvent("quantity", f"quantity may be {LARGEST_QUANTITY:,} at most.")
     return value
 
 
@@ -134,41 +134,49 @@ def _instant(row: Mapping[str, Any], field: str) -> datetime | None:
     try:
         instant = datetime.fromisoformat(value)
         if instant.tzinfo is None:
-            raise UnusableEvent(field, "This needs a time zone, such as 2026-05-04T12:00:00Z.")
+            raise UnusableEvent(field, f"{field} needs a time zone, such as 2026-05-04T12:00:00Z.")
         return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, UnusableEvent):
             raise
-        raise UnusableEvent(field, "This must be a time such as 2026-05-04T12:00:00Z.") from error
+        raise UnusableEvent(
+            field, f"{field} must be a time such as 2026-05-04T12:00:00Z."
+        ) from error
 
 
 def _check_times(started_at: datetime, ended_at: datetime | None, received_at: datetime) -> None:
     if started_at > received_at + FUTURE_BY:
-        raise UnusableEvent("started_at", "This is in the future. Check your clock.")
+        raise UnusableEvent("started_at", "started_at is in the future. Check your clock.")
     if started_at < received_at - OLDEST:
-        raise UnusableEvent("started_at", f"This is more than {OLDEST.days} days ago. Call us.")
+        raise UnusableEvent(
+            "started_at", f"started_at is more than {OLDEST.days} days ago. Call us."
+        )
     if ended_at is not None and ended_at < started_at:
-        raise UnusableEvent("ended_at", "This is before the start.")
+        raise UnusableEvent("ended_at", "ended_at is before started_at.")
     if ended_at is not None and ended_at > received_at + FUTURE_BY:
-        raise UnusableEvent("ended_at", "This is in the future. Check your clock.")
+        raise UnusableEvent("ended_at", "ended_at is in the future. Check your clock.")
 
 
 def _attributes(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise UnusableEvent("attributes", "This must be an object.")
+        raise UnusableEvent("attributes", "attributes must be an object.")
     try:
         written = json.dumps(value, allow_nan=False, ensure_ascii=False)
         written.encode()  # halves of characters are JSON and no text
     except (TypeError, ValueError, RecursionError) as error:
-        raise UnusableEvent("attributes", "This must be plain JSON.") from error
+        raise UnusableEvent("attributes", "attributes must be plain JSON.") from error
     if "\\u0000" in written:
-        raise UnusableEvent("attributes", "This has the character NUL, which is no text.")
+        raise UnusableEvent("attributes", "attributes has the character NUL, which is no text.")
     if len(written) > MOST_ATTRIBUTES:
-        raise UnusableEvent("attributes", f"This may have {MOST_ATTRIBUTES:,} characters at most.")
+        raise UnusableEvent(
+            "attributes", f"attributes may have {MOST_ATTRIBUTES:,} characters at most."
+        )
     if written.count("[") + written.count("{") > DEEPEST_ATTRIBUTES < _depth(value):
-        raise UnusableEvent("attributes", f"This may be nested {DEEPEST_ATTRIBUTES} deep at most.")
+        raise UnusableEvent(
+            "attributes", f"attributes may be nested {DEEPEST_ATTRIBUTES} deep at most."
+        )
     return dict(value)
 
 

@@ -26,10 +26,14 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     user: User = request.user  # type: ignore[assignment]
     now = timezone.now()
     counts = queues.counts(request)
-    context["queues"] = [
+    entries: list[dict[str, Any]] = [
         {"queue": queue, "count": counts[queue.key], "shown": queues.shown(counts[queue.key])}
         for queue in queues.visible(user)
     ]
+    # What went wrong stands first; an empty queue is a name among others, and no figure.
+    entries.sort(key=lambda entry: not entry["queue"].is_trouble)
+    context["waiting"] = [entry for entry in entries if entry["count"]]
+    context["idle"] = [entry for entry in entries if not entry["count"]]
     context["is_fullwidth"] = "1"
     if user.has_perm("parties.view_subscriber"):
         context["newcomers"] = newcomers(now)

@@ -82,15 +82,20 @@ PARTNERS = (
     DemoPartner("cloudvault", "CloudVault Backup", BSP, "cv-8Ks5gQz4Jb7M", SELL),
 )
 OPERATIONS_EMAIL = "otto@harbor.example"
+TECHNICIAN_EMAIL = "tess@harbor.example"
+CATALOGUE_EMAIL = "cleo@harbor.example"
+# Who has lived with a line for some weeks; see `ispops.demo.lives`. The second has no password.
+LIVING = DemoLogin("Subscriber", "nora@example.com", "Nora Vega", "quiet-harbor-62")
+NEIGHBOUR = DemoLogin("", "milo@example.com", "Milo Reyes", "")
 LOGINS = (
-    DemoLogin("Subscriber", "ada@example.com", "Ada Lovelace", "tidal-lantern-48"),
+    DemoLogin("New subscriber", "ada@example.com", "Ada Lovelace", "tidal-lantern-48"),
     DemoLogin("CSR", "cara@harbor.example", "Cara Hopper", "amber-compass-73", roles.CSR),
     DemoLogin("Operations", OPERATIONS_EMAIL, "Otto Kahn", "granite-signal-26", roles.OPERATIONS),
-    DemoLogin("Technician", "tess@harbor.example", "Tess Ohm", "maple-ladder-55", roles.TECHNICIAN),
+    DemoLogin("Technician", TECHNICIAN_EMAIL, "Tess Ohm", "maple-ladder-55", roles.TECHNICIAN),
     DemoLogin("Finance", "fern@harbor.example", "Fern Pacioli", "copper-ledger-91", roles.FINANCE),
     DemoLogin(
         "Catalogue",
-        "cleo@harbor.example",
+        CATALOGUE_EMAIL,
         "Cleo Noether",
         "velvet-abacus-37",
         roles.CATALOGUE_MANAGER,
@@ -113,7 +118,7 @@ def load(*, at: datetime) -> None:
     for planned in PARTNERS:
         _make_partner(planned, at)
     for login in LOGINS:
-        _make_login(login, at)
+        make_login(login, at)
     write_credentials()
 
 
@@ -186,12 +191,13 @@ def _make_partner(planned: DemoPartner, at: datetime) -> None:
         )
 
 
-def _make_login(planned: DemoLogin, at: datetime) -> None:
+def make_login(planned: DemoLogin, at: datetime) -> User:
+    """Make a login unless it is there, and the account of one that is no member of staff."""
     user = User.objects.filter(email=planned.email).first()
     if user is None:
         user = accounts.create_login(
             email=planned.email,
-            password=planned.password,
+            password=planned.password or None,
             name=planned.name,
             groups=[planned.role] if planned.role else [],
             is_staff=bool(planned.role),
@@ -206,3 +212,4 @@ def _make_login(planned: DemoLogin, at: datetime) -> None:
             terms_version=terms.in_force().version,
             at=at,
         )
+    return user

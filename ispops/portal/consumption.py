@@ -29,6 +29,7 @@ from rating.usage_forecast import Forecast, forecast
 DAY = timedelta(days=1)
 MOST_PERIODS = 12
 Costs = dict[tuple[int, str], Decimal]
+_IS_WRONG = Case(When(error_code="", then=Value(0)), default=Value(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ def _reported(
             started_at__gte=period.start,
             started_at__lt=period.end,
         )
-        .annotate(is_wrong=Case(When(error_code="", then=Value(0)), default=Value(1)))
+        .annotate(is_wrong=_IS_WRONG)
         .values_list("service", "unit", "is_wrong")
         .annotate(total=Sum("quantity"), last_at=Max("started_at"))
     )
@@ -271,19 +272,30 @@ def periods_of(line: Service, at: datetime) -> list[Period]:
     return periods
 
 
-def rows_of(line: Service, period: Period) -> Iterator[tuple[str, str, str, int, int, int]]:
-    """Give the use of a line and of what it carries day by day, as a file has it."""
+def rows_of(line: Service, period: Period) -> Iterator[tuple[str, str, str, int, int, int, str]]:
+    """Give the use of a line and of what it carries day by day, as a file has it.
+
+    What was reported wrongly has rows of its own, which say that it does not count.
+    """
     for day in usage_by_day(line.subscriber, line, period):
         if day.total_bytes:
             numbers = day.download_bytes, day.upload_bytes, day.total_bytes
-            yield day.day.isoformat(), str(line.offering), fair_use.UNIT, *numbers
+            yield day.day.isoformat(), str(line.offering), fair_use.UNIT, *numbers, "yes"
     services = {service.pk: service for service in line.carried.all()}
     reported = Usage.objects.filter(
         subscriber=line.subscriber_id,
         service__in=services,
         started_at__gte=period.start,
         started_at__lt=period.end,
-    ).annotate(day=TruncDate("started_at", tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE)))
-    by_day = reported.values_list("day", "service", "unit").annotate(total=Sum("quantity"))
-    for at_day, service, unit, total in by_day.order_by("day", "service", "unit"):
-        yield at_day.isoformat(), str(services[service].offering), unit, 0, 0, total
+    ).annotate(
+        day=TruncDate("started_at", tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE)),
+        is_wrong=_IS_WRONG,
+    )
+    by_day = reported.values_list("day", "service", "unit", "is_wrong").annotate(
+        total=Sum("quantity")
+    )
+    for at_day, service, unit, wrong, total in by_day.order_by(
+        "day", "service", "unit", "is_wrong"
+    ):
+        counted = "no, being looked into" if wrong else "yes"
+        yield at_day.isoformat(), str(services[service].offering), unit, 0, 0, total, counted

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from ispops.catalog.catalogue import catalogue_at, packages_at
 from ispops.catalog.models import ProductOffering
 from qualification.models import QualifiedOffer
+from rating.goods import Good
 
 _KINDS = ProductOffering.Kind
 _STATIC = ProductOffering.Addon.STATIC_ADDRESS
@@ -56,6 +59,23 @@ class Answer:
             and offer.offering.code not in included
             and _carries(plan, offer.offering)
         ]
+
+
+def packages_of(answer: Answer, account_kind: str, at: datetime, currency: str) -> list[Good]:
+    """Return the bundles of partners' products of which a line here carries every part.
+
+    They are bought once the line is on, so an answer promises none of them; they are as they were
+    sold at `at`, when it was given.
+    """
+    carried = {offer.offering.pk for offer in answer.products}
+    parts = {sold.offering.pk: sold for sold in catalogue_at(at, currency)}
+    return [
+        Good(sold, "", None, tuple(parts[key] for key in sold.components))
+        for sold in packages_at(at, currency)
+        if sold.has_price
+        and sold.offering.subscriber_kind in ("", account_kind)
+        and carried & parts.keys() >= set(sold.components)
+    ]
 
 
 def _carries(plan: QualifiedOffer, product: ProductOffering) -> bool:

@@ -71,7 +71,7 @@ def test_staff_send_follow_and_fetch_the_rejects(world: World, operator: Client)
     header, waits, rejected = b"".join(rejects.streaming_content).decode().splitlines()
     assert header == f"row,outcome,code,field,reason,{HEADER.strip()}"
     assert waits.startswith("1,error,unknown_subscriber,,You know no")
-    assert rejected.startswith("2,rejected,invalid_event,started_at,This must be a time")
+    assert rejected.startswith("2,rejected,invalid_event,started_at,started_at must be a time")
     assert ",'=e2," in rejected
     assert AuditEntry.objects.get(action="usage_file.submitted").subject == file.public_id
 

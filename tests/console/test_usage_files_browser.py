@@ -40,7 +40,7 @@ def test_a_file_is_sent_followed_and_its_rejects_fetched(
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the rejects").click()
     first = download.value.path().read_text().splitlines()[1]
-    assert first.startswith("1,rejected,invalid_event,started_at,This must be a time")
+    assert first.startswith("1,rejected,invalid_event,started_at,started_at must be a time")
     page.get_by_role("link", name="rating errors").click()
     expect(page.get_by_text("299 uses cannot be rated")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

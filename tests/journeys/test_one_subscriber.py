@@ -242,9 +242,9 @@ def _partner_sees_its_part_and_no_more(
     stack: Stack, cinebox: PartnerProgram, reference: str, email: str
 ) -> None:
     shares = cinebox.items("settlement_shares")
-    assert {share["offering"] for share in shares} == {"cinebox-stream"}
-    own = [Decimal(each["share"]) for each in shares if each["subscriber_ref"] == reference]
-    assert sum(own) == Decimal("1.60")
+    own = [share for share in shares if share["subscriber_ref"] == reference]
+    assert {share["offering"] for share in own} == {"cinebox-stream"}
+    assert sum(Decimal(share["share"]) for share in own) == Decimal("1.60")
     told = str(shares) + str(cinebox.items("purchases")) + str(cinebox.items("usage"))
     assert email not in told
     assert "Grace" not in told

@@ -186,12 +186,15 @@ def test_as_a_file(
 ) -> None:
     use(line, down=7 * GB, up=3 * GB, at=now)
     play(streaming, 30, now)
+    play(streaming, 4, now, unit="evening")
     (link,) = [a for a in page(owner.get(URL)).all("a") if a.get("href", "").endswith(".csv")]
     answer = owner.get(link["href"])
     rows: list[Any] = list(csv.DictReader(io.StringIO(answer.content.decode())))
-    assert [(r["Product"], r["Unit"], r["Download"], r["Quantity"]) for r in rows] == [
-        ("Fibre 500", "byte", str(7 * GB), str(10 * GB)),
-        ("Game hours", "minute", "0", "30"),
+    names = ("Product", "Unit", "Download", "Quantity", "Counted")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("Fibre 500", "byte", str(7 * GB), str(10 * GB), "yes"),
+        ("Game hours", "evening", "0", "4", "no, being looked into"),
+        ("Game hours", "minute", "0", "30", "yes"),
     ]
     assert stranger.get(link["href"]).status_code == 404
     assert owner.get(link["href"].replace(".csv", "-9.csv")).status_code == 404

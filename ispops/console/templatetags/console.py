@@ -2,7 +2,7 @@
 
 import json as standard_json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,8 @@ _UNITS = (
     (60, "minute"),
     (1, "second"),
 )
+# Beyond it nobody counts: "in 9 years" says less than the day.
+A_LONG_TIME = timedelta(days=60)
 
 # Where each kind of public id leads.
 _PAGES = {
@@ -86,6 +88,14 @@ def _distance(value: datetime) -> str:
     count = abs(seconds) // size[0]
     words = f"{count} {size[1]}{'' if count == 1 else 's'}"
     return f"in {words}" if seconds > 0 else f"{words} ago"
+
+
+@register.filter
+def until(value: datetime | None) -> str | SafeString:
+    """Write when something ends: how far off it is, or the day where that is a long time."""
+    if value is None:
+        return "—"
+    return billing_day(value) if value - timezone.now() > A_LONG_TIME else ago(value)
 
 
 @register.filter

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,7 +17,7 @@ from ispops.portal import journey, queries
 from ispops.portal.access import for_subscriber, own, subscriber_of
 from ispops.portal.explanation import explain
 from ispops.portal.forms import AddressForm, WaitlistForm
-from ispops.portal.offers import arrange
+from ispops.portal.offers import arrange, packages_of
 from ispops.portal.views.errors import too_many_requests
 from ispops.portal.waiting import waiting_for
 from provisioning.queries import lines_of
@@ -101,10 +102,15 @@ def asking(request: HttpRequest, qualification_id: str) -> HttpResponse:
 
 def _answer(qualification: ServiceQualification) -> dict[str, object]:
     offers = offers_of(qualification)
+    found = arrange(offers)
     return {
         "waiting": waiting_for(qualification, 0),
         "qualification": qualification,
-        "answer": arrange(offers),
+        "answer": found,
+        "packages": packages_of(
+            found, qualification.subscriber_kind, qualification.asked_at, settings.CURRENCY
+        ),
+        "currency": settings.CURRENCY,
         "explanation": explain(qualification, offers),
         "expired": qualification.expires_at <= timezone.now(),
     }

@@ -22,7 +22,7 @@ from provisioning.models import Service
 from rating import topping_up
 from rating.models import Purchase
 
-_COLUMNS = ("Day", "Product", "Unit", "Download", "Upload", "Quantity")
+_COLUMNS = ("Day", "Product", "Unit", "Download", "Upload", "Quantity", "Counted")
 
 
 @require_safe
