@@ -16,7 +16,7 @@ from provisioning import accounting, admission, orders, partner_orders, visit_re
 from provisioning.models import AaaCredential, Appointment, Service
 from provisioning.network.templates import Attributes
 from qualification import qualify
-from rating import usage
+from rating import intake
 from rating.usage import RowResult
 
 OCTETS_A_GIGAWORD = 2**32
@@ -123,7 +123,7 @@ class Home:
         called: str = "",
         subscriber_ref: str = "",
     ) -> RowResult:
-        """Let a partner report use of a product, `called` otherwise where it is mistaken."""
+        """Let a partner report use of a product, which it may call by a name that is none."""
         partner = Partner.objects.get(offerings__code=code)
         known = partner_orders.reference_of(partner=partner, subscriber=self.subscriber)
         event = {
@@ -134,7 +134,7 @@ class Home:
             "quantity": quantity,
             "unit": unit,
         }
-        [answer] = usage.record_usage(partner=partner, events=[event], received_at=at)
+        [answer] = intake.take_in(partner=partner, rows=[event], received_at=at)
         return answer
 
 

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 # A router asks for its address again with each session, well before its lease is over.
 SESSION = timedelta(hours=12)
-INTERIM = timedelta(hours=3)
+INTERIM = timedelta(hours=4)
 # When a router begins anew: before breakfast, and before the evening.
 FIRST_OF_DAY = timedelta(hours=4)
-# How much of a day each three hours are, from the session that begins at four on.
-_BY_HOUR = {4: 3, 7: 8, 10: 9, 13: 12, 16: 22, 19: 29, 22: 14, 1: 3}
+# How much of a day each four hours are, from the session that begins at four on.
+_BY_HOUR = {4: 5, 8: 11, 12: 15, 16: 26, 20: 34, 0: 9}
 _BY_WEEKDAY = (85, 80, 85, 90, 105, 150, 145)
 UPLOADED_PERCENT = 9
 
@@ -46,7 +46,7 @@ def beginnings(first: datetime, until: datetime) -> Iterator[datetime]:
 
 
 def weight(at: datetime, zone: tzinfo) -> int:
-    """Say how much the three hours from a moment count, by the clock of a zone."""
+    """Say how much the four hours from a moment count, by the clock of a zone."""
     at = at.astimezone(zone)
     hour = min(_BY_HOUR, key=lambda known: (at.hour - known) % 24)
     chance = zlib.crc32(f"{at:%Y-%m-%d}".encode()) % 51

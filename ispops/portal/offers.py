@@ -61,11 +61,10 @@ class Answer:
         ]
 
 
-def packages_of(answer: Answer, account_kind: str, at: datetime, currency: str) -> list[Good]:
+def packages_of(answer: Answer, account_kind: str, *, at: datetime, currency: str) -> list[Good]:
     """Return the bundles of partners' products of which a line here carries every part.
 
-    They are bought once the line is on, so an answer promises none of them; they are as they were
-    sold at `at`, when it was given.
+    They are bought once the line is on, at what they cost then.
     """
     carried = {offer.offering.pk for offer in answer.products}
     parts = {sold.offering.pk: sold for sold in catalogue_at(at, currency)}

@@ -31,6 +31,7 @@ urlpatterns = [
     path("check/suggestions/", check.suggestions, name="suggestions"),
     path("check/<str:qualification_id>/", check.answer, name="answer"),
     path("check/<str:qualification_id>/asking/", check.asking, name="asking"),
+    path("check/<str:qualification_id>/packages/", check.packages, name="packages"),
     path("check/<str:qualification_id>/wait/", check.wait, name="wait"),
     path("check/<str:qualification_id>/choose/", check.choose, name="choose"),
     path("waitlist/<str:token>/leave/", waitlist.leave, name="leave_waitlist"),

@@ -125,12 +125,12 @@ def test_the_weeks_fit_on_any_day(day: datetime) -> None:
 def test_a_session_tells_what_was_used_in_it() -> None:
     began = datetime(2026, 3, 6, 21, tzinfo=UTC)
     told = list(household.readings(began, began + timedelta(days=1), 10.0, NEW_YORK))
-    assert [one.kind for one in told] == ["Start", *["Interim-Update"] * 3, "Stop"]
+    assert [one.kind for one in told] == ["Start", *["Interim-Update"] * 2, "Stop"]
     totals = [one.downloaded + one.uploaded for one in told]
     assert totals == sorted(totals)
-    cut = list(household.readings(began, began + timedelta(hours=4), 10.0, NEW_YORK))
+    cut = list(household.readings(began, began + timedelta(hours=5), 10.0, NEW_YORK))
     assert [one.kind for one in cut] == ["Start", *["Interim-Update"] * 2]
-    assert cut[-1].at == began + timedelta(hours=4)
+    assert cut[-1].at == began + timedelta(hours=5)
     assert totals[1] < cut[-1].downloaded + cut[-1].uploaded < totals[2]
 
 

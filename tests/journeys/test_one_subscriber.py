@@ -200,7 +200,6 @@ def _sees_usage(page: Page) -> None:
         page.reload()
     expect(usage.get_by_text("7.52 GB").first).to_be_visible()
     expect(minutes).to_contain_text("130")
-    picture(page, "usage")
 
 
 def _answers_for_a_second_device(page: Page, aaa: RadiusServer, name: str, password: str) -> None:

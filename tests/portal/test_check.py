@@ -411,3 +411,27 @@ def test_the_queries_of_the_pages_stay_few(
         client.get("/check/suggestions/", {"address": "3 oak"})
     with django_assert_max_num_queries(2):  # type: ignore[operator]
         client.get(f"/check/{asked.public_id}/")
+
+
+def test_bundles_of_products_stand_beside_the_answer(
+    client: Client, house: Premises, isp: SmallIsp
+) -> None:
+    music = publishing.create_offering(
+        code="music", name="Music", kind="bsp", provider=isp.films, is_subscription=True, at=LAUNCH
+    )
+    evening = publishing.create_offering(
+        code="evening", name="An evening", kind="package", is_subscription=True, at=LAUNCH
+    )
+    publishing.define_bundle(
+        bundle=evening, components=[(isp.streaming, 12), (priced(music, "5", LAUNCH), 5)], at=LAUNCH
+    )
+    priced(evening, "14", LAUNCH)
+
+    asked = ask(client, str(house))
+    (place,) = page(client.get(f"/check/{asked.public_id}/")).all("div", **{"hx-trigger": "load"})
+    said = client.get(place["hx-get"]).content.decode()
+    for words in ("An evening", "USD 14.00</span> a month", "USD 3.00 less than one by one"):
+        assert words in said
+
+    slow = ask(client, str(isp.elm_1))
+    assert "An evening" not in client.get(f"/check/{slow.public_id}/packages/").content.decode()

@@ -70,7 +70,7 @@ def nested(depth: int) -> list[Any]:
         ("started_at", 1_777_000_000, "a time"),
         ("started_at", (NOW + timedelta(hours=2)).isoformat(), "future"),
         ("started_at", (NOW - timedelta(days=401)).isoformat(), "400 days"),
-        ("ended_at", "2026-05-04T10:59:59Z", "before the start"),
+        ("ended_at", "2026-05-04T10:59:59Z", "before started_at"),
         ("ended_at", "soon", "a time"),
         ("ended_at", "9999-12-31T23:59:59Z", "future"),
         ("event_id", "\ud800", "printed"),

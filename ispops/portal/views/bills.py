@@ -1,5 +1,7 @@
 """What a subscriber owes: the running bill, the issued ones, and why an amount is what it is."""
 
+from collections.abc import Iterable
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -13,6 +15,7 @@ from ispops.portal.forms import DisputeForm
 from rating.billing import running_bill, unbilled
 from rating.claim_queries import disputed
 from rating.disputes import open_dispute
+from rating.models import Charge
 from rating.prepaid import paid_on
 from rating.queries import charges_of, uses_of, why
 
@@ -25,14 +28,22 @@ _USES_SHOWN = 100
 def bill(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show the bill of the running period as it stands, and the bills before it."""
     running = running_bill(subscriber=subscriber, at=timezone.now())
-    charges = unbilled(subscriber, running.period).order_by("-pk")[:_MOST_CHARGES]
+    charges = unbilled(subscriber, running.period).order_by("-charged_at", "-pk")[:_MOST_CHARGES]
     context = {
         "bill": running,
-        "charges": charges,
+        **_split(charges),
         "disputes": disputed(charges),
         "issued": queries.bills_of(subscriber),
     }
     return render(request, "portal/bill.html", context)
+
+
+def _split(charges: Iterable[Charge]) -> dict[str, list[Charge]]:
+    """Put what cost nothing apart: use that is included is charged every night, at nothing."""
+    parts: dict[str, list[Charge]] = {"charges": [], "free": []}
+    for charge in charges:
+        parts["charges" if charge.amount_net else "free"].append(charge)
+    return parts
 
 
 @require_safe
@@ -43,7 +54,7 @@ def issued_bill(request: HttpRequest, subscriber: Subscriber, bill_id: str) -> H
     charges = queries.charges_of_bill(found)[:_MOST_CHARGES]
     context = {
         "bill": found,
-        "charges": charges,
+        **_split(charges),
         "disputes": disputed(charges),
         "paid_ahead": paid_on(found),
     }

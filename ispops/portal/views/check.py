@@ -102,18 +102,30 @@ def asking(request: HttpRequest, qualification_id: str) -> HttpResponse:
 
 def _answer(qualification: ServiceQualification) -> dict[str, object]:
     offers = offers_of(qualification)
-    found = arrange(offers)
     return {
         "waiting": waiting_for(qualification, 0),
         "qualification": qualification,
-        "answer": found,
-        "packages": packages_of(
-            found, qualification.subscriber_kind, qualification.asked_at, settings.CURRENCY
-        ),
-        "currency": settings.CURRENCY,
+        "answer": arrange(offers),
         "explanation": explain(qualification, offers),
         "expired": qualification.expires_at <= timezone.now(),
     }
+
+
+@require_safe
+def packages(request: HttpRequest, qualification_id: str) -> HttpResponse:
+    """Give the bundles of partners' products that a line there could have, as they are sold today.
+
+    An answer promises none of them, and its page has to stay as it was: so this comes beside it.
+    """
+    qualification = queries.qualification(qualification_id)
+    found = packages_of(
+        arrange(offers_of(qualification)),
+        qualification.subscriber_kind,
+        at=timezone.now(),
+        currency=settings.CURRENCY,
+    )
+    context = {"packages": found, "currency": settings.CURRENCY}
+    return render(request, "portal/parts/packages.html", context)
 
 
 @require_POST

@@ -20,7 +20,7 @@ from ispops.portal.forms import KeyForm
 from ispops.portal.views.shop import own_line
 from provisioning.models import Service
 from rating import topping_up
-from rating.models import Purchase
+from rating.models import CustomerBill, Purchase
 
 _COLUMNS = ("Day", "Product", "Unit", "Download", "Upload", "Quantity", "Counted")
 
@@ -44,6 +44,7 @@ def usage(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
         context |= {
             "periods": periods,
             "is_running": period == periods[0],
+            "issued": _issued(subscriber, period) if period != periods[0] else None,
             "usage": page.line,
             "products": page.products,
             "cost": page.cost,
@@ -53,6 +54,10 @@ def usage(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
 
 def _period(periods: list[Period], first_day: str) -> Period | None:
     return next((period for period in periods if _first_day(period).isoformat() == first_day), None)
+
+
+def _issued(subscriber: Subscriber, period: Period) -> CustomerBill | None:
+    return queries.bills_of(subscriber).filter(period_start=period.start).first()
 
 
 def _first_day(period: Period) -> date:
