@@ -181,9 +181,9 @@ def give_back_all(*, at: datetime) -> int:
 
 
 def put_back(pool: Pool, slot: int) -> None:
-    """Make a slot free that nobody holds and that does not rest."""
+    """Make a slot free that nobody holds and that does not rest, where its pool gives any."""
     held = Pool.objects.select_for_update(no_key=True).get(pk=pool.pk)
-    if held.state != Pool.State.DRAINING:
+    if held.state in (Pool.State.PENDING, Pool.State.ACTIVE):
         _free(held, [slot])
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, OuterRef
 
 from ipam import growing, reclaiming, selection, tree
-from ipam.models import Allocation, Block, Pool
+from ipam.models import Allocation, Block, Pool, StaticAddress
 
 # More would not be read.
 MOST_OF_A_KIND = 3
@@ -37,7 +37,9 @@ def _largest_gap(parent: Block) -> list[str]:
 def _unused_siblings(first: Pool, parent: Block) -> list[str]:
     held = Allocation.objects.filter(pool=OuterRef("pk"))
     pools = Pool.objects.filter(block__parent=parent, state=Pool.State.ACTIVE)
-    unused = pools.exclude(pk=first.pk).exclude(Exists(held)).select_related("block", "server")
+    kept = StaticAddress.objects.filter(pool=OuterRef("pk"), released_at__isnull=True)
+    empty = pools.exclude(pk=first.pk).exclude(Exists(held)).exclude(Exists(kept))
+    unused = empty.select_related("block", "server")
     return [
         f"{pool.name} ({pool.block.network} of {pool.server.name}) holds nothing: take it away."
         for pool in unused.order_by("name")[:MOST_OF_A_KIND]

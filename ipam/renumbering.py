@@ -10,6 +10,7 @@ Static addresses all move at the deadline, of which their subscribers are told w
 Locks: the plan's row, then the pools by key, then allocations.
 """
 
+import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from ispops.errors import IllegalTransition, InvalidInput, NotFound, Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
 
+log = logging.getLogger(__name__)
 State = Renumbering.State
 ENDED_AT_ONCE = 200
 # How long before its address changes the subscriber of a static one hears of it, at least.
@@ -216,15 +218,18 @@ def retire_source(
 
 def go_on(*, at: datetime) -> int:
     """Go on with all plans: end what is past its deadline, close what is done. Returns how many
-    leases were ended. Safe to run twice."""
+    leases were ended. Safe to run twice; a plan that fails does not keep the others waiting."""
     ended = 0
     running = Renumbering.objects.filter(state__in=(State.RUNNING, State.ROLLING_BACK))
     for key in list(running.order_by("pk").values_list("pk", flat=True)):
-        while batch := static_moves.move_due(key, at):
-            ended += batch
-        while batch := _end_overdue(key, at):
-            ended += batch
-        _close_if_empty(key, at)
+        try:
+            while batch := static_moves.move_due(key, at):
+                ended += batch
+            while batch := _end_overdue(key, at):
+                ended += batch
+            _close_if_empty(key, at)
+        except Exception:
+            log.exception("renumbering %s could not be gone on with", key)
     return ended
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from ipam import extents, groups, live, stepping, transitions
 from ipam.models import (
@@ -24,6 +24,7 @@ from ipam.models import (
     Pool,
     PoolPolicy,
     PoolSample,
+    Renumbering,
 )
 from ipam.sampling import NotYourPool
 from ipam.servers.base import RangeInUse
@@ -43,6 +44,13 @@ class NotAFurtherBlock(Refusal):
 
     code = "not_a_further_block"
     title = "This is no further block"
+
+
+class PartOfAPlan(Refusal):
+    """A pool whose holders are being moved stays until the plan is over: it may be taken back."""
+
+    code = "part_of_a_renumbering"
+    title = "The pool is being renumbered"
 
 
 class ReturnClosed(IllegalTransition):
@@ -78,7 +86,12 @@ def _unused(policy: PoolPolicy, at: datetime) -> Pool | None:
 
     Only one block of a group is on its way at a time, and none while a further one is wanted.
     """
-    further = Pool.objects.filter(grown_from=policy.pool)
+    planned = Renumbering.objects.filter(state__in=Renumbering.OPEN_STATES)
+    further = (
+        Pool.objects.filter(grown_from=policy.pool)
+        .exclude(pk__in=planned.values("source"))
+        .exclude(pk__in=planned.values("target"))
+    )
     if BlockReturn.objects.filter(pool__in=further, state__in=OPEN).exists():
         return None
     if policy.pool.block_requests.filter(state__in=BlockRequest.OPEN_STATES).exists():
@@ -116,6 +129,7 @@ def begin(
     Raises:
         NotYourPool: another server hands the pool out.
         NotAFurtherBlock: it is the first pool of its group, or not in use yet or any more.
+        PartOfAPlan: it is being renumbered, or others are moved into it.
     """
     if server is not None and pool.server_id != server.pk:
         raise NotYourPool(f"{server.name} does not hand out {pool.name}.", field="pool")
@@ -128,6 +142,7 @@ def begin(
                 f"{held.name} is no further block that is in use, so it does not go back.",
                 field="pool",
             )
+        _require_no_plan(held)
         held.state = Pool.State.DRAINING
         held.save(update_fields=["state"])
         extents.take_all(held)
@@ -139,6 +154,7 @@ def retire(*, pool: Pool, cause: str, actor: User, at: datetime) -> BlockReturn:
 
     Raises:
         NotAFurtherBlock: others of its group are in use.
+        PartOfAPlan: it is being renumbered, or others are moved into it.
         ReturnClosed: it is in use itself, or gone.
     """
     with transaction.atomic():
@@ -152,7 +168,18 @@ def retire(*, pool: Pool, cause: str, actor: User, at: datetime) -> BlockReturn:
                 f"Further blocks were cut for {held.name} and are in use: they go first.",
                 field="pool",
             )
+        _require_no_plan(held)
         return _begin(held, cause, actor, at)
+
+
+def _require_no_plan(held: Pool) -> None:
+    """Refuse a locked pool of an open plan; a plan begins under the same locks."""
+    mine = Q(source=held) | Q(target=held)
+    if Renumbering.objects.filter(mine, state__in=Renumbering.OPEN_STATES).exists():
+        raise PartOfAPlan(
+            f"{held.name} is being renumbered. Finish that plan first, or take it back.",
+            field="pool",
+        )
 
 
 def _begin(held: Pool, cause: str, actor: User | None, at: datetime) -> BlockReturn:

@@ -108,6 +108,18 @@ def test_an_extent_holds_at_least_one_slot(isp: Isp, first: int, last: int) -> N
         )
 
 
+def test_a_pool_goes_back_when_nothing_of_it_is_anybodys(isp: Isp) -> None:
+    give_back = "UPDATE ipam_pool SET state = 'returned', block_id = NULL WHERE id = %s"
+    with refused_by("free or somebody's"):
+        sql(give_back, isp.dynamic.pk)
+    isp.ask(mac(1))
+    sql("DELETE FROM ipam_freeextent WHERE pool_id = %s", isp.dynamic.pk)
+    with refused_by("free or somebody's"):
+        sql(give_back, isp.dynamic.pk)
+    sql("DELETE FROM ipam_freeextent WHERE pool_id = %s", isp.garden.pk)
+    assert sql(give_back, isp.garden.pk) == 1
+
+
 COPY_ALLOCATION = (
     "INSERT INTO ipam_allocation (pool_id, slot, address, holder_id, device, family, counts, "
     "state, stay_id, allocated_at, expires_at) SELECT pool_id, {slot}, address, holder_id, "

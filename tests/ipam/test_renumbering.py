@@ -145,6 +145,37 @@ def test_a_pool_is_in_one_plan_at_a_time(isp: Isp, target: Pool) -> None:
     assert other.state == "active"
 
 
+def test_a_pool_of_an_open_plan_does_not_go_back(isp: Isp, target: Pool) -> None:
+    Pool.objects.filter(pk=target.pk).update(grown_from=isp.dynamic)
+    target.refresh_from_db()
+    row = start(isp, target)
+    for call in (
+        lambda: returning.begin(pool=target, cause="Low water", at=NOON),
+        lambda: returning.retire(pool=isp.dynamic, cause="Empty", actor=isp.user, at=NOON),
+    ):
+        with pytest.raises(Refusal, match=r"being renumbered|cut for"):
+            call()
+    renumbering.roll_back(renumbering_id=row.pk, **told(isp))
+    renumbering.go_on(at=after(days=1))
+    begun = returning.begin(pool=target, cause="Low water", at=after(days=1))
+    with pytest.raises(renumbering.PoolsDoNotFit, match="not in use"):
+        start(isp, target)
+    assert begun.state == "draining"
+
+
+def test_a_plan_that_fails_does_not_keep_the_others(isp: Isp, target: Pool) -> None:
+    server = a_server("other")
+    others = [a_pool(f"10.{n}.0.0/28", server=server, name=f"p{n}") for n in (1, 2)]
+    stuck = start(isp, target)
+    fine = start(isp, others[1], source=others[0])
+    renumbering.roll_back(renumbering_id=stuck.pk, **told(isp))
+    FreeExtent.objects.create(pool=target, first=5, last=9)  # what no verb does
+    renumbering.go_on(at=after(days=1))
+    stuck.refresh_from_db()
+    fine.refresh_from_db()
+    assert (stuck.state, fine.state) == ("rolling_back", "finished")
+
+
 @pytest.mark.parametrize("what", ["server", "purpose", "small", "self"])
 def test_pools_that_do_not_fit_are_refused(isp: Isp, what: str) -> None:
     for number in range(7):
