@@ -61,6 +61,13 @@ def of(pool: Pool, *, at: datetime) -> dict[str, Any]:
     }
 
 
+def chart_of(pool: Pool, *, at: datetime) -> Chart | None:
+    """Return the chart of a pool's group alone; None before the second day that was counted."""
+    first = groups.first_of(pool)
+    days = groups.days_of(first, since=at - timedelta(days=SHOWN_DAYS))
+    return _chart(days, groups.use_of(first, at=at)) if len(days) > 1 else None
+
+
 def growth_words(use: GroupUse) -> str:
     """Say how fast a group grows, with the range of the estimate."""
     if use.grows is None:

@@ -50,6 +50,9 @@ def test_one_click_grants_and_the_page_says_why_it_was_asked(town: Town, csr: Cl
     page = csr.get(reverse("admin:console_block_requests")).content.decode()
     assert "93 % are in use, and 80 % is its threshold." in page
     assert "1.0 more a day" in page
+    # The chart is beside the decision: what there is, and where today is.
+    assert "14 there are" in page
+    assert "today" in page
 
     request = BlockRequest.objects.get()
     words = press(csr, "grant_block", request.public_id, reason="It fills", length="/27")

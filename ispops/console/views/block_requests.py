@@ -13,10 +13,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ipam import growing, policies, returning
 from ipam.models import BlockRequest, BlockReturn, Pool, PoolPolicy
-from ispops.console import actions, block_changes, pages, queues
+from ispops.console import actions, block_changes, growth_page, pages, queues
 from ispops.errors import Refusal
 
-PER_PAGE = 50
+PER_PAGE = 25
+# Each costs a few queries, and who decides looks at the first ones.
+MOST_CHARTS = 5
 QUEUE = "admin:console_block_requests"
 State = BlockRequest.State
 # The filters of the queue: what each is called, and what it shows.
@@ -76,11 +78,16 @@ def queue(request: HttpRequest) -> HttpResponse:
     rows = rows.order_by("-asked_at") if asked == "over" else rows.order_by("asked_at")
     counted = queues.by_state(BlockRequest.objects.all())
     unseen = trouble().filter(state=State.REFUSED).count()
+    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    now = timezone.now()
+    charted = list(page)[:MOST_CHARTS] if asked == "asked" else []
+    for row in charted:
+        row.chart = growth_page.chart_of(row.pool, at=now)  # type: ignore[attr-defined]
     return pages.show(
         request,
         "console/block_requests.html",
         "Further blocks",
-        rows=Paginator(rows, PER_PAGE).get_page(request.GET.get("page")),
+        rows=page,
         filters=[(key, words, _count(key, counted, unseen)) for key, (words, _) in SHOWN.items()],
         asked=asked,
         may_decide=request.user.has_perm("ipam.change_blockrequest"),
