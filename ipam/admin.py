@@ -141,11 +141,15 @@ class KeaServerAdmin(VerbAdmin):
 
 @admin.register(RefusedDevice)
 class RefusedDeviceAdmin(ReadOnlyAdmin):
-    list_display = ("device", "kea", "times", "first_at", "last_at", "was_full")
+    list_display = ("device", "kea", "times", "first_at", "last_at", "why")
     list_filter = ("kea", "was_full", "last_at")
     list_select_related = ("kea__server",)
     search_fields = ("device",)
     ordering = ("-last_at",)
+
+    @admin.display(ordering="was_full")
+    def why(self, row: RefusedDevice) -> str:
+        return "Nothing was free" if row.was_full else "No pool is for it"
 
 
 @admin.register(Block)

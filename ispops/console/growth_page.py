@@ -98,7 +98,8 @@ def _chart(days: list[Day], use: GroupUse) -> Chart:
     rate = use.grows.likely if use.grows else 0.0
     ahead = [(last + day, max(0, round(peak + rate * day))) for day in range(DAYS_AHEAD + 1)]
     capacity = [((day.starts_at - first).days, day.total) for day in days]
-    capacity.append((last + DAYS_AHEAD, use.total))
+    # What there is now holds from today on, in a step where it has changed.
+    capacity += [(last, use.total), (last + DAYS_AHEAD, use.total)]
     scale = charts.ticks(max(y for _, y in [*used, *ahead, *capacity]))
     top = scale[-1]
     drawn = charts.lines([used, ahead, capacity], width=WIDTH, height=HEIGHT, top=top)

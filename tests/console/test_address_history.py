@@ -33,6 +33,12 @@ def test_the_holder_of_an_address_is_found_and_saved(
     assert AuditEntry.objects.get(action="history.exported").detail["rows"] == 1
 
 
+def test_one_entry_of_the_sidebar_is_lit(world: World, as_role: Callable[[str], Client]) -> None:
+    shown = as_role(roles.CSR).get(reverse(PAGE)).context["sidebar_navigation"]
+    lit = [item["title"] for group in shown for item in group["items"] if item["active"]]
+    assert lit == ["Address history"]
+
+
 def test_what_cannot_be_looked_for_is_said_at_its_field(
     world: World, as_role: Callable[[str], Client]
 ) -> None:

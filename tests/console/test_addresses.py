@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ipam.models import Block, Pool
+from ipam.models import Allocation, Block, Pool
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
 from tests.console.conftest import NOW, World
@@ -121,6 +121,20 @@ def test_nobody_changes_in_a_way_that_there_is_not(operations: Client, top: Bloc
     assert post(operations, top, what="burn").status_code == 404  # type: ignore[attr-defined]
     missing = reverse("admin:console_block", args=[2**70])
     assert operations.get(missing).status_code == 404
+
+
+def test_the_holders_of_a_pool_are_found_by_address_device_or_name(
+    operations: Client, world: World
+) -> None:
+    held = Allocation.objects.filter(pool__server=world.server, family=4).first()
+    assert held is not None
+    address = reverse("admin:console_pool", args=[held.pool.name])
+    for sought in (held.address.removesuffix("/32"), held.device[-5:], "lovelace"):
+        assert held.device in operations.get(address, {"q": sought}).content.decode()
+    for sought in ("203.0.113.77", "nobody\0", "ff:ff"):
+        page = operations.get(address, {"q": sought}).content.decode()
+        assert held.device not in page
+        assert "Nobody who fits" in page
 
 
 def test_the_files_hold_every_block_and_pool(operations: Client, top: Block) -> None:

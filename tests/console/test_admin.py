@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from ispops.admin_base import ReadOnlyAdmin, secret_fields
-from ispops.console import queues, sidebar
+from ispops.console import queues, sidebar_entries
 from ispops.csp import CONSOLE_POLICY
 from ispops.parties import roles
 from ispops.parties.models import User
@@ -140,7 +140,7 @@ def test_every_entry_of_the_sidebar_and_every_queue_opens(
     world: World, boss: User, as_user: Callable[[User], Client]
 ) -> None:
     client = as_user(boss)
-    entries = [entry for _, group in sidebar.GROUPS for entry in group]
+    entries = [entry for _, group in sidebar_entries.GROUPS for entry in group]
     links = {reverse(entry.address) + f"?{entry.query}" for entry in entries}
     links |= {queue.href for queue in queues.QUEUES}
 

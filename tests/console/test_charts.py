@@ -75,5 +75,22 @@ def test_lines_share_one_scale_and_touch_the_top_and_the_right() -> None:
     assert none == ""
 
 
+@pytest.mark.parametrize(
+    ("most", "marked"),
+    [
+        (0, [0, 1]), (1, [0, 1]), (5, [0, 1, 2, 3, 4, 5]), (37, [0, 10, 20, 30, 40]),
+        (1022, [0, 500, 1000, 1500]), (262_144, [0, 100_000, 200_000, 300_000]),
+    ],
+)  # fmt: skip
+def test_a_scale_is_marked_at_round_values_from_nothing_to_above_the_most(
+    most: int, marked: list[int]
+) -> None:
+    assert charts.ticks(most) == marked
+
+
+def test_a_scale_may_end_above_the_highest_value() -> None:
+    assert charts.lines([[(0, 5)]], width=10, height=10, top=10) == ["M0.0 5.0"]
+
+
 def test_lines_of_nothing_lie_on_the_ground() -> None:
     assert charts.lines([[(0, 0), (5, 0)]], width=10, height=10) == ["M0.0 10.0 L10.0 10.0"]

@@ -73,6 +73,21 @@ def test_devices_are_shown_with_their_addresses(
     assert "Your plan" in found.text
 
 
+def test_in_the_walled_garden_two_clicks_free_another_device(
+    owner: Client, line: Service, asked: OverallocationRequest, server: AddressServer,
+    now: datetime,
+) -> None:  # fmt: skip
+    free = f"{DEVICES}{line.public_id}/{FIRST}/free/"
+    shown = page(owner.get("/suspended/"))
+    assert "A device waits for an address" in shown.text
+    assert shown.all("a", href=free)
+    assert not shown.all("a", href=f"{DEVICES}{line.public_id}/{SECOND}/free/")
+    assert "Free the address" in page(owner.get(free)).text
+    owner.post(free)
+    assert connect(line, server, SECOND, now) == "granted"
+    assert not ExtraAddress.objects.exists()
+
+
 class TestNetworkLogin:
     def url(self, line: Service) -> str:
         return f"/account/devices/{line.public_id}/login/"

@@ -19,7 +19,7 @@ from ispops.console import actions, charts, pages
 from ispops.errors import InvalidInput, NotFound, Refusal
 
 PER_PAGE = 25
-MOST_SHOWN = 50
+MOST_SHOWN = 20
 _COUNTED = (("made", "Made", "Can be made"), ("already", "There already", "There already"),
             ("refused", "Refused", "Refused"))  # fmt: skip
 
