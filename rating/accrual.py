@@ -38,7 +38,7 @@ from rating import charges, closing, pricing
 from rating.meters import number_of
 from rating.models import Charge, Purchase
 from rating.rules import proration, version
-from rating.spans import cut, without
+from rating.spans import cut, joined, without
 from rating.tariff import Parties, Tariff
 
 
@@ -111,25 +111,53 @@ def _services(subscriber: Subscriber, spans: list[ServicePeriod]) -> list[_Held]
 
 
 def _extra_addresses(subscriber: Subscriber, period: Period) -> list[_Held]:
+    """Return when extra addresses were held while their lines were active; a pause costs nothing.
+
+    Each is first active when its line first is after the grant.
+    """
     extras = list(
         ipam.extra_addresses_between(period.start, period.end, subscriber=subscriber)
         .select_related("addon", "holder")
         .order_by("granted_at", "pk")
     )
+    if not extras:
+        return []
     keys = {Service.key_of(extra.holder.service_ref) for extra in extras}
     lines = Service.objects.in_bulk({key for key in keys if key})
-    return [
-        _Held(
-            service=lines[key],
-            offering=extra.addon,
-            started_at=extra.granted_at,
-            ended_at=extra.ended_at,
-            first_active_at=extra.granted_at,
-            extra=extra,
-        )
-        for extra in extras
-        if (key := Service.key_of(extra.holder.service_ref)) in lines
-    ]
+    active: defaultdict[UUID, list[ServicePeriod]] = defaultdict(list)
+    for row in ServicePeriod.objects.filter(service__in=lines, state=Service.State.ACTIVE).order_by(
+        "started_at"
+    ):
+        active[row.service_id].append(row)
+    found = []
+    for extra in extras:
+        key = Service.key_of(extra.holder.service_ref)
+        if key is None or key not in lines:
+            continue
+        spans = joined(_while_held(extra, active[key]))
+        found += [
+            _Held(
+                service=lines[key],
+                offering=extra.addon,
+                started_at=start,
+                ended_at=end,
+                first_active_at=spans[0][0],
+                extra=extra,
+            )
+            for start, end in spans
+        ]
+    return found
+
+
+def _while_held(
+    extra: ExtraAddress, periods: Iterable[ServicePeriod]
+) -> Iterator[tuple[datetime, datetime | None]]:
+    """Give the parts of a line's periods in which it held an extra address."""
+    for row in periods:
+        ends = [end for end in (extra.ended_at, row.ended_at) if end is not None]
+        start, end = max(extra.granted_at, row.started_at), min(ends, default=None)
+        if end is None or start < end:
+            yield start, end
 
 
 def _charged_spans(subscriber: Subscriber, period: Period) -> defaultdict[UUID, list[Period]]:

@@ -28,6 +28,19 @@ def without(whole: Period, taken: Iterable[Period]) -> list[Period]:
     return left
 
 
+def joined(
+    spans: Iterable[tuple[datetime, datetime | None]],
+) -> list[tuple[datetime, datetime | None]]:
+    """Return spans in order of time with those made one that touch; an open end is the last."""
+    found: list[tuple[datetime, datetime | None]] = []
+    for start, end in spans:
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
+
+
 def cut(spans: Iterable[Period], edges: Iterable[datetime]) -> Iterator[Period]:
     """Cut spans at moments that fall into them."""
     moments = sorted(set(edges))

@@ -278,19 +278,22 @@ class TestAnAggregatedPlan:
         assert total(due) == Decimal(68)
 
 
+def granted_extra(line: Service, ada: Subscriber, *, at: datetime) -> None:
+    """A second device of a line gets an address beyond the plan."""
+    server = factories.address_server(at=NOON)
+    for device in ("02:00:00:00:00:01", "02:00:00:00:00:02"):
+        answer = request_addresses(service_ref=line.public_id, device=device, server=server, at=at)
+    overallocation.accept(
+        request_id=answer.request.pk, actor=ada.users.get(), decided_by="subscriber", at=at
+    )
+
+
 class TestExtraAddresses:
     def test_one_costs_from_the_moment_it_is_granted(
         self, shop: Shop, line: Service, ada: Subscriber
     ) -> None:
         granted = NOON + timedelta(days=10)
-        server = factories.address_server(at=NOON)
-        for device in ("02:00:00:00:00:01", "02:00:00:00:00:02"):
-            answer = request_addresses(
-                service_ref=line.public_id, device=device, server=server, at=granted
-            )
-        overallocation.accept(
-            request_id=answer.request.pk, actor=ada.users.get(), decided_by="subscriber", at=granted
-        )
+        granted_extra(line, ada, at=granted)
         preview = billing.running_bill(subscriber=ada, at=granted)
         row = next(row for row in preview.lines if row.offering == shop.isp.extra_address)
         assert close_to(row.exact_net, part("5", granted, MAY.end))
@@ -303,6 +306,20 @@ class TestExtraAddresses:
         )
         due = accrual.due(subscriber=ada, period=JUNE, at=JUNE.end)
         assert total([c for c in due if c.extra_address_id]) == Decimal("0.5")
+
+    def test_a_pause_of_the_line_is_one_of_its_extra_address(
+        self, shop: Shop, line: Service, ada: Subscriber
+    ) -> None:
+        granted_extra(line, ada, at=NOON)
+        paused, resumed = JUNE.start + timedelta(days=6), JUNE.start + timedelta(days=12)
+        services.open_suspension(
+            line=line, reason="requested", treatment="refused", note="", at=paused
+        )
+        line.refresh_from_db()
+        services.close_suspension(line=line, reason="requested", at=resumed)
+        due = accrual.due(subscriber=ada, period=JUNE, at=JUNE.end)
+        spans = [(c.period_start, c.period_end) for c in due if c.extra_address_id]
+        assert spans == [(JUNE.start, paused), (resumed, JUNE.end)]
 
 
 class TestStaticAddresses:
