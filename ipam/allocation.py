@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from ipam import (
+    allowance,
     asking,
     extents,
     leases,
@@ -30,7 +31,6 @@ from ipam.models import (
     AddressHolder,
     AddressServer,
     Allocation,
-    ExtraAddress,
     Pool,
     StaticAddress,
 )
@@ -41,8 +41,6 @@ from ispops.errors import InvalidInput, Refusal
 from ispops.parties.models import Subscriber
 
 SHORTEST_SECRET = 16
-# The pools from which a plan's ordinary addresses come, by family.
-PURPOSES = {selection.IPv4: Pool.Purpose.DYNAMIC, selection.IPv6: Pool.Purpose.PREFIX}
 
 
 class ServiceEnded(Refusal):
@@ -96,17 +94,18 @@ def open_holder(
     return holder
 
 
-def change_plan(*, service_ref: str, plan: ProductOffering) -> None:
+def change_plan(*, service_ref: str, plan: ProductOffering, at: datetime) -> None:
     """Let a service hold addresses as another plan says from its next request on.
 
-    What its devices hold stays until its lease ends. A service that holds nothing (yet, or any
-    more) is passed over.
+    What its devices hold stays until its lease ends. Extra addresses for which the new plan has
+    places are charged no longer. A service that holds nothing (yet, or any more) is passed over.
     """
     with transaction.atomic():
         found = statements.lock_holder(service_ref)
         if found is not None and found[0].ended_at is None:
             found[0].plan = plan
             found[0].save(update_fields=["plan"])
+            overallocation.end_covered(holder=found[0], at=at)
 
 
 def close_holder(*, service_ref: str, at: datetime) -> None:
@@ -128,25 +127,46 @@ def close_holder(*, service_ref: str, at: datetime) -> None:
 
 
 def release_address(*, service_ref: str, device: str, at: datetime, because: str) -> int:
-    """Take back what a device holds, for example when its session ended.
+    """Take back what a device holds that uses it no more.
 
     The addresses rest for it: if it asks again soon it gets the same ones. An extra address stays
     granted and charged until `overallocation.end_extra`. Returns how many were taken back; zero
     when the device or the service is not known, so that a repeated message does no harm. Of
     `because`, which may come from the network, the history keeps 40 characters.
     """
+    with transaction.atomic():
+        holder, mine = _lock_held_by(service_ref, device, at)
+        if holder is not None:
+            leases.let_go(mine, because=because[:40], at=at)
+    return len(mine)
+
+
+def free_device(*, service_ref: str, device: str, at: datetime) -> int:
+    """Take back what a device holds, which may be online with it: its place is another's now.
+
+    Its session is ended, and nobody else has its addresses before that. Otherwise it is as
+    `release_address`.
+    """
+    with transaction.atomic():
+        holder, mine = _lock_held_by(service_ref, device, at)
+        if holder is not None:
+            leases.take_back(holder, mine, because=leases.Because.FREED, at=at)
+    return len(mine)
+
+
+def _lock_held_by(
+    service_ref: str, device: str, at: datetime
+) -> tuple[AddressHolder | None, list[Allocation]]:
+    """Lock a holder, and return what a device has of it; nothing when either is not known."""
     try:
         name = selection.normalise_device(device)
     except selection.UnusableDevice:
-        return 0
-    with transaction.atomic():
-        found = statements.lock_holder(service_ref)
-        if found is None:
-            return 0
-        rows = leases.lock_allocations(found[0], at=at)
-        mine = [row for row in rows if row.device == name and row.state == leases.ACTIVE]
-        leases.let_go(mine, because=because[:40], at=at)
-    return len(mine)
+        return None, []
+    found = statements.lock_holder(service_ref)
+    if found is None:
+        return None, []
+    rows = leases.lock_allocations(found[0], at=at)
+    return found[0], [row for row in rows if row.device == name and row.state == leases.ACTIVE]
 
 
 def expire_due(*, at: datetime) -> int:
@@ -215,12 +235,6 @@ def held_already(held: Sequence[Held], at: datetime) -> Answer:
     return granted(held, at)
 
 
-def _allowance(entitlement: AddressEntitlement, family: int) -> int:
-    if family == selection.IPv4:
-        return entitlement.ipv4_addresses
-    return entitlement.ipv6_prefixes
-
-
 class _Request:
     """One request while its transaction runs: the holder is locked, all it holds is read."""
 
@@ -239,11 +253,7 @@ class _Request:
         self.pools = statements.pools_of(server)
 
     def answer(self) -> Answer:
-        offered = {
-            family: pools
-            for family in PURPOSES
-            if _allowance(self.entitlement, family) and (pools := self._pools_for(family))
-        }
+        offered = allowance.offered(self.entitlement, self.server, self.pools)
         static = static_addresses.for_device(self.holder, self.device, self.rows, self.pools)
         if not offered and static is None:
             return Answer(
@@ -270,12 +280,6 @@ class _Request:
             overallocation.withdraw(holder=self.holder, device=self.device, at=self.at)
         return self._grant(kept, {family: offered[family] for family in missing})
 
-    def _pools_for(self, family: int) -> list[Pool]:
-        if family == selection.IPv6 and self.server.kind == AddressServer.Kind.DHCP:
-            return []  # It delegates what it likes, which is followed (`ipam.observed`).
-        purpose = PURPOSES[family]
-        return [p for p in self.pools if p.family == family and p.purpose == purpose]
-
     def _mine(self) -> list[Allocation]:
         return [
             row for row in self.rows if row.device == self.device and row.state == leases.ACTIVE
@@ -294,30 +298,18 @@ class _Request:
         leases.let_go(moved, because=leases.Because.OTHER_SERVER, at=self.at)
 
     def _is_beyond(self, family: int) -> bool:
-        """Say whether other devices use up the plan; those with an extra of their own do not."""
-        others = {
-            row.device
-            for row in self.rows
-            if row.state == leases.ACTIVE
-            and row.counts
-            and row.family == family
-            and row.device != self.device
-            # Static addresses are paid for beside what the plan includes.
-            and row.pool_id not in self._static_pools
-        }
-        allowance = _allowance(self.entitlement, family)
-        if len(others) < allowance:
-            return False
-        with_extra = self._devices_with_extra
-        return self.device not in with_extra and len(others - with_extra) >= allowance
+        return allowance.is_beyond(
+            self.entitlement,
+            family,
+            device=self.device,
+            rows=self.rows,
+            extras=lambda: self._devices_with_extra,
+            static_pools=self._static_pools,
+        )
 
     @cached_property
     def _devices_with_extra(self) -> set[str]:
-        return set(
-            ExtraAddress.objects.filter(holder=self.holder, ended_at__isnull=True).values_list(
-                "device", flat=True
-            )
-        )
+        return overallocation.devices_with_extra(self.holder)
 
     def _grant(self, kept: list[Allocation], missing: dict[int, list[Pool]]) -> Answer:
         self._leave_walled_garden()

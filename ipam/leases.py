@@ -7,11 +7,13 @@ with the holder's row locked where a holder is counted.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 
 from ipam import extents, selection, statements
 from ipam.models import AddressHolder, Allocation, AllocationHistory, Pool
 from ipam.statements import Held
+from ispops import events
 
 ACTIVE, QUARANTINED = Allocation.State.ACTIVE, Allocation.State.QUARANTINED
 ENDED_AT_ONCE = 500
@@ -21,8 +23,11 @@ class Because:
     """Why a stay ended, as the history keeps it."""
 
     LEASE_EXPIRED = "lease_expired"
+    SESSION_ENDED = "session_ended"
+    FREED = "freed_by_subscriber"
     SERVICE_CEASED = "service_ceased"
     EXTRA_ENDED = "extra_ended"
+    PLAN_INCLUDES = "plan_includes_it"
     OTHER_SERVER = "moved_to_other_server"
     RENUMBERED = "renumbered"
     STATIC_GIVEN = "static_address_given"
@@ -98,12 +103,51 @@ def renew(rows: Sequence[Allocation], *, lease: timedelta, at: datetime) -> None
         row.expires_at = at + lease
 
 
-def let_go(rows: Sequence[Allocation], *, because: str, at: datetime) -> None:
-    """End the stays of locked, active rows and put their addresses into quarantine."""
+def let_go(
+    rows: Sequence[Allocation],
+    *,
+    because: str,
+    at: datetime,
+    ended_at: Sequence[datetime] | None = None,
+    in_use_until: datetime | None = None,
+) -> None:
+    """End the stays of locked, active rows and put their addresses into quarantine.
+
+    The stays end now, or each at its own moment of `ended_at`. An address that may still be in use
+    rests until the end of its lease, which `in_use_until` limits.
+    """
     if rows:
-        statements.end_stays(rows, because=because, at=at)
+        statements.end_stays(
+            rows,
+            because=because,
+            ended_at=ended_at or [at] * len(rows),
+            in_use_until=in_use_until or at,
+            at=at,
+        )
         for row in rows:
             row.state = QUARANTINED
+
+
+def take_back(
+    holder: AddressHolder, rows: Sequence[Allocation], *, because: str, at: datetime
+) -> None:
+    """Take from a device of a locked holder what it may be online with, and tell, so it is cut.
+
+    Its session lasts as long as its lease at most: until then nobody else is given the addresses,
+    unless its end is heard of before (`ipam.sessions`).
+    """
+    let_go(rows, because=because, at=at, in_use_until=at + settings.ADDRESS_LEASE)
+    for row in rows:
+        events.publish(
+            "address.taken_back",
+            subject=holder.service_ref,
+            at=at,
+            subscriber=holder.subscriber.public_id,
+            service=holder.service_ref,
+            device=row.device,
+            address=str(row.address),
+            because=because,
+        )
 
 
 def end_overdue(*, at: datetime) -> int:

@@ -14,8 +14,8 @@ from typing import Literal
 
 from django.db import transaction
 
-from ipam import leases, transitions
-from ipam.models import AddressHolder, Allocation, ExtraAddress, OverallocationRequest
+from ipam import allowance, leases, statements, transitions
+from ipam.models import AddressHolder, Allocation, ExtraAddress, OverallocationRequest, Pool
 from ispops import db, events
 from ispops.catalog.models import AddressEntitlement
 from ispops.errors import IllegalTransition, NotFound, Refusal
@@ -83,7 +83,7 @@ def accept(
         NotFound: there is no such request, or it is not of the subscriber whose login this is.
         NotYoursToDecide: the plan leaves it to a CSR.
         RequestClosed: it was declined, or its time is over.
-        ExtraNotNeeded: the device has an address of the plan by now.
+        ExtraNotNeeded: the device has an address of the plan by now, or the plan a place for it.
         TooManyExtraAddresses: the plan's extra addresses are all in use.
         SubscriberNotInGoodStanding: the account may buy nothing.
     """
@@ -92,7 +92,7 @@ def accept(
         if request.state == State.GRANTED:
             return request
         _require_open(request, State.GRANTED, at)
-        _require_grantable(request)
+        _require_grantable(request, at)
         _decide(request, State.GRANTED, actor, decided_by, reason, at)
         grant(request, at)
     return request
@@ -173,7 +173,7 @@ def _require_open(request: OverallocationRequest, following: State, at: datetime
         )
 
 
-def _require_grantable(request: OverallocationRequest) -> None:
+def _require_grantable(request: OverallocationRequest, at: datetime) -> None:
     if request.holder.subscriber.standing != Subscriber.Standing.GOOD:
         raise SubscriberNotInGoodStanding(
             "The account is not in good standing, so nothing can be added. Pay what is due first."
@@ -182,11 +182,38 @@ def _require_grantable(request: OverallocationRequest) -> None:
         holder=request.holder, device=request.device, state=leases.ACTIVE, counts=True
     ).exists():
         raise ExtraNotNeeded(f"{request.device} has an address of the plan by now.")
-    most = entitlement_of(request.holder).most_extra_addresses
+    entitlement = entitlement_of(request.holder)
+    if _has_place(request, entitlement, at):
+        raise ExtraNotNeeded(
+            f"The plan has a place for {request.device} by now. It gets an address when it asks "
+            "again, and nothing is charged."
+        )
+    most = entitlement.most_extra_addresses
     if open_extras(request.holder) >= most:
         raise TooManyExtraAddresses(
             f"The plan can have {most} extra addresses, and all are in use. Free one first."
         )
+
+
+def _has_place(
+    request: OverallocationRequest, entitlement: AddressEntitlement, at: datetime
+) -> bool:
+    """Say whether the device of a request would be given an address now without an extra."""
+    pools = statements.pools_of(request.server)
+    rows = leases.lock_allocations(request.holder, at=at)
+    offered = allowance.offered(entitlement, request.server, pools)
+    missing = offered.keys() - allowance.held_families(request.device, rows)
+    return bool(offered) and not any(
+        allowance.is_beyond(
+            entitlement,
+            family,
+            device=request.device,
+            rows=rows,
+            extras=lambda: devices_with_extra(request.holder),
+            static_pools={pool.pk for pool in pools if pool.purpose == Pool.Purpose.STATIC},
+        )
+        for family in missing
+    )
 
 
 def _decide(
@@ -259,13 +286,20 @@ def open_extras(holder: AddressHolder) -> int:
     return ExtraAddress.objects.filter(holder=holder, ended_at__isnull=True).count()
 
 
+def devices_with_extra(holder: AddressHolder) -> set[str]:
+    """Return the devices for which a holder pays now."""
+    extras = ExtraAddress.objects.filter(holder=holder, ended_at__isnull=True)
+    return set(extras.values_list("device", flat=True))
+
+
 # --- Ending -------------------------------------------------------------------------------------
 
 
 def end_extra(*, extra_id: str | uuid.UUID, at: datetime) -> ExtraAddress:
     """End an extra address: its charge stops now and its device loses the address.
 
-    Ending what has ended changes nothing.
+    Its session is ended, and nobody else has the address before that. Ending what has ended
+    changes nothing.
 
     Raises:
         NotFound: there is no such extra address.
@@ -280,9 +314,33 @@ def end_extra(*, extra_id: str | uuid.UUID, at: datetime) -> ExtraAddress:
         holder = db.lock(AddressHolder, found)
         extra = ExtraAddress.objects.select_related("addon").get(pk=key)
         if extra.ended_at is None:
-            held = leases.lock_allocations(holder, at=at)
-            _end(extra, holder, held, leases.Because.EXTRA_ENDED, at)
+            mine = _held_by(extra.device, leases.lock_allocations(holder, at=at))
+            leases.take_back(holder, mine, because=leases.Because.EXTRA_ENDED, at=at)
+            _close_extra(extra, holder, leases.Because.EXTRA_ENDED, at)
     return extra
+
+
+def end_covered(*, holder: AddressHolder, at: datetime) -> None:
+    """End the extras of a locked holder that its plan has places for; the devices keep addresses.
+
+    The oldest ends first, and as many go on as the line still has devices beyond the plan.
+    """
+    extras = holder.extra_addresses.filter(ended_at__isnull=True).select_related("addon")
+    open_ones = list(extras.order_by("granted_at", "pk"))
+    if not open_ones:
+        return
+    rows = leases.lock_allocations(holder, at=at)
+    static = Pool.objects.filter(
+        purpose=Pool.Purpose.STATIC, pk__in={row.pool_id for row in rows}
+    ).values_list("pk", flat=True)
+    covered = allowance.covered(
+        entitlement_of(holder),
+        rows=rows,
+        with_extra={extra.device for extra in open_ones},
+        static_pools=set(static),
+    )
+    for extra in open_ones[:covered]:
+        _close_extra(extra, holder, leases.Because.PLAN_INCLUDES, at)
 
 
 def end_all(*, holder: AddressHolder, held: list[Allocation], because: str, at: datetime) -> None:
@@ -290,20 +348,18 @@ def end_all(*, holder: AddressHolder, held: list[Allocation], because: str, at: 
     for request in holder.requests.filter(state=State.PENDING).select_for_update().order_by("pk"):
         _close(request, "The service has ended.", at)
     for extra in holder.extra_addresses.filter(ended_at__isnull=True).select_related("addon"):
-        _end(extra, holder, held, because, at)
+        leases.let_go(_held_by(extra.device, held), because=because, at=at)
+        _close_extra(extra, holder, because, at)
 
 
-def _end(
-    extra: ExtraAddress,
-    holder: AddressHolder,
-    held: list[Allocation],
-    because: str,
-    at: datetime,
-) -> None:
+def _held_by(device: str, held: list[Allocation]) -> list[Allocation]:
+    return [row for row in held if row.device == device and row.state == leases.ACTIVE]
+
+
+def _close_extra(extra: ExtraAddress, holder: AddressHolder, because: str, at: datetime) -> None:
+    """Let a locked holder pay for an extra address no longer, and tell."""
     extra.ended_at = max(at, extra.granted_at)
     extra.save(update_fields=["ended_at"])
-    mine = [row for row in held if row.device == extra.device and row.state == leases.ACTIVE]
-    leases.let_go(mine, because=because, at=at)
     events.publish(
         "address.extra_ended",
         subject=extra.public_id,

@@ -23,13 +23,16 @@ Grain = PoolSample.Grain
 KEPT = {Grain.MOMENT: timedelta(days=2), Grain.HOUR: timedelta(days=60)}
 
 # What is held and what rests now, and the most that were held at once since the last look. A stay
-# that ended meanwhile still rests, with the end of its quarantine, so the history is not read; only
-# what began or ended meanwhile is put in order.
+# that ended meanwhile still rests, with the end of its quarantine, so the history is read only of
+# what rests for longer; only what began or ended meanwhile is put in order.
 _COUNT = """
 WITH stay AS (
     SELECT held.pool_id, held.state, held.allocated_at AS begins,
-        CASE WHEN held.state = 'quarantined' THEN held.expires_at - pool.quarantine END AS ends
+        CASE WHEN held.state = 'quarantined'
+            THEN coalesce(stay.held_to, held.expires_at - pool.quarantine) END AS ends
     FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
+    LEFT JOIN ipam_allocationhistory stay ON held.state = 'quarantined'
+        AND held.expires_at > %(at)s + pool.quarantine AND stay.id = held.stay_id
 ), counted AS (
     SELECT pool_id, count(*) FILTER (WHERE state = 'active') AS held,
         count(*) FILTER (WHERE state = 'quarantined') AS resting,
@@ -150,7 +153,7 @@ def sample(*, at: datetime) -> int:
         cursor.execute(_PLACE_LINES)
         cursor.execute(_LINES)
         lines = dict(cursor.fetchall())
-        cursor.execute(_COUNT, {"since": since})
+        cursor.execute(_COUNT, {"since": since, "at": at})
         counted = {row[0]: row[1:] for row in cursor.fetchall()}
         spans = _spans(at)
         rows = [

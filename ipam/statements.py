@@ -30,34 +30,60 @@ def _fetch(sql: str, parameters: Mapping[str, Any]) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def held_by_device(columns: str, *, service_ref: str, device: str, until: str, server: str) -> str:
+def held_by_device(*, service_ref: str, device: str, until: str, server: str) -> str:
     """Return the SQL of what a device holds, for a larger statement too; values are SQL as well.
 
-    `columns` are of the tables `held` and `pool`.
+    One row of arrays, or none when it holds nothing. A device that holds one family alone, where
+    its plan and the server have the other for it too, is not answered: the row is left out, and
+    the request is looked at anew.
     """
     return f"""
-    SELECT {columns} FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
+    SELECT array_agg(held.family) AS families, array_agg(held.address::text) AS addresses,
+           min(held.expires_at) AS expires_at
+    FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
     WHERE held.holder_id = (SELECT id FROM ipam_addressholder WHERE service_ref = {service_ref})
     AND held.device = {device} AND held.state = 'active' AND held.counts
     AND held.expires_at > {until} AND pool.server_id = {server}
+    HAVING CASE count(*) WHEN 2 THEN true WHEN 0 THEN false ELSE NOT EXISTS (
+        SELECT FROM ipam_addressholder line
+        JOIN ipam_pool other ON other.server_id = {server}
+        JOIN ipam_addressserver asks ON asks.id = other.server_id
+        LEFT JOIN catalog_addressentitlement plan ON plan.offering_id = line.plan_id
+        WHERE line.service_ref = {service_ref} AND other.state = 'active'
+        AND other.family <> max(held.family) AND CASE other.family
+            WHEN 4 THEN other.purpose = 'dynamic' AND coalesce(plan.ipv4_addresses, 1) > 0
+            ELSE other.purpose = 'prefix' AND asks.kind <> 'dhcp'
+                AND coalesce(plan.ipv6_prefixes, 1) > 0 END
+    ) END
     """  # noqa: S608
 
 
 _HELD = Prepared(
     "ipam_held",
     ("text", "text", "timestamptz", "bigint"),
-    held_by_device(
-        "held.family, held.address, held.expires_at",
-        service_ref="$1", device="$2", until="$3", server="$4",
-    ),
-)  # fmt: skip
+    held_by_device(service_ref="$1", device="$2", until="$3", server="$4"),
+)
 
 
 def held_until(
     *, service_ref: str, device: str, server: AddressServer, until: datetime
 ) -> list[Held]:
-    """Return what a device holds from a server for longer than until then; takes no lock."""
-    return [Held(*row) for row in _HELD.rows(service_ref, device, until, server.pk)]
+    """Return what a device holds from a server for longer than until then; takes no lock.
+
+    Nothing when it does not hold all that it may have there.
+    """
+    rows = _HELD.rows(service_ref, device, until, server.pk)
+    return held_in(*rows[0]) if rows else []
+
+
+def held_in(
+    families: Sequence[int] | None, addresses: Sequence[str] | None, expires_at: datetime
+) -> list[Held]:
+    """Return what a row of `held_by_device` says; the first end is taken for all."""
+    return [
+        Held(family, address, expires_at)
+        for family, address in zip(families or (), addresses or (), strict=True)
+    ]
 
 
 _LOCK_HOLDER = Prepared("ipam_lock_holder", ("text",), f"""
@@ -150,7 +176,12 @@ _OPEN_STAYS = Prepared(
     ), stay AS (
         INSERT INTO ipam_allocationhistory
             (vrf, address, pool_id, service_ref, subscriber_id, device, held_from)
-        SELECT vrf, address, pool, $7, $8, $9, $12 FROM given RETURNING id, pool_id, address
+        SELECT vrf, address, pool, $7, $8, $9, greatest($12, (
+            SELECT max(last.held_to) FROM ipam_allocationhistory last
+            WHERE last.address && given.address
+            AND tstzrange(last.held_from, last.held_to) && tstzrange($12, NULL)
+            AND int8range(last.vrf, last.vrf, '[]') && int8range(given.vrf, given.vrf, '[]')
+        )) FROM given RETURNING id, pool_id, address
     )
     INSERT INTO ipam_allocation (pool_id, slot, address, holder_id, device, family, counts, state,
         stay_id, allocated_at, expires_at)
@@ -169,7 +200,10 @@ def open_stays(
     expires_at: datetime,
     at: datetime,
 ) -> list[Held]:
-    """Write the history and the allocation of slots just taken: pool, number and address each."""
+    """Write the history and the allocation of slots just taken: pool, number and address each.
+
+    Where the clock was set back, a stay begins when the last one of its address has ended.
+    """
     pools = [pool for pool, _, _ in slots]
     _OPEN_STAYS.rows(
         [pool.pk for pool in pools],
@@ -189,25 +223,42 @@ def open_stays(
 
 
 _END_STAYS = """
-WITH ended AS (
-    UPDATE ipam_allocationhistory
-    SET held_to = greatest(held_from, %(at)s), ended_because = %(because)s
-    WHERE id = ANY(%(stays)s)
+WITH gone AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(stays)s::bigint[], %(ends)s::timestamptz[])
+        AS t (id, stay, ended_at)
+), ended AS (
+    UPDATE ipam_allocationhistory stay
+    SET held_to = greatest(held_from, gone.ended_at), ended_because = %(because)s
+    FROM gone WHERE stay.id = gone.stay
 )
-UPDATE ipam_allocation SET state = 'quarantined', expires_at = %(at)s + pool.quarantine
+UPDATE ipam_allocation SET state = 'quarantined', expires_at = greatest(
+    %(at)s + pool.quarantine, least(ipam_allocation.expires_at, %(in_use_until)s))
 FROM ipam_pool pool WHERE pool.id = ipam_allocation.pool_id AND ipam_allocation.id = ANY(%(ids)s)
 """
 
 
-def end_stays(rows: Sequence[Allocation], *, because: str, at: datetime) -> None:
-    """End the stays of locked, active allocations and begin their quarantine."""
+def end_stays(
+    rows: Sequence[Allocation],
+    *,
+    because: str,
+    ended_at: Sequence[datetime],
+    in_use_until: datetime,
+    at: datetime,
+) -> None:
+    """End the stays of locked, active allocations, each when it says, and begin their quarantine.
+
+    That lasts as long as somebody may still use an address: to the end of its lease, but no longer
+    than `in_use_until`.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             _END_STAYS,
             {
                 "ids": [row.pk for row in rows],
                 "stays": [row.stay_id for row in rows],
+                "ends": list(ended_at),
                 "because": because,
+                "in_use_until": in_use_until,
                 "at": at,
             },
         )

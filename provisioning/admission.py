@@ -73,8 +73,6 @@ _FIND = Prepared(
     LEFT JOIN provisioning_accessserver nas ON nas.nas_ip = $3
     LEFT JOIN LATERAL ({
         statements.held_by_device(
-            "array_agg(held.family) AS families, array_agg(held.address::text) AS addresses, "
-            "min(held.expires_at) AS expires_at",
             service_ref=f"'{Service.PREFIX}_' || replace(line.id::text, '-', '')",
             device="$4",
             until="$5",
@@ -112,7 +110,7 @@ def find(
     encrypted, *facts, families, addresses, expires_at = read[0][5:]
     if encrypted is None:
         return Found(asks)
-    held = [Held(*each, expires_at) for each in zip(families or (), addresses or (), strict=True)]
+    held = statements.held_in(families, addresses, expires_at)
     return Found(asks, Login(decrypt(encrypted), *facts), held)
 
 

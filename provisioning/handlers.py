@@ -132,6 +132,12 @@ def reserve_no_extra(event: Any) -> None:
     _follow_addresses(event)
 
 
+@events.on("address.taken_back", name="provisioning.end_session_without_address")
+def end_session_without_address(event: Any) -> None:
+    """A device that was freed, or whose extra address has ended, is disconnected."""
+    end_renumbered_session(event)
+
+
 @events.on("order.placed", name="provisioning.write_order_received")
 def write_order_received(event: Any) -> None:
     """Whoever ordered hears that the order has arrived."""

@@ -229,7 +229,7 @@ def change(
     held.offering, held.bundle = offering, bundle
     held.save(update_fields=["offering", "bundle"])
     if held.line_id is None:
-        allocation.change_plan(service_ref=held.public_id, plan=offering)
+        allocation.change_plan(service_ref=held.public_id, plan=offering, at=at)
         if held.state != Service.State.RESERVED:
             static_addresses.follow_plan(service_ref=held.public_id, at=at)
         profiles.refresh(service=held, at=at)

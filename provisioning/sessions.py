@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from ispops import bulk
-from provisioning import following, waiting
+from provisioning import following, session_addresses, waiting
 from provisioning.accounting import OF_THE_WHOLE_SERVER
 from provisioning.following import SILENT_AFTER
 from provisioning.models import (
@@ -78,8 +78,9 @@ def follow_accounting(*, at: datetime, limit: int = 2_000) -> int:
         if not _is_the_follower():
             return 0
         ranges = waiting.take(reader=WaitingAccounting.Reader.SESSIONS, limit=limit)
-        if ranges:
-            _Batch(_messages_of(ranges), at).run()
+        batch = _Batch(_messages_of(ranges) if ranges else [], at)
+        batch.run()
+    session_addresses.follow(stopped=batch.stopped, begun=batch.begun, at=at)
     return waiting.count(ranges)
 
 
@@ -136,6 +137,9 @@ class _Batch:
             (r for r in records if r.status_type in OF_THE_WHOLE_SERVER and r.nas_ip), key=_order
         )
         self.messages: defaultdict[str, list[_Told]] = defaultdict(list)
+        # Those of which an access server said that they ended, and those first heard of.
+        self.stopped: list[AccessSession] = []
+        self.begun: list[AccessSession] = []
         for record in records:
             if record.status_type in MESSAGES:
                 self.messages[record.unique_session_id].append(record)
@@ -188,6 +192,7 @@ class _Batch:
             if session is None:
                 session = _begin(record, message, service_id)
                 rows.append(session)
+                self.begun.append(session)
                 is_open = message.kind != following.STOP
                 following.end_by_restart(session, restarts.get(record.nas_ip, ()))
             else:
@@ -200,6 +205,8 @@ class _Batch:
                     )
             if is_open:
                 session.next_attempt_at = self.at
+            if message.kind == following.STOP:
+                self.stopped.append(session)
         if rows:
             following.end_replaced(rows)
 

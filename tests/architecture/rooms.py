@@ -78,10 +78,10 @@ ROOMS = {
         stage=3,
         pure=_names("carving forecast notice_kinds plan_rows selection transitions"),
         verbs=_names(
-            "address_servers allocation answers asking block_imports block_steps blocks "
-            "csr_letters disclosure extents growing importing kea_servers leases observed "
-            "overallocation policies reclaiming renumbering returning sampling serving statements "
-            "static_addresses static_moves stepping tree"
+            "address_servers allocation allowance answers asking block_imports block_steps "
+            "blocks csr_letters disclosure extents growing importing kea_servers leases observed "
+            "overallocation policies reclaiming renumbering returning sampling serving sessions "
+            "statements static_addresses static_moves stepping tree"
         ),
         reads=_names("grounds groups helping history live space"),
         web=_names("server_login"),
@@ -94,9 +94,9 @@ ROOMS = {
             "delivering delivery_connections dhcp_servers dhcp_telling equipment execution "
             "expectations fallout further_devices hearing inbox jeopardy later_orders "
             "lease_following moving orders outside partner_news partner_orders placing profiles "
-            "progress radius_setup registrations reminders reservations services sessions slowing "
-            "statements steering steps suspending telling upkeep visit_following visit_results "
-            "visit_slots visits waiting"
+            "progress radius_setup registrations reminders reservations services session_addresses "
+            "sessions slowing statements steering steps suspending telling upkeep visit_following "
+            "visit_results visit_slots visits waiting"
         ),
         reads=_names(
             "admission composing duplicates held outcomes sign_of_life visit_days visiting worklist"

@@ -181,6 +181,15 @@ def test_a_late_message_cannot_begin_a_stay_before_the_last_one_ended(isp: Isp) 
     assert stays(mac(1))[-1][1] == after(minutes=1)
 
 
+def test_a_clock_that_is_set_back_hinders_nobody(db: None) -> None:
+    isp = an_isp(dynamic="192.0.2.0/32", ipv6_prefixes=0)
+    isp.ask(mac(1))
+    isp.release(mac(1), at=after(minutes=1))
+    allocation.expire_due(at=after(minutes=12))
+    assert isp.ask(mac(2), at=after(minutes=-30)).ipv4 == "192.0.2.0"
+    assert AllocationHistory.objects.get(device=mac(2)).held_from == after(minutes=1)
+
+
 # --- Release, expiry, quarantine ----------------------------------------------------------------
 
 

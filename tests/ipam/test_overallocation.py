@@ -16,6 +16,7 @@ from tests.ipam.ground import (
     NOON,
     Isp,
     Policy,
+    a_plan,
     a_subscriber,
     a_user,
     after,
@@ -212,6 +213,15 @@ def test_an_extra_is_not_sold_to_a_device_that_has_its_address(isp: Isp) -> None
     assert not ExtraAddress.objects.exists()
 
 
+def test_a_place_that_is_free_by_now_is_not_sold(isp: Isp) -> None:
+    request = pending(isp)
+    isp.release(mac(1), at=after(seconds=30))
+    with pytest.raises(overallocation.ExtraNotNeeded, match="a place"):
+        accept(isp, request)
+    assert isp.ask(mac(2), at=after(minutes=2)).outcome == "granted"
+    assert not ExtraAddress.objects.exists()
+
+
 # --- Declining ----------------------------------------------------------------------------------
 
 
@@ -292,3 +302,21 @@ def test_a_closed_service_leaves_no_question_open(isp: Isp) -> None:
     allocation.close_holder(service_ref=isp.service, at=SOON)
     with pytest.raises(overallocation.RequestClosed):
         accept(isp, request)
+
+
+@pytest.mark.parametrize(
+    ("four", "six", "still"), [(3, 3, 0), (2, 3, 1), (1, 1, 2), (3, 0, 0)], ids=str
+)
+def test_a_plan_with_more_places_ends_the_extras_that_it_covers(
+    four: int, six: int, still: int, db: None
+) -> None:
+    isp = an_isp(policy=Policy.GRANT_AND_CHARGE, most_extra_addresses=2)
+    had = {isp.ask(mac(number), at=after(minutes=number)).ipv4 for number in (1, 2, 3)}
+    plan = a_plan("larger", ipv4_addresses=four, ipv6_prefixes=six)
+    allocation.change_plan(service_ref=isp.service, plan=plan, at=after(hours=1))
+    left = ExtraAddress.objects.filter(ended_at__isnull=True)
+    assert set(left.values_list("device", flat=True)) == set([mac(3), mac(2)][:still])
+    assert [event.payload["because"] for event in events("address.extra_ended")] == (
+        ["plan_includes_it"] * (2 - still)
+    )
+    assert {isp.ask(mac(number), at=after(hours=2)).ipv4 for number in (1, 2, 3)} == had

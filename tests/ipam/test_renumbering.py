@@ -91,6 +91,15 @@ def test_at_the_deadline_the_rest_is_ended_and_told(isp: Isp, target: Pool) -> N
     assert Renumbering.objects.get().state == "finished"
 
 
+def test_who_lost_an_address_gets_another_beside_the_prefix(isp: Isp, target: Pool) -> None:
+    prefix = isp.ask(mac(1), lease=timedelta(days=30)).ipv6_prefix
+    start(isp, target)
+    renumbering.go_on(at=DEADLINE)
+    again = isp.ask(mac(1), at=DEADLINE)
+    assert str(again.ipv4).startswith("203.0.113.")
+    assert again.ipv6_prefix == prefix
+
+
 def test_a_paused_plan_moves_nobody_and_goes_on(isp: Isp, target: Pool) -> None:
     isp.ask(mac(1))
     row = start(isp, target)

@@ -282,5 +282,5 @@ def test_a_batch_costs_the_same_for_one_and_for_many(
 ) -> None:
     for number in range(40):
         online.told(radius_server, line, at=at, session=f"s-{number}", Class=online.class_of(line))
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(17):
         follow(at)

@@ -216,9 +216,7 @@ def free(request: HttpRequest, subscriber: Subscriber, line_id: str, device: str
         raise Http404
     if request.method != "POST":
         return render(request, "portal/free_device.html", {"device": device, "line": line})
-    allocation.release_address(
-        service_ref=line.public_id, device=device, at=timezone.now(), because="freed_by_subscriber"
-    )
+    allocation.free_device(service_ref=line.public_id, device=device, at=timezone.now())
     if reserved:
         reservations.follow_addresses(service=line, at=timezone.now())
     messages.success(request, f"The address of {device} is free for another device.")
