@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -108,13 +109,26 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests with processes of their own in one test process: two would starve."""
+    # They share one port of the demonstration's partners, whatever fixture starts them.
+    starts = {
+        path: any(word in path.read_text() for word in ("Stack", "bsp_server", "demo_stack"))
+        for path in {item.path for item in items}
+    }
     for item in items:
-        # They share one port of the demonstration's partners, whatever fixture starts them.
-        starts = any(
-            word in item.path.read_text() for word in ("Stack", "bsp_server", "demo_stack")
-        )
-        if starts or {"live", "stack", "browser"} & set(getattr(item, "fixturenames", ())):
+        if starts[item.path] or {"live", "stack", "browser"} & set(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of all later looks for garbage.
+
+    It stays to the end anyway, and is so much that going through it again and again takes longer
+    than many a test.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
