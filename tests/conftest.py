@@ -178,9 +178,12 @@ def live(request: pytest.FixtureRequest, transactional_db: None, tmp_path: Path)
         print(own.logs())
 
 
-@pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
-    """A headless Chromium. Playwright's loop makes Django think that this is asynchronous code."""
+@pytest.fixture(scope="session")
+def _browser() -> Iterator[Browser]:
+    """A headless Chromium, started once: that takes longer than most of what it is to show.
+
+    Playwright's loop, which stays, makes Django think that this is asynchronous code.
+    """
     from tests import browser
 
     program = browser.program()
@@ -189,6 +192,14 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    with browser.launched(program) as started:
+    with pytest.MonkeyPatch.context() as patch, browser.launched(program) as started:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         yield started
+
+
+@pytest.fixture
+def browser(_browser: Browser) -> Iterator[Browser]:
+    """A browser in which nobody is signed in and nothing was visited yet."""
+    yield _browser
+    for context in _browser.contexts:
+        context.close()
