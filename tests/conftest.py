@@ -7,7 +7,6 @@ import gc
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -161,21 +160,35 @@ def stack(request: pytest.FixtureRequest, _demo_stack: Stack) -> Iterator[Stack]
         print(_demo_stack.logs())
 
 
-@pytest.fixture
-def live(request: pytest.FixtureRequest, transactional_db: None, tmp_path: Path) -> Iterator[Stack]:
-    """Processes, none of them started yet, that work on the database of this test.
-
-    The test makes its rows as any other test does; a task that died is given up after 2 s.
-    """
+@pytest.fixture(scope="session")
+def _live(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     from django.db import connection
 
     from tests.stack import Stack
 
-    own = Stack(tmp_path / "stack", connection.settings_dict["NAME"], TASK_LEASE_SECONDS="2")
+    own = Stack(
+        tmp_path_factory.mktemp("live") / "stack", connection.settings_dict["NAME"],
+        TASK_LEASE_SECONDS="2", QUICK_SWEEPS="1",
+    )  # fmt: skip
+    own.cast()
     yield own
     own.close()
+
+
+@pytest.fixture
+def live(request: pytest.FixtureRequest, transactional_db: None, _live: Stack) -> Iterator[Stack]:
+    """Processes, none of them started yet, that work on the database of this test.
+
+    The test makes its rows as any other test does; a task that died is given up after 2 s.
+    """
+    usual = dict(_live.environment)
+    yield _live
+    _live.end()
     if request.node.stash.get(FAILED, False):
-        print(own.logs())
+        print(_live.logs())
+    _live.environment.clear()
+    _live.environment.update(usual)
+    _live.clear()
 
 
 @pytest.fixture(scope="session")
