@@ -30,38 +30,44 @@ def _fetch(sql: str, parameters: Mapping[str, Any]) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def held_by_device(*, service_ref: str, device: str, until: str, server: str) -> str:
+def held_by_device(columns: str, *, service_ref: str, device: str, until: str, server: str) -> str:
     """Return the SQL of what a device holds, for a larger statement too; values are SQL as well.
 
-    One row of arrays, or none when it holds nothing. A device that holds one family alone, where
-    its plan and the server have the other for it too, is not answered: the row is left out, and
-    the request is looked at anew.
+    `columns` are of the tables `held` and `pool`. Whether it is all that the device may have says
+    `is_all`.
     """
     return f"""
-    SELECT array_agg(held.family) AS families, array_agg(held.address::text) AS addresses,
-           min(held.expires_at) AS expires_at
-    FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
+    SELECT {columns} FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
     WHERE held.holder_id = (SELECT id FROM ipam_addressholder WHERE service_ref = {service_ref})
     AND held.device = {device} AND held.state = 'active' AND held.counts
     AND held.expires_at > {until} AND pool.server_id = {server}
-    HAVING CASE count(*) WHEN 2 THEN true WHEN 0 THEN false ELSE NOT EXISTS (
-        SELECT FROM ipam_addressholder line
-        JOIN ipam_pool other ON other.server_id = {server}
-        JOIN ipam_addressserver asks ON asks.id = other.server_id
-        LEFT JOIN catalog_addressentitlement plan ON plan.offering_id = line.plan_id
-        WHERE line.service_ref = {service_ref} AND other.state = 'active'
-        AND other.family <> max(held.family) AND CASE other.family
-            WHEN 4 THEN other.purpose = 'dynamic' AND coalesce(plan.ipv4_addresses, 1) > 0
-            ELSE other.purpose = 'prefix' AND asks.kind <> 'dhcp'
-                AND coalesce(plan.ipv6_prefixes, 1) > 0 END
-    ) END
     """  # noqa: S608
 
 
 _HELD = Prepared(
     "ipam_held",
     ("text", "text", "timestamptz", "bigint"),
-    held_by_device(service_ref="$1", device="$2", until="$3", server="$4"),
+    held_by_device(
+        "held.family, held.address, held.expires_at",
+        service_ref="$1", device="$2", until="$3", server="$4",
+    ),
+)  # fmt: skip
+_HAS_OTHER_FAMILY = Prepared(
+    "ipam_has_other_family",
+    ("text", "bigint", "smallint"),
+    """
+    SELECT EXISTS (
+        SELECT FROM ipam_addressholder line
+        JOIN ipam_pool other ON other.server_id = $2
+        JOIN ipam_addressserver asks ON asks.id = other.server_id
+        LEFT JOIN catalog_addressentitlement plan ON plan.offering_id = line.plan_id
+        WHERE line.service_ref = $1 AND other.state = 'active' AND other.family <> $3
+        AND CASE other.family
+            WHEN 4 THEN other.purpose = 'dynamic' AND coalesce(plan.ipv4_addresses, 1) > 0
+            ELSE other.purpose = 'prefix' AND asks.kind <> 'dhcp'
+                AND coalesce(plan.ipv6_prefixes, 1) > 0 END
+    )
+    """,
 )
 
 
@@ -70,20 +76,20 @@ def held_until(
 ) -> list[Held]:
     """Return what a device holds from a server for longer than until then; takes no lock.
 
-    Nothing when it does not hold all that it may have there.
+    Nothing when that is not all that it may have there.
     """
-    rows = _HELD.rows(service_ref, device, until, server.pk)
-    return held_in(*rows[0]) if rows else []
+    held = [Held(*row) for row in _HELD.rows(service_ref, device, until, server.pk)]
+    return held if is_all(held, service_ref=service_ref, server=server) else []
 
 
-def held_in(
-    families: Sequence[int] | None, addresses: Sequence[str] | None, expires_at: datetime
-) -> list[Held]:
-    """Return what a row of `held_by_device` says; the first end is taken for all."""
-    return [
-        Held(family, address, expires_at)
-        for family, address in zip(families or (), addresses or (), strict=True)
-    ]
+def is_all(held: Sequence[Held], *, service_ref: str, server: AddressServer) -> bool:
+    """Say whether a device holds an address of each family that its plan and a server have.
+
+    An address may have ended alone, by a renumbering for example. Who has both has all.
+    """
+    if len(held) != 1:
+        return bool(held)
+    return not _HAS_OTHER_FAMILY.rows(service_ref, server.pk, held[0].family)[0][0]
 
 
 _LOCK_HOLDER = Prepared("ipam_lock_holder", ("text",), f"""

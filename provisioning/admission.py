@@ -73,6 +73,8 @@ _FIND = Prepared(
     LEFT JOIN provisioning_accessserver nas ON nas.nas_ip = $3
     LEFT JOIN LATERAL ({
         statements.held_by_device(
+            "array_agg(held.family) AS families, array_agg(held.address::text) AS addresses, "
+            "min(held.expires_at) AS expires_at",
             service_ref=f"'{Service.PREFIX}_' || replace(line.id::text, '-', '')",
             device="$4",
             until="$5",
@@ -85,7 +87,10 @@ _FIND = Prepared(
 
 
 class Found(NamedTuple):
-    """What there is behind a request: who asks for whom, and what the device holds already."""
+    """What there is behind a request: who asks for whom, and what the device holds already.
+
+    `held` is all that the device may have of this server, or nothing.
+    """
 
     server: AddressServer
     login: Login | None = None
@@ -97,8 +102,9 @@ def find(
 ) -> Found | None:
     """Return the address server with this name and secret, the login and its addresses.
 
-    One read for all. None without the right secret: whoever asks learns no more. An access server
-    that is registered under `nas_ip` is told in its own words how fast the line is.
+    One read for all, where the device has addresses of both families. None without the right
+    secret: whoever asks learns no more. An access server that is registered under `nas_ip` is told
+    in its own words how fast the line is.
     """
     read: list[tuple[Any, ...]] = []
     if "\0" not in server:
@@ -110,8 +116,14 @@ def find(
     encrypted, *facts, families, addresses, expires_at = read[0][5:]
     if encrypted is None:
         return Found(asks)
-    held = statements.held_in(families, addresses, expires_at)
-    return Found(asks, Login(decrypt(encrypted), *facts), held)
+    held = [Held(*each, expires_at) for each in zip(families or (), addresses or (), strict=True)]
+    login = Login(decrypt(encrypted), *facts)
+    all_held = statements.is_all(held, service_ref=_service_ref(login), server=asks)
+    return Found(asks, login, held if all_held else ())
+
+
+def _service_ref(login: Login) -> str:
+    return f"{Service.PREFIX}_{login.service_id.hex}"
 
 
 def _name_of(device: str) -> str:
@@ -153,7 +165,7 @@ def admit(
         return Admission(admitted=False, words=UNKNOWN)
     if refusal := _refusal(login) or _too_many(login, device, at):
         return Admission(admitted=False, words=refusal)
-    service_ref = f"{Service.PREFIX}_{login.service_id.hex}"
+    service_ref = _service_ref(login)
     if found.held:
         answer = allocation.held_already(found.held, at)
     else:
