@@ -161,6 +161,11 @@ class _Turn(filework.Turn):
     beside = "results"
     advice = "What was made stays. Send the file again: what is there already stays as it is."
 
+    @property
+    def is_over(self) -> bool:
+        """A trial goes through: who took it over would have to fill the memory again."""
+        return not self.row.is_trial and super().is_over
+
     def begin(self, source: IO[bytes]) -> bytes:
         self._ground: Ground = (
             Trial(self.now) if self.row.is_trial else Database(self.row.created_by, self.now)

@@ -8,7 +8,7 @@ that workers read it from the front; a row that could not be read stands there w
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import IO
 
 from ipam import plan_rows, selection
@@ -21,7 +21,8 @@ from ispops.uploads import Limits, Table, UnusableFile, harmless_row, unpack
 MOST_ROWS = 200_000
 LIMITS = Limits(sent_bytes=50_000_000, unpacked_bytes=150_000_000, rows=MOST_ROWS)
 RESULT_COLUMNS = ("line", "network", "outcome", "reason", "field")
-_KEPT = ("line", *PlanRow.__dataclass_fields__, "bad", "bad_field")
+_FIELDS = tuple(PlanRow.__dataclass_fields__)
+_KEPT = ("line", *_FIELDS, "bad", "bad_field")
 _TIERS = {name: Block.Tier[name.upper()] for name in plan_rows.TIERS}
 # More than any value that is good, and little enough for a line.
 _LONGEST_VALUE = 500
@@ -71,7 +72,8 @@ def keep(upload: IO[bytes], into: IO[bytes]) -> int:
 
 
 def _unwritable(row: PlanRow) -> BadRow | None:
-    for field, value in asdict(row).items():
+    for field in _FIELDS:
+        value = getattr(row, field)
         if isinstance(value, str) and (
             len(value) > _LONGEST_VALUE or (not value.isascii() and not _is_text(value))
             or any(sign in value for sign in "\0\r\n")
@@ -137,7 +139,7 @@ def _write(into: IO[bytes], rows: Iterable[Numbered]) -> None:
         if isinstance(row, BadRow):
             values = [line, *[""] * (len(_KEPT) - 3), str(row), row.field]
         else:
-            told = asdict(row)
+            told = {name: getattr(row, name) for name in _FIELDS}
             told["unit_length"] = "" if row.unit_length is None else row.unit_length
             told["may_be_top"] = "yes" if row.may_be_top else ""
             values = [line, *told.values(), "", ""]

@@ -13,7 +13,6 @@ import pytest
 
 from ipam import block_imports, importing, plan_rows
 from ipam.models import Block, BlockImport, Pool
-from ispops import filework
 from ispops.errors import InvalidInput
 from ispops.parties.models import AuditEntry, User
 from tests.ipam.ground import NOON, a_server, a_user
@@ -222,7 +221,7 @@ def test_a_trial_says_what_making_comes_to(user: User, seed: int) -> None:
 
 def test_a_file_goes_on_where_a_worker_left_it(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_imports, "ROWS_A_BATCH", {True: 2, False: 2})
-    monkeypatch.setattr(filework, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(block_imports._Turn, "is_over", True)
     row = block_imports.submit(
         upload=io.BytesIO(GOOD.encode()), file_name="plan.csv", actor=user, at=NOON
     )
