@@ -1,5 +1,6 @@
 """The demonstration's households: who lives there, and how their lines come to be and are used."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -87,19 +88,25 @@ class Home:
         return decided.reply or {}
 
     def begin_session(self, at: datetime) -> None:
-        """Let the router come in."""
+        """Let the router come in; that it did is told at once, lest its place seem free."""
         self._told = self.come_in(self.router, at)
+        for reading in self._readings(at, at):
+            self._tell(reading, began=at)
 
     def tell_session(self, until: datetime, *, began: datetime) -> None:
         """Let the access server tell of the session that the router began, up to a moment."""
-        pace = [pace for since, pace in self.paces if since <= began][-1]
-        for reading in household.readings(began, until, pace, ZoneInfo(settings.BILLING_TIME_ZONE)):
-            self._tell(reading, f"{self.router}-{began:%m%d%H}")
+        for reading in self._readings(began, until):
+            if reading.seconds:
+                self._tell(reading, began=began)
 
-    def _tell(self, reading: Reading, session_id: str) -> None:
+    def _readings(self, began: datetime, until: datetime) -> Iterator[Reading]:
+        pace = [pace for since, pace in self.paces if since <= began][-1]
+        return household.readings(began, until, pace, ZoneInfo(settings.BILLING_TIME_ZONE))
+
+    def _tell(self, reading: Reading, *, began: datetime) -> None:
         sent = {
             "Acct-Status-Type": reading.kind,
-            "Acct-Session-Id": session_id,
+            "Acct-Session-Id": f"{self.router}-{began:%m%d%H}",
             "User-Name": self.username,
             "NAS-IP-Address": network.ACCESS_ADDRESS,
             "Calling-Station-Id": self.router,

@@ -79,7 +79,7 @@ def test_last_month_is_billed_and_paid(nora: Subscriber) -> None:
 
 
 def test_something_waits_for_everybody(nora: Subscriber) -> None:
-    from ipam.models import OverallocationRequest
+    from ipam.models import Allocation, OverallocationRequest
     from ispops.catalog.models import PriceDraft
     from provisioning.models import AccessSession, Appointment
     from rating import reported
@@ -94,6 +94,10 @@ def test_something_waits_for_everybody(nora: Subscriber) -> None:
     assert not Purchase.objects.exclude(state="completed").exists()
     assert PriceDraft.objects.get().published_at is None
     assert Simulation.objects.get().accounts_total == 2
+    held = Allocation.objects.filter(holder__subscriber=nora, state="active", counts=True)
+    assert set(held.values_list("device", flat=True)) == {
+        "02:00:5e:10:a1:01", "02:00:5e:10:a1:02"
+    }  # fmt: skip
     assert Appointment.objects.filter(state="done").count() == 2
     assert AccessSession.objects.filter(service__subscriber=nora, ended_at=None).count() == 1
 
