@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from django.core.cache.backends.redis import RedisCache
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,27 @@ def _forgetting(method: F, answer: Any) -> F:
     return wrapped  # type: ignore[return-value]
 
 
+class _OneClient(RedisCacheClient):
+    """Keeps the client of each server: Django makes one for each call, which takes longer than the
+    call. A client is only a pool of connections, which threads and forks may share."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._clients: dict[Any, Any] = {}
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> Any:
+        pool = self._get_connection_pool(write)  # type: ignore[attr-defined]
+        if pool not in self._clients:
+            self._clients[pool] = super().get_client(key, write=write)
+        return self._clients[pool]
+
+
 class ForgivingRedisCache(RedisCache):
     """Django's Redis cache; every method answers as if nothing were stored when Redis is away."""
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = _OneClient
 
     # Nobody else holds a lock, and nobody has counted yet.
     add = _forgetting(RedisCache.add, answer=True)

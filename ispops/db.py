@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
 from django.db import DEFAULT_DB_ALIAS, connection, migrations, models
+from django.db.transaction import TransactionManagementError
 
 from ispops.errors import InvalidInput
 
@@ -73,12 +74,28 @@ def lock(model: type[M], pk: Any) -> M:
     """Read a row and hold it against other writers until the transaction ends.
 
     Rows that refer to it may still be written meanwhile, or charging for use would wait for, and
-    lock out, whoever changes a service or an account.
+    lock out, whoever changes a service or an account. By hand, because nearly every verb begins
+    with it, and building the statement anew costs more than running it.
 
     Raises:
         model.DoesNotExist: there is no such row.
+        TransactionManagementError: there is no transaction to hold it until the end of.
     """
-    return model._default_manager.select_for_update(of=("self",), no_key=True).get(pk=pk)
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("a row is held until the end of a transaction")
+    key = model._meta.pk
+    with connection.cursor() as cursor:
+        cursor.execute(_locking(model), [key.get_db_prep_value(pk, connection)])
+        row = cursor.fetchone()
+    if row is None:
+        raise model.DoesNotExist(f"There is no such {model._meta.verbose_name}.")  # type: ignore[attr-defined]
+    return made(model, row)
+
+
+@lru_cache
+def _locking(model: type[models.Model]) -> str:
+    table, key = model._meta.db_table, model._meta.pk.column
+    return f"SELECT {columns(model, 'held')} FROM {table} held WHERE {key} = %s FOR NO KEY UPDATE"  # noqa: S608
 
 
 def check_fields(row: models.Model, *names: str) -> None:
@@ -194,6 +211,32 @@ class Prepared:
                 known.add(self._name)
             cursor.execute(self._execute, parameters)
             return list(cursor.fetchall()) if cursor.description else []
+
+
+def inserting(model: type[models.Model], first: int = 1) -> tuple[str, list[str]]:
+    """Return an INSERT of all columns of a row for a statement by hand, and the parameters' types.
+
+    Its parameters are $`first` and on; `inserted` gives their values. A number that the database
+    gives is left out.
+    """
+    fields = _written(model)
+    names = ", ".join(field.column for field in fields)
+    places = ", ".join(f"${number}" for number in range(first, first + len(fields)))
+    types = [str(field.rel_db_type(connection)) for field in fields]
+    return f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({places})", types  # noqa: S608
+
+
+def inserted(row: models.Model) -> list[Any]:
+    """Return the values of a new row for a statement by `inserting`."""
+    return [
+        field.get_db_prep_save(getattr(row, field.attname), connection)
+        for field in _written(type(row))
+    ]
+
+
+@lru_cache
+def _written(model: type[models.Model]) -> list[Any]:
+    return [f for f in model._meta.concrete_fields if not isinstance(f, models.AutoField)]
 
 
 # What each connection of this process has prepared; it goes with the connection.

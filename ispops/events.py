@@ -5,12 +5,13 @@ so an event exists exactly when the change it tells of is committed. A worker ha
 to its handler, at least once; a handler must be safe to run twice.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from ispops import db, jobs
 from ispops.errors import IllegalTransition
@@ -21,6 +22,17 @@ _handlers: dict[str, tuple[str, Handler]] = {}
 
 LEASE = timedelta(seconds=60)
 MOST_ATTEMPTS = 20
+# One statement, because most verbs end with it.
+_PUBLISH = """
+WITH event AS (
+    INSERT INTO ispops_event (kind, subject, payload, occurred_at)
+    VALUES (%s, %s, %s::jsonb, %s) RETURNING id
+), delivery AS (
+    INSERT INTO ispops_eventdelivery (event_id, handler, next_attempt_at, attempts, last_error)
+    SELECT event.id, handler, %s, 0, '' FROM event, unnest(%s::text[]) handler RETURNING id
+)
+SELECT id, ARRAY(SELECT id FROM delivery ORDER BY id) FROM event
+"""
 
 
 def on(kind: str, *, name: str) -> Callable[[Handler], Handler]:
@@ -46,17 +58,18 @@ def publish(kind: str, *, subject: str, at: datetime, **payload: Any) -> Any:
     Raises:
         RuntimeError: called outside a transaction, where the event could outlive its cause.
     """
-    from ispops.models import Event, EventDelivery
+    from ispops.models import Event
     from ispops.tasks import deliver_event
 
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("events are published inside the transaction of their cause")
-    event = Event.objects.create(kind=kind, subject=subject, payload=payload, occurred_at=at)
-    for name, (handled, _) in _handlers.items():
-        if handled == kind:
-            delivery = EventDelivery.objects.create(event=event, handler=name, next_attempt_at=at)
-            jobs.send_on_commit(deliver_event, delivery_id=delivery.pk)
-    return event
+    names = [name for name, (handled, _) in _handlers.items() if handled == kind]
+    with connection.cursor() as cursor:
+        cursor.execute(_PUBLISH, [kind, subject, json.dumps(payload), at, at, names])
+        key, deliveries = cursor.fetchone()
+    for delivery_id in deliveries:
+        jobs.send_on_commit(deliver_event, delivery_id=delivery_id)
+    return Event(id=key, kind=kind, subject=subject, payload=payload, occurred_at=at)
 
 
 def deliver(*, delivery_id: int, at: datetime) -> bool:

@@ -14,7 +14,7 @@ from cryptography.fernet import InvalidToken
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, ValidationError
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from rest_framework import exceptions, permissions
@@ -251,6 +251,12 @@ class IdempotencyKeyReused(Refusal):
 
 
 _KEPT_HEADERS = ("Location", "ETag")
+# By hand, because every write of the API begins and ends with them.
+_BEGIN = """
+INSERT INTO ispops_idempotentanswer (caller, key, fingerprint, body, headers, created_at)
+VALUES (%s, %s, %s, '', '{}', %s) ON CONFLICT (caller, key) DO NOTHING RETURNING id
+"""
+_KEEP = "UPDATE ispops_idempotentanswer SET status = %s, body = %s, headers = %s WHERE id = %s"
 
 
 def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
@@ -276,19 +282,17 @@ def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
                 "Send an Idempotency-Key of 1 to 200 characters, new for each new request."
             )
         fingerprint = _fingerprint(request)
+        caller = _caller(request, fingerprint)
         with transaction.atomic():
-            answer, is_first = IdempotentAnswer.objects.get_or_create(
-                caller=_caller(request, fingerprint),
-                key=key,
-                defaults={"fingerprint": fingerprint, "created_at": timezone.now()},
-            )
-            if not is_first:
-                return _first_answer(answer, fingerprint)
+            answer_id = _begin(caller, key, fingerprint)
+            if answer_id is None:
+                first = IdempotentAnswer.objects.get(caller=caller, key=key)
+                return _first_answer(first, fingerprint)
             response = method(view, request, *args, **kwargs)
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             else:
-                _keep(answer, response)
+                _keep(answer_id, response)
             return response
 
     once.is_idempotent = True  # type: ignore[attr-defined]  # the schema documents the header
@@ -323,9 +327,17 @@ def _first_answer(answer: IdempotentAnswer, fingerprint: str) -> Response:
     return Response(json.loads(answer.body), status=answer.status, headers=headers)
 
 
-def _keep(answer: IdempotentAnswer, response: Response) -> None:
+def _begin(caller: str, key: str, fingerprint: str) -> int | None:
+    """Write that a key is being used; None when it was. A use that still runs is waited for."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BEGIN, [caller, key, fingerprint, timezone.now()])
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _keep(answer_id: int, response: Response) -> None:
     """Store the answer as it goes over the wire, so that the repeat is the same to the byte."""
-    answer.status = response.status_code
-    answer.body = (JSONRenderer().render(response.data) or b"null").decode()
-    answer.headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
-    answer.save(update_fields=["status", "body", "headers"])
+    body = (JSONRenderer().render(response.data) or b"null").decode()
+    headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, [response.status_code, body, json.dumps(headers), answer_id])
