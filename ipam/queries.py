@@ -17,8 +17,14 @@ from ipam.models import (
     StaticAddress,
     Stay,
 )
+from ispops.db import Prepared
 from ispops.errors import InvalidInput
 from ispops.parties.models import Subscriber
+
+_EVER_EXTRA = Prepared("ipam_ever_extra", ("uuid",), """
+SELECT 1 FROM ipam_extraaddress extra JOIN ipam_addressholder holder ON holder.id = extra.holder_id
+ WHERE holder.subscriber_id = $1 LIMIT 1
+""")  # fmt: skip
 
 
 def authenticate_server(name: str, secret: str) -> AddressServer | None:
@@ -100,6 +106,11 @@ def extra_addresses_between(
     if subscriber is not None:
         held = held.filter(holder__subscriber=subscriber)
     return held.select_related("holder__subscriber", "addon", "request").order_by("granted_at")
+
+
+def ever_had_extra_addresses(subscriber: Subscriber) -> bool:
+    """Say whether there ever was an extra address of a subscriber's; most never had one."""
+    return bool(_EVER_EXTRA.rows(subscriber.pk))
 
 
 def who_had(address: str, at: datetime, *, vrf: int = 0) -> AllocationHistory | None:

@@ -20,16 +20,16 @@ of a running bill, where what is active now is taken to last until the period's 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Min
 
 from ipam import queries as ipam
 from ipam.models import ExtraAddress
 from ispops.catalog.models import OfferingPrice, ProductOffering
+from ispops.db import Prepared
 from ispops.money import to_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period, billing_period
@@ -40,6 +40,18 @@ from rating.models import Charge, Purchase
 from rating.rules import proration, version
 from rating.spans import cut, joined, without
 from rating.tariff import Parties, Tariff
+
+# A span that is charged is in one billing period, so an earlier one than this has ended.
+LONGEST_PERIOD = timedelta(days=62)
+_CHARGED = Prepared(
+    "rating_charged_spans",
+    ("uuid", "timestamptz", "timestamptz", "timestamptz"),
+    """
+SELECT COALESCE(extra_address_id, service_id), period_start, period_end FROM rating_charge
+ WHERE subscriber_id = $1 AND kind = 'recurring'
+   AND period_start >= $2 AND period_start < $4 AND period_end > $3
+""",
+)
 
 
 def period_at(subscriber: Subscriber, at: datetime) -> Period:
@@ -73,8 +85,9 @@ class _Held:
 def due(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]:
     """Return the charges of a period that follow from what was active, not saved and not yet
     posted, in a stable order. Saves nothing."""
-    spans = closing.active_spans(subscriber, period)
-    held = [*_services(subscriber, spans), *_extra_addresses(subscriber, period)]
+    active = closing.spans_of(subscriber, period)
+    spans = [span.row for span in active]
+    held = [*map(_service, active), *_extra_addresses(subscriber, period)]
     tariff = Tariff.of(
         {row.offering.pk for row in held} | {row.bundle_id for row in held if row.bundle_id}
     )
@@ -90,24 +103,16 @@ def due(*, subscriber: Subscriber, period: Period, at: datetime) -> list[Charge]
     return drafts
 
 
-def _services(subscriber: Subscriber, spans: list[ServicePeriod]) -> list[_Held]:
-    if not spans:
-        return []
-    active = ServicePeriod.objects.filter(
-        service__subscriber=subscriber, state=Service.State.ACTIVE
+def _service(active: closing.ActiveSpan) -> _Held:
+    span = active.row
+    return _Held(
+        service=span.service,
+        offering=span.offering,
+        started_at=span.started_at,
+        ended_at=span.ended_at,
+        first_active_at=active.first_active_at,
+        bundle_id=span.bundle_id,
     )
-    first = dict(active.values_list("service").annotate(Min("started_at")))
-    return [
-        _Held(
-            service=span.service,
-            offering=span.offering,
-            started_at=span.started_at,
-            ended_at=span.ended_at,
-            first_active_at=first[span.service_id],
-            bundle_id=span.bundle_id,
-        )
-        for span in spans
-    ]
 
 
 def _extra_addresses(subscriber: Subscriber, period: Period) -> list[_Held]:
@@ -115,6 +120,8 @@ def _extra_addresses(subscriber: Subscriber, period: Period) -> list[_Held]:
 
     Each is first active when its line first is after the grant.
     """
+    if not ipam.ever_had_extra_addresses(subscriber):
+        return []
     extras = list(
         ipam.extra_addresses_between(period.start, period.end, subscriber=subscriber)
         .select_related("addon", "holder")
@@ -162,16 +169,10 @@ def _while_held(
 
 def _charged_spans(subscriber: Subscriber, period: Period) -> defaultdict[UUID, list[Period]]:
     """Return the recurring spans that are posted, also those that were taken back later."""
-    posted = Charge.objects.filter(
-        subscriber=subscriber,
-        kind=Charge.Kind.RECURRING,
-        period_start__lt=period.end,
-        period_end__gt=period.start,
-    ).values_list("extra_address", "service", "period_start", "period_end")
     spans: defaultdict[UUID, list[Period]] = defaultdict(list)
-    for extra, service, start, end in posted:
-        if end is not None:
-            spans[extra or service].append(Period(start, end))
+    since = period.start - LONGEST_PERIOD
+    for key, start, end in _CHARGED.rows(subscriber.pk, since, period.start, period.end):
+        spans[key].append(Period(start, end))
     return spans
 
 

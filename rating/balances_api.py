@@ -1,6 +1,7 @@
 """Balances and reservations: what is left, and what a partner holds of it (TMF654)."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.urls import reverse
@@ -174,7 +175,8 @@ class Reservations(generics.ListAPIView[Reservation]):
             idempotency_key=request.headers["Idempotency-Key"].strip(),
             at=timezone.now(),
         )
-        shown = ReservationOut(_own(partner, made.public_id)).data
+        made.subscriber_ref = wanted["subscriber_ref"]  # type: ignore[attr-defined]
+        shown = ReservationOut(made).data
         return Response(shown, status=201, headers={"Location": shown["href"]})
 
     @extend_schema(
@@ -210,7 +212,7 @@ class ReservationUses(APIView):
         asked.is_valid(raise_exception=True)
         partner, wanted = calling_partner(request), asked.validated_data
         reservations.use(
-            reservation_id=_own(partner, public_id).pk,
+            reservation_id=_key_of(public_id),
             partner=partner,
             net=wanted.get("net"),
             units=wanted.get("units"),
@@ -229,9 +231,8 @@ class ReservationRelease(APIView):
     )
     @idempotent
     def post(self, request: Request, public_id: str) -> Response:
-        partner = calling_partner(request)
-        own = _own(partner, public_id)
-        reservations.release(reservation_id=own.pk, partner=partner, at=timezone.now())
+        partner, key = calling_partner(request), _key_of(public_id)
+        reservations.release(reservation_id=key, partner=partner, at=timezone.now())
         return Response(ReservationOut(_own(partner, public_id)).data)
 
 
@@ -246,9 +247,15 @@ def _with_name(account: Subscriber) -> dict[str, Any]:
     }
 
 
-def _own(partner: Partner, public_id: str) -> Reservation:
+def _key_of(public_id: str) -> UUID:
     key = Reservation.key_of(public_id)
-    own = claim_queries.partner_reservations(partner).filter(pk=key).first() if key else None
+    if key is None:
+        raise NotFound("There is no such reservation.")
+    return key
+
+
+def _own(partner: Partner, public_id: str) -> Reservation:
+    own = claim_queries.partner_reservations(partner).filter(pk=_key_of(public_id)).first()
     if own is None:
         raise NotFound("There is no such reservation.")
     return own

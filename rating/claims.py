@@ -190,9 +190,9 @@ class Reservation(PublicIdModel):
 
     PREFIX = "rsv"
 
-    subscriber = ForeignKey(Subscriber, PROTECT, related_name="reservations")
-    partner = ForeignKey(Partner, PROTECT, related_name="reservations")
-    offering = ForeignKey(ProductOffering, PROTECT, related_name="+")
+    subscriber = ForeignKey(Subscriber, PROTECT, related_name="reservations", db_index=False)
+    partner = ForeignKey(Partner, PROTECT, related_name="reservations", db_index=False)
+    offering = ForeignKey(ProductOffering, PROTECT, related_name="+", db_index=False)
     standing = ForeignKey(StandingConsent, PROTECT, related_name="reservations")
     idempotency_key = models.CharField(max_length=200)
     currency = models.CharField(max_length=3)
@@ -236,7 +236,8 @@ class Reservation(PublicIdModel):
                 condition=Q(released_at__isnull=True),
                 name="reservation_live",
             ),
-            Index(fields=["standing", "month_start"], name="reservation_by_month"),
+            # What a consent has left is added up for each hold: of its month, and no earlier one.
+            Index(fields=["subscriber", "partner", "month_start"], name="reservation_of_month"),
         ]
 
     def __str__(self) -> str:
@@ -246,7 +247,7 @@ class Reservation(PublicIdModel):
 class ReservationUse(models.Model):
     """A part of a reservation that a partner used, and the charge that it made. Never changed."""
 
-    reservation = ForeignKey(Reservation, PROTECT, related_name="uses")
+    reservation = ForeignKey(Reservation, PROTECT, related_name="uses", db_index=False)
     idempotency_key = models.CharField(max_length=200)
     net = AmountField()
     charge = models.OneToOneField("rating.Charge", PROTECT, related_name="+")

@@ -19,9 +19,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Q, Sum
 
-from ispops.catalog.models import OfferingPrice
+from ispops.catalog.models import OfferingPrice, ProductOffering
+from ispops.db import Prepared, columns, made
 from ispops.money import to_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
@@ -30,15 +31,36 @@ from rating import charges, guarantees, lanes, pricing, rules
 from rating.had_since import Asked, asked_of, had_since
 from rating.meter_reading import Meters
 from rating.meters import Key
-from rating.models import Charge, Purchase, RatedUsage, UsageClosing
+from rating.models import Charge, RatedUsage, UsageClosing
 from rating.spans import cut, held
 from rating.tariff import Parties, Tariff
 from rating.usage_ids import AHEAD, first_id
 
-# A bundle that was taken back, or cancelled before its last partner confirmed.
-NEVER_CAME = Q(service__purchase__part_of__state=Purchase.State.REVERSED) | Q(
-    service__purchase__part_of__cancelled_at=F("service__purchase__part_of__settled_at")
-)
+# Parts of a bundle are left out that was taken back, or cancelled before its last confirmation.
+_SPANS = Prepared("rating_active_spans", ("uuid", "timestamptz", "timestamptz"), f"""
+SELECT (SELECT min(started_at) FROM provisioning_serviceperiod
+         WHERE service_id = service.id AND state = 'active'),
+       {columns(ServicePeriod, "span")}, {columns(Service, "service")},
+       {columns(ProductOffering, "offering")}
+  FROM provisioning_service service
+  JOIN provisioning_serviceperiod span ON span.service_id = service.id
+  JOIN catalog_productoffering offering ON offering.id = span.offering_id
+ WHERE service.subscriber_id = $1 AND span.state = 'active'
+   AND span.started_at < $3 AND (span.ended_at IS NULL OR span.ended_at > $2)
+   AND NOT EXISTS (
+    SELECT FROM rating_purchase part JOIN rating_purchase whole ON whole.id = part.part_of_id
+     WHERE part.service_id = service.id
+       AND (whole.state = 'reversed' OR whole.cancelled_at = whole.settled_at))
+ ORDER BY service.created_at, service.id, span.started_at
+""")  # noqa: S608  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSpan:
+    """A span in which a service was active, and when it was first active in its life."""
+
+    row: ServicePeriod
+    first_active_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +81,20 @@ def active_spans(subscriber: Subscriber, period: Period) -> list[ServicePeriod]:
 
     Parts of a bundle that did not come to be are left out: nothing is owed for them.
     """
-    spans = ServicePeriod.objects.filter(
-        service__subscriber=subscriber, state=Service.State.ACTIVE, started_at__lt=period.end
-    ).exclude(ended_at__lte=period.start)
-    rows = spans.exclude(NEVER_CAME).select_related("service", "offering")
-    return list(rows.order_by("service__created_at", "service_id", "started_at"))
+    return [span.row for span in spans_of(subscriber, period)]
+
+
+def spans_of(subscriber: Subscriber, period: Period) -> list[ActiveSpan]:
+    """Return `active_spans`, each with when its service was first active."""
+    found = []
+    widths = [len(model._meta.concrete_fields) for model in (ServicePeriod, Service)]
+    for first, *row in _SPANS.rows(subscriber.pk, period.start, period.end):
+        span = made(ServicePeriod, row[: widths[0]])
+        span.service = made(Service, row[widths[0] : sum(widths)])
+        span.service.subscriber = subscriber
+        span.offering = made(ProductOffering, row[sum(widths) :])
+        found.append(ActiveSpan(span, first))
+    return found
 
 
 def minimums(

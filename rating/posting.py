@@ -18,6 +18,7 @@ from django.db import connection, transaction
 
 from ispops import binary
 from ispops.catalog.models import OfferingPrice
+from ispops.db import Prepared
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period, billing_period
@@ -95,6 +96,13 @@ _OF_SUBSCRIBER = """
      AND step.service_id = counter.service_id AND step.price_id = counter.price_id
      AND step.period_start = counter.period_start AND step.step > charged.low
 """
+# Planning it takes as long as there are months, and whoever buys waits for it.
+_DUE = Prepared(
+    "rating_due_use",
+    ("uuid", "timestamptz", "bigint", "bigint"),
+    _UNPOSTED.format(steps=_OF_SUBSCRIBER)
+    % {"subscriber": "$1", "until": "$2", "first": "$3", "most": "$4"},
+)
 _STANDINGS = """
 SELECT step.service_id, step.price_id, step.period_start, step.step, step.units_after, step.band_1,
        step.band_2, step.band_3, step.free_after, step.events_after, closing.part, closing.whole
@@ -139,10 +147,10 @@ class _Moved(NamedTuple):
 
 def due(*, subscriber: Subscriber) -> list[Charge]:
     """Return the charges for use that is rated and not charged yet, not saved."""
-    given: dict[str, Any] = {"subscriber": subscriber.pk, "until": _FOR_EVER}
-    with connection.cursor() as cursor:
-        cursor.execute(_UNPOSTED.format(steps=_OF_SUBSCRIBER), given | _bounds())
-        moved = [_Moved._make(row) for row in cursor.fetchall()]
+    moved = [
+        _Moved._make(row)
+        for row in _DUE.rows(subscriber.pk, _FOR_EVER, partitions.first_open_id(), MOST_UNITS)
+    ]
     return _drafts(moved, {subscriber.pk: subscriber})
 
 

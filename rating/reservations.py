@@ -20,11 +20,10 @@ from ispops.errors import InvalidInput, NotFound, Refusal
 from ispops.money import format_money, from_micros, to_micros
 from ispops.parties import audit
 from ispops.parties.models import Partner, Subscriber, User
-from provisioning.models import PartnerSubscriber
-from rating import accrual, charges, probing, purchases, spending
+from rating import accrual, charges, holding, probing, purchases, spending
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from rating.sharing import Totals, take_step, tax_of
-from rating.standing import end_of_month, left_of_month, month_of
+from rating.standing import end_of_month, month_of
 from rating.tariff import Parties, Rate, Tariff
 
 T = TypeVar("T")
@@ -79,51 +78,41 @@ def hold(
         ReservationKeyReused: the key belongs to a reservation of something else.
     """
     _key(idempotency_key)
-    account_id, offering = _account(partner, subscriber_ref), _offering(partner, offering_code)
-    account = db.lock(Subscriber, account_id)
-    first = _held_before(partner, idempotency_key, account, offering, net, units)
-    if first is not None:
-        return first
+    account = _account(partner, subscriber_ref)
+    period, month = accrual.period_at(account, at), month_of(at)
+    stands = holding.stands(account, partner, offering_code, idempotency_key, month, period, at)
+    offering = _product(stands)
+    if stands.first is not None:
+        return _held_before(stands.first, account, offering, net, units)
     if not at < held_until <= at + LONGEST:
         raise InvalidInput("Give a moment within the next seven days.", field="held_until")
     _require_sold(offering, account, at)
-    wanted, unit_net, amount = _amounts(offering, account, net, units, at)
-    standing = _require_consent(account, partner, amount, at)
+    tariff = Tariff.of([offering.pk], stands.revision)
+    wanted, unit_net, amount = _amounts(tariff, offering, account, net, units, at)
+    standing = _require_consent(account, stands, amount)
     probing.require_patience(partner.pk, account.pk, at)
-    _require_room(account, partner, amount, at)
-    period = accrual.period_at(account, at)
-    return Reservation.objects.create(
-        subscriber=account,
-        partner=partner,
-        offering=offering,
-        standing=standing,
-        idempotency_key=idempotency_key,
-        currency=account.currency,
-        net=wanted,
-        amount=amount,
-        units=units,
-        unit_net=unit_net,
-        period_start=period.start,
-        period_end=period.end,
-        month_start=month_of(at),
-        held_at=at,
-        held_until=min(held_until, end_of_month(at)),
-    )
+    _require_room(account, partner, amount, at, stands)
+    made = Reservation(
+        subscriber=account, partner=partner, offering=offering, standing=standing,
+        idempotency_key=idempotency_key, currency=account.currency,
+        net=wanted, amount=amount, units=units, unit_net=unit_net,
+        period_start=period.start, period_end=period.end, month_start=month,
+        held_at=at, held_until=min(held_until, end_of_month(at)),
+    )  # fmt: skip
+    return holding.keep(made)
 
 
 def _held_before(
-    partner: Partner,
-    key: str,
+    first: Reservation,
     account: Subscriber,
     offering: ProductOffering,
     net: Decimal | None,
     units: int | None,
-) -> Reservation | None:
-    first = Reservation.objects.filter(partner=partner, idempotency_key=key).first()
-    if first is not None:
-        same = (first.subscriber_id, first.offering_id) == (account.pk, offering.pk)
-        if not same or first.units != units or (net is not None and first.net != net):
-            raise ReservationKeyReused("Use a new key.", field="idempotency_key")
+) -> Reservation:
+    same = (first.subscriber_id, first.offering_id) == (account.pk, offering.pk)
+    if not same or first.units != units or (net is not None and first.net != net):
+        raise ReservationKeyReused("Use a new key.", field="idempotency_key")
+    first.offering = offering
     return first
 
 
@@ -153,10 +142,10 @@ def use(
         ReservationKeyReused: the key belongs to the use of another part.
     """
     _key(idempotency_key)
-    own = Reservation.objects.filter(pk=reservation_id, partner=partner)
-    db.lock(Subscriber, _found(own.values_list("subscriber", flat=True).first()))
-    held = _hold_own(reservation_id, partner)
-    first = held.uses.filter(idempotency_key=idempotency_key).select_related("charge").first()
+    account = _found(holding.lock_owner(reservation_id, partner))
+    held, first, revision = _found(
+        holding.hold_held(reservation_id, partner, idempotency_key, account)
+    )
     left = held.net - held.used_net
     part = left if net is None and units is None else _wanted(net, units, held.unit_net)
     if first is not None:
@@ -171,15 +160,13 @@ def use(
             f"Of this reservation {format_money(left, held.currency)} before tax are left.",
             field="units" if units is not None else "net",
         )
-    charge = _charge(held, part, idempotency_key, at)
+    charge = _charge(held, part, idempotency_key, at, Tariff.of([held.offering_id], revision))
     held.used_net += part
     held.used_amount += charge.amount_net + charge.amount_tax
     if is_last or held.used_net == held.net:
         held.released_at = at
-    held.save(update_fields=["used_net", "used_amount", "released_at"])
-    made = ReservationUse.objects.create(
-        reservation=held, idempotency_key=idempotency_key, net=part, charge=charge, used_at=at
-    )
+    made = ReservationUse(reservation=held, idempotency_key=idempotency_key, net=part, used_at=at)
+    holding.keep_use(charge, made)
     events.publish("reservation.used", subject=held.public_id, at=at, charge=charge.public_id)
     return made
 
@@ -214,9 +201,9 @@ def release(
     return held
 
 
-def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
-    """Charge for a part: the step between two running totals, so that the parts sum exactly."""
-    tariff = Tariff.of([held.offering_id])
+def _charge(held: Reservation, part: Decimal, key: str, at: datetime, tariff: Tariff) -> Charge:
+    """Return the charge for a part, not saved: the step between two running totals, so that the
+    parts sum exactly."""
     rate = _rate(tariff, held.offering_id, held.currency, held.held_at)
     parties = _parties(tariff, held.offering_id, rate, held.held_at)
     before, after = to_micros(held.used_net), to_micros(held.used_net + part)
@@ -230,7 +217,7 @@ def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
         "rule": "reservation",
         "arithmetic": f"{counted}{format_money(part, held.currency)} of {total} that were held",
     }
-    charge = charges.draft(
+    return charges.draft(
         subscriber=held.subscriber,
         offering_id=held.offering_id,
         kind=Charge.Kind.ONE_OFF,
@@ -241,8 +228,6 @@ def _charge(held: Reservation, part: Decimal, key: str, at: datetime) -> Charge:
         at=at,
         price=rate.price if rate and held.unit_net else None,
     )
-    charge.save(force_insert=True)
-    return charge
 
 
 def _totals(net: int) -> Totals:
@@ -250,6 +235,7 @@ def _totals(net: int) -> Totals:
 
 
 def _amounts(
+    tariff: Tariff,
     offering: ProductOffering,
     account: Subscriber,
     net: Decimal | None,
@@ -257,7 +243,6 @@ def _amounts(
     at: datetime,
 ) -> tuple[Decimal, Decimal | None, Decimal]:
     """Return what is meant before tax, of units also the price of one, and the sum with tax."""
-    tariff = Tariff.of([offering.pk])
     rate = _rate(tariff, offering.pk, account.currency, at)
     unit_net = _unit_net(rate) if units is not None else None
     wanted = _wanted(net, units, unit_net)
@@ -285,10 +270,12 @@ def _require_sold(offering: ProductOffering, account: Subscriber, at: datetime) 
         )
 
 
-def _require_room(account: Subscriber, partner: Partner, amount: Decimal, at: datetime) -> None:
+def _require_room(
+    account: Subscriber, partner: Partner, amount: Decimal, at: datetime, stands: holding.Stands
+) -> None:
     """Refuse what the account has no room for; what is spent elsewhere is not the partner's."""
     try:
-        spending.require_room(account, amount, at)
+        spending.require_room(account, amount, at, counted=stands.counted)
     except spending.SpendingLimitReached as refused:
         probing.note_refusal(partner.pk, account.pk, at)
         raise type(refused)(refused.to_partners, field="offering") from None
@@ -302,19 +289,18 @@ def _require_still_consented(held: Reservation) -> None:
 
 
 def _require_consent(
-    account: Subscriber, partner: Partner, amount: Decimal, at: datetime
+    account: Subscriber, stands: holding.Stands, amount: Decimal
 ) -> StandingConsent:
+    """Return the consent that covers an amount. Whoever ends one holds the account, and the
+    database holds the consent and adds it up again."""
     if account.standing != Subscriber.Standing.GOOD:
         raise NotConsented("This subscriber cannot buy at the moment.")
-    rows = StandingConsent.objects.filter(subscriber=account, partner=partner)
-    found = rows.filter(ended_at__isnull=True).first()
-    standing = db.lock(StandingConsent, found.pk) if found else None
-    if standing is None or standing.ended_at is not None or left_of_month(standing, at) < amount:
+    if stands.standing is None or stands.left_of_month < amount:
         raise NotConsented(
             "The subscriber lets you charge nothing, or not so much, unasked. Ask for a purchase.",
             field="net",
         )
-    return standing
+    return stands.standing
 
 
 def _unit_net(rate: Rate | None) -> Decimal:
@@ -343,26 +329,25 @@ def _key(key: str) -> None:
         raise InvalidInput("Send a key of 1 to 200 characters.", field="idempotency_key")
 
 
-def _account(partner: Partner, reference: str) -> UUID:
-    known = PartnerSubscriber.objects.filter(partner=partner, reference=reference)
-    found = known.values_list("subscriber", flat=True).first()
-    if found is None:
+def _account(partner: Partner, reference: str) -> Subscriber:
+    account = holding.lock_account(partner, reference)
+    if account is None:
         raise InvalidInput("You have no such subscriber.", field="subscriber_ref")
-    return found
+    return account
 
 
-def _offering(partner: Partner, code: str) -> ProductOffering:
-    own = ProductOffering.objects.select_related("provider").filter(provider=partner)
-    found = own.filter(code=code).first()
-    if found is None:
+def _product(stands: holding.Stands) -> ProductOffering:
+    if stands.offering is None:
         raise InvalidInput("You have no such product.", field="offering")
-    return found
+    return stands.offering
 
 
 def _hold_own(reservation_id: UUID, partner: Partner | None) -> Reservation:
-    rows = Reservation.objects.select_for_update(of=("self",), no_key=True)
-    rows = rows.select_related("subscriber", "offering", "standing").filter(pk=reservation_id)
-    return _found((rows.filter(partner=partner) if partner else rows).first())
+    try:
+        held = db.lock(Reservation, reservation_id)
+    except Reservation.DoesNotExist:
+        return _found(None)
+    return _found(held if partner is None or held.partner_id == partner.pk else None)
 
 
 def _found(value: T | None) -> T:

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 
 from django.db import connection
 
+from ispops.db import Prepared
 from ispops.errors import Refusal
 from ispops.money import format_money, from_micros
 from ispops.parties.models import Subscriber
@@ -31,19 +32,36 @@ class PrepaidBalanceTooLow(SpendingLimitReached):
     to_partners = "The subscriber's prepaid balance does not cover it."
 
 
-# All that is counted, as of one moment, and whether anything may come that is not charged yet.
-_COUNTED = """
-SELECT rating_spent(%(subscriber)s, %(start)s, %(end)s),
-       (SELECT COALESCE(sum(amount - used_amount), 0) FROM rating_reservation
-         WHERE subscriber_id = %(subscriber)s AND released_at IS NULL
-           AND held_until > %(at)s)::bigint,
-       EXISTS (SELECT FROM provisioning_service service
-                WHERE service.subscriber_id = %(subscriber)s
-                  AND (service.line_id IS NOT NULL OR service.bundle_id IS NOT NULL
-                       OR EXISTS (SELECT FROM catalog_settlementterm term
-                                   WHERE term.role = 'bsp'
-                                     AND term.offering_id = service.offering_id)))
-"""
+def counted_sql(subscriber: str, start: str, end: str, at: str) -> str:
+    """Return the SQL of what is counted as of one moment, for a larger statement too; values are
+    SQL as well. The three columns are the fields of `Counted`."""
+    return f"""
+    rating_spent({subscriber}, {start}, {end}),
+    (SELECT COALESCE(sum(amount - used_amount), 0) FROM rating_reservation
+      WHERE subscriber_id = {subscriber} AND released_at IS NULL AND held_until > {at})::bigint,
+    EXISTS (SELECT FROM provisioning_service service
+             WHERE service.subscriber_id = {subscriber}
+               AND (service.line_id IS NOT NULL OR service.bundle_id IS NOT NULL
+                    OR EXISTS (SELECT FROM catalog_settlementterm term
+                                WHERE term.role = 'bsp'
+                                  AND term.offering_id = service.offering_id)))
+    """  # noqa: S608
+
+
+_COUNTED = Prepared(
+    "rating_counted",
+    ("uuid", "timestamptz", "timestamptz", "timestamptz"),
+    f"SELECT {counted_sql('$1', '$2', '$3', '$4')}",
+)
+
+
+class Counted(NamedTuple):
+    """What is charged and held of a billing period, in micro-units, and whether anything may come
+    that is not charged yet."""
+
+    charged: int
+    reserved: int
+    may_come: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +92,42 @@ class Prepaid:
         return self.paid_in - self.charged - self.reserved - self.coming
 
 
-def third_party_spend(subscriber: Subscriber, at: datetime) -> Decimal:
+def third_party_spend(
+    subscriber: Subscriber, at: datetime, *, counted: Counted | None = None
+) -> Decimal:
     """Return what a subscriber's partner products come to in the billing period of `at`, with tax.
 
     That is all charges in which a BSP has a part, less what of them was taken back whenever, what
     was rated and is not charged yet, what subscriptions will still add until the period's end, and
-    what is held.
+    what is held. For `counted` see `spent_of`.
     """
-    return spent_of(subscriber, at).total
+    return spent_of(subscriber, at, counted=counted).total
 
 
-def spent_of(subscriber: Subscriber, at: datetime, coming: Decimal | None = None) -> Spent:
+def spent_of(
+    subscriber: Subscriber,
+    at: datetime,
+    coming: Decimal | None = None,
+    *,
+    counted: Counted | None = None,
+) -> Spent:
     """Return `third_party_spend` in its parts.
 
-    `coming` is what is not charged yet, where it is known; see `billing.running_bill`.
+    `coming` is what is not charged yet, where it is known; see `billing.running_bill`. `counted` is
+    what was just read of an account that is held.
     """
     period = accrual.period_at(subscriber, at)
-    charged, reserved, may_come = _counted(subscriber, period, at)
-    if coming is None and not may_come:
-        return Spent(charged, reserved)
-    if coming is None:
+    found = counted or _counted(subscriber, period, at)
+    if coming is None and found.may_come:
         # What is charged is read last: what becomes a charge now counts twice, never not.
         coming = _coming(subscriber, period, at)
-        charged, reserved, _ = _counted(subscriber, period, at)
-    return Spent(charged + coming, reserved)
+        found = _counted(subscriber, period, at)
+    return Spent(from_micros(found.charged) + (coming or 0), from_micros(found.reserved))
 
 
-def _counted(subscriber: Subscriber, period: Period, at: datetime) -> tuple[Decimal, Decimal, bool]:
-    given: dict[str, Any] = {"subscriber": subscriber.pk, "at": at}
-    given |= {"start": period.start, "end": period.end}
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNTED, given)
-        charged, reserved, may_come = cursor.fetchone()
-    return from_micros(charged), from_micros(reserved), may_come
+def _counted(subscriber: Subscriber, period: Period, at: datetime) -> Counted:
+    [row] = _COUNTED.rows(subscriber.pk, period.start, period.end, at)
+    return Counted(*row)
 
 
 def _coming(subscriber: Subscriber, period: Period, at: datetime) -> Decimal:
@@ -129,14 +150,22 @@ def prepaid_in_books(subscriber: Subscriber, at: datetime) -> Prepaid:
     return Prepaid(from_micros(paid_in), from_micros(charged), from_micros(reserved))
 
 
-def prepaid_of(subscriber: Subscriber, at: datetime, coming: Decimal | None = None) -> Prepaid:
+def prepaid_of(
+    subscriber: Subscriber,
+    at: datetime,
+    coming: Decimal | None = None,
+    *,
+    counted: Counted | None = None,
+) -> Prepaid:
     """Return what is paid ahead, and all that it has to cover.
 
     `coming` is what is not charged yet of this period, where it is known. A period that is over and
-    not billed yet has something coming, too.
+    not billed yet has something coming, too. For `counted` see `spent_of`.
     """
     period = accrual.period_at(subscriber, at)
     if coming is None:
+        if not (counted or _counted(subscriber, period, at)).may_come:
+            return prepaid_in_books(subscriber, at)
         coming = _coming(subscriber, period, at)
     before = accrual.period_at(subscriber, period.start - timedelta(microseconds=1))
     coming += _coming(subscriber, before, at)
@@ -144,19 +173,23 @@ def prepaid_of(subscriber: Subscriber, at: datetime, coming: Decimal | None = No
     return replace(prepaid_in_books(subscriber, at), coming=coming)
 
 
-def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
+def require_room(
+    account: Subscriber, wanted: Decimal, at: datetime, *, counted: Counted | None = None
+) -> None:
     """Refuse what would pass the spending limit of an account that is held, or what it paid ahead.
+
+    `counted` is what was just read of it.
 
     Raises:
         SpendingLimitReached: see above.
         PrepaidBalanceTooLow: see above.
     """
     if account.is_prepaid:
-        _require_cover(account, wanted, at)
+        _require_cover(account, wanted, at, counted)
     limit = account.may_spend
     if limit is None:
         return
-    spent = third_party_spend(account, at)
+    spent = third_party_spend(account, at, counted=counted)
     if spent + wanted > limit:
         left = max(limit - spent, Decimal(0))
         raise SpendingLimitReached(
@@ -167,8 +200,10 @@ def require_room(account: Subscriber, wanted: Decimal, at: datetime) -> None:
         )
 
 
-def _require_cover(account: Subscriber, wanted: Decimal, at: datetime) -> None:
-    left = prepaid_of(account, at).left
+def _require_cover(
+    account: Subscriber, wanted: Decimal, at: datetime, counted: Counted | None
+) -> None:
+    left = prepaid_of(account, at, counted=counted).left
     if wanted > left:
         raise PrepaidBalanceTooLow(
             f"This costs {format_money(wanted, account.currency)} with tax, and "

@@ -2,14 +2,14 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from ispops import db
+from ispops.db import Prepared
 from ispops.errors import InvalidInput, NotFound
 from ispops.money import format_money, from_micros, minor_unit
 from ispops.parties import audit
@@ -17,18 +17,28 @@ from ispops.parties.models import Partner, Subscriber, User
 from rating import held
 from rating.models import StandingConsent
 
-_USED_OF_MONTH = """
-SELECT (sold.amount + COALESCE(sum(row.used_amount), 0))::bigint,
-       COALESCE(sum(row.amount - row.used_amount)
-                FILTER (WHERE row.released_at IS NULL AND row.held_until > moment.now), 0)::bigint
-  FROM (SELECT COALESCE(sum(amount), 0) AS amount FROM rating_purchaseconsent
-         WHERE subscriber_id = %s AND partner_id = %s AND month_start = %s
-           AND standing_id IS NOT NULL) sold
- CROSS JOIN (SELECT %s::timestamptz AS now) moment
-  LEFT JOIN rating_reservation row
-    ON row.subscriber_id = %s AND row.partner_id = %s AND row.month_start = %s
- GROUP BY sold.amount
-"""
+
+def used_of_month_sql(subscriber: str, partner: str, month: str, at: str) -> str:
+    """Return the SQL of two columns, for a larger statement too: what was sold by standing consent
+    in a month, and what is held by it. Values are SQL as well."""
+    held = f"""
+    FROM rating_reservation WHERE subscriber_id = {subscriber} AND partner_id = {partner}
+     AND month_start = {month}"""
+    return f"""
+    ((SELECT COALESCE(sum(amount), 0) FROM rating_purchaseconsent
+       WHERE subscriber_id = {subscriber} AND partner_id = {partner} AND month_start = {month}
+         AND standing_id IS NOT NULL)
+     + (SELECT COALESCE(sum(used_amount), 0) {held}))::bigint,
+    (SELECT COALESCE(sum(amount - used_amount), 0)::bigint {held}
+        AND released_at IS NULL AND held_until > {at})
+    """  # noqa: S608
+
+
+_USED_OF_MONTH = Prepared(
+    "rating_used_of_month",
+    ("uuid", "bigint", "timestamptz", "timestamptz"),
+    f"SELECT {used_of_month_sql('$1', '$2', '$3', '$4')}",
+)
 
 
 def month_of(at: datetime) -> datetime:
@@ -124,10 +134,9 @@ def left_of_month(consent: StandingConsent, at: datetime) -> Decimal:
 
 def used_of_month(consent: StandingConsent, at: datetime) -> tuple[Decimal, Decimal]:
     """Return what was sold by standing consent in the month of `at`, and what is held by it."""
-    month: list[Any] = [consent.subscriber_id, consent.partner_id, month_of(at)]
-    with connection.cursor() as cursor:
-        cursor.execute(_USED_OF_MONTH, [*month, at, *month])
-        used, reserved = cursor.fetchone()
+    [(used, reserved)] = _USED_OF_MONTH.rows(
+        consent.subscriber_id, consent.partner_id, month_of(at), at
+    )
     return from_micros(used), from_micros(reserved)
 
 

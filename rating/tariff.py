@@ -89,13 +89,16 @@ class Tariff:
         self._parties: dict[tuple[int, str, int], Parties] = {}
 
     @classmethod
-    def of(cls, offering_ids: Iterable[int]) -> "Tariff":
+    def of(
+        cls, offering_ids: Iterable[int], revision: catalogue.Revision | None = None
+    ) -> "Tariff":
         """Return the tariff of offerings, kept in memory until the catalogue changes.
 
-        One small query, mostly. Nobody may change what it holds.
+        One small query, mostly, and none where the catalogue's `revision` was just read. Nobody
+        may change what it holds.
         """
         keys = frozenset(offering_ids)
-        revision = catalogue.revision()
+        revision = revision or catalogue.revision()
         kept = _kept.get(keys)
         if kept is not None and revision is not None and kept[0] == revision:
             return kept[1]
@@ -274,7 +277,7 @@ class Tariff:
 
 
 _MOST_KEPT = 256
-_kept: dict[frozenset[int], tuple[tuple[str, int], Tariff]] = {}
+_kept: dict[frozenset[int], tuple[catalogue.Revision, Tariff]] = {}
 
 
 def _in_force(rows: list[D] | None, at: datetime) -> D | None:

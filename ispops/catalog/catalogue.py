@@ -17,6 +17,8 @@ from django.db import connection
 from ispops.catalog.models import BundleComponent, OfferingPrice, ProductOffering
 from ispops.catalog.queries import usage_words
 
+# A database, and the number of its catalogue.
+Revision = tuple[str, int]
 _MOMENTS_KEPT = 16
 _READS = 3
 _REVISION = "SELECT number FROM catalog_cataloguerevision WHERE id = 1"
@@ -48,10 +50,12 @@ class SoldOffering:
 class _Everything:
     """All offerings, parts and prices there ever were, and what has been worked out of them."""
 
-    revision: tuple[str, int] | None
+    revision: Revision | None
     offerings: tuple[ProductOffering, ...]
     components: dict[int, tuple[int, ...]]
     prices: tuple[OfferingPrice, ...]
+    # By offering, and then in the order of units and time.
+    usage_prices: dict[int, tuple[OfferingPrice, ...]]
     moments: dict[tuple[str, datetime | None], "_Moment"] = field(default_factory=dict)
 
 
@@ -81,6 +85,14 @@ def catalogue_at(at: datetime, currency: str) -> tuple[SoldOffering, ...]:
 def packages_at(at: datetime, currency: str) -> tuple[SoldOffering, ...]:
     """Every bundle of partners' products that is sold at a moment; see `catalogue_at`."""
     return _moment(at, currency).packages
+
+
+def usage_prices_of(offering_ids: Iterable[int]) -> Iterator[OfferingPrice]:
+    """Give every price by use of some offerings, of any time: of each offering in the order of
+    units and time. Mostly one small query."""
+    found = _everything().usage_prices
+    for key in offering_ids:
+        yield from found.get(key, ())
 
 
 def _moment(at: datetime, currency: str) -> _Moment:
@@ -117,23 +129,34 @@ def _everything() -> _Everything:
     return found
 
 
-def revision() -> tuple[str, int] | None:
+def revision() -> Revision | None:
     """Return the database and the number of its catalogue; None where nothing was ever sold."""
     with connection.cursor() as cursor:
         cursor.execute(_REVISION)
         row = cursor.fetchone()
-    return (connection.settings_dict["NAME"], row[0]) if row else None
+    return revision_of(row[0]) if row else None
 
 
-def _read(revision: tuple[str, int] | None) -> _Everything:
+def revision_of(number: int | None) -> Revision | None:
+    """Return `revision`, where the number was read by a larger statement."""
+    return None if number is None else (str(connection.settings_dict["NAME"]), number)
+
+
+def _read(revision: Revision | None) -> _Everything:
     parts: defaultdict[int, list[int]] = defaultdict(list)
     for bundle, part in BundleComponent.objects.order_by("pk").values_list("bundle", "component"):
         parts[bundle].append(part)
+    prices = tuple(OfferingPrice.objects.order_by("pk"))
+    of_use: defaultdict[int, list[OfferingPrice]] = defaultdict(list)
+    for price in sorted(prices, key=lambda price: (price.unit, price.valid_from, price.pk)):
+        if price.charge == OfferingPrice.Charge.USAGE:
+            of_use[price.offering_id].append(price)
     return _Everything(
         revision=revision,
         offerings=tuple(ProductOffering.objects.select_related("provider").order_by("kind", "pk")),
         components={bundle: tuple(found) for bundle, found in parts.items()},
-        prices=tuple(OfferingPrice.objects.order_by("pk")),
+        prices=prices,
+        usage_prices={offering: tuple(found) for offering, found in of_use.items()},
     )
 
 

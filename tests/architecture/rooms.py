@@ -115,11 +115,11 @@ ROOMS = {
             "usage_forecast usage_ids usage_lines usage_prices usage_words versions"
         ),
         verbs=_names(
-            "billing by_meter cancelling charges closing consents culprits disputes engine intake "
-            "interims lanes ledger metered network_files packs partitions parts posting prepaid "
-            "probing purchases refunds rerating reservations retrying sessions settlement "
-            "simulations standing stepping storing taking telling topping_up usage usage_files "
-            "watching"
+            "billing by_meter cancelling charges closing consents culprits disputes engine holding "
+            "intake interims lanes ledger metered network_files packs partitions parts posting "
+            "prepaid probing purchases refunds rerating reservations retrying sessions "
+            "settlement simulations standing stepping storing taking telling topping_up usage "
+            "usage_files watching"
         ),
         reads=_names(
             "accrual balances books carriage claim_queries claims goods guiding had_since held "

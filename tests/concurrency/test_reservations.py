@@ -16,7 +16,7 @@ from ispops import db
 from ispops.parties import own_limits, roles
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
-from rating import prepaid, purchases, reservations, spending, standing
+from rating import holding, prepaid, purchases, reservations, spending, standing
 from rating.models import Charge, Reservation, ReservationUse, StandingConsent
 from tests import factories
 from tests.concurrency.test_rating import MANY, at_once, kinds, slow
@@ -87,6 +87,7 @@ def test_eight_holds_do_not_pass_a_limit_of_ones_own(shop: Shop, ada: Subscriber
 @pytest.fixture
 def without_row_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "lock", lambda model, pk: model.objects.get(pk=pk))
+    monkeypatch.setattr(holding, "lock_account", lambda *_: Subscriber.objects.get())
     slow(monkeypatch, spending, "require_room")
 
 
@@ -197,7 +198,7 @@ def test_without_the_lock_and_the_order_they_do(
     row, usual = hold(shop, ada, "one"), spending.third_party_spend
     are_read, is_used = Event(), Event()
 
-    def charges_first(subscriber: Subscriber, at: datetime) -> Decimal:
+    def charges_first(subscriber: Subscriber, at: datetime, **_: Any) -> Decimal:
         spent = usual(subscriber, at) - spending.spent_of(subscriber, at).reserved
         are_read.set()
         is_used.wait(timeout=20)

@@ -192,7 +192,7 @@ class TestRefund:
             at=NOON,
         )
         Subscriber.objects.filter(pk=ada.pk).update(spending_limit=Decimal(15))
-        monkeypatch.setattr(spending, "require_room", lambda *_: None)
+        monkeypatch.setattr(spending, "require_room", lambda *_, **__: None)
         until = later + timedelta(hours=1)
         hold(shop, ada, at=later, held_until=until)
         with refused("passes the spending limit"):
