@@ -12,13 +12,19 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Sum
 
+from ispops.db import Prepared
 from ispops.errors import Refusal
+from ispops.money import from_micros
 from ispops.parties.models import Partner, Subscriber
 from rating.models import LedgerAccount, LedgerEntry, LedgerTransaction
 
 Kind = LedgerAccount.Kind
+_OWED = Prepared("rating_owed", ("uuid",), """
+SELECT COALESCE(sum(entry.amount), 0)::bigint
+  FROM rating_ledgeraccount account JOIN rating_ledgerentry entry ON entry.account_id = account.id
+ WHERE account.subscriber_id = $1 AND account.kind = 'receivable'
+""")  # fmt: skip
 
 
 class Unbalanced(Refusal):
@@ -82,6 +88,5 @@ def post(
 
 def balance(subscriber: Subscriber) -> Decimal:
     """Return what a subscriber owes by the ledger; below zero it is in credit."""
-    return LedgerEntry.objects.filter(
-        account__kind=Kind.RECEIVABLE, account__subscriber=subscriber
-    ).aggregate(total=Sum("amount"))["total"] or Decimal(0)
+    [(owed,)] = _OWED.rows(subscriber.pk)
+    return from_micros(owed)

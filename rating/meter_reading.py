@@ -81,6 +81,10 @@ class Meters:
             found = self._meters[name] = Meter(counters, packs, partial(self._rule_at, key))
         return found
 
+    def packs(self, key: Key) -> tuple[GrantedPack, ...]:
+        """Return the packs that were bought for a meter, in that order."""
+        return self._packs.get(key, ())
+
     def _rule_at(self, key: Key, start: datetime) -> UsagePrice:
         """Return the rule of a meter in a period: without its discount when that has run out."""
         price = self._prices[key[1]]

@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection
 
+from ispops.db import Prepared
 from ispops.periods import billing_period
 from rating.allowances import Pack, free_units
 from rating.pricing import Later, Priced, Terms, UsagePrice, Use, price_use
@@ -27,22 +28,31 @@ Key = tuple[str, int]
 Counter = tuple[str, int, datetime]
 _MORE_THAN_ANYBODY_USES = 2**62
 
+_MOST_PREPARED = 16
 _NEWEST = """
 SELECT asked.service::text, asked.price, asked.start, COALESCE(newest.step, 0),
        COALESCE(newest.units_after, 0), COALESCE(newest.band_1, 0), COALESCE(newest.band_2, 0),
        COALESCE(newest.band_3, 0), COALESCE(newest.events_after, 0), closing.part, closing.whole
-  FROM unnest(%s::uuid[], %s::bigint[], %s::timestamptz[]) asked (service, price, start)
+  FROM unnest({services}::uuid[], {prices}::bigint[], {starts}::timestamptz[])
+       asked (service, price, start)
   LEFT JOIN LATERAL (
     SELECT * FROM rating_ratedusage step
      WHERE step.service_id = asked.service AND step.price_id = asked.price
-       AND step.period_start = asked.start AND step.usage_id >= %s
+       AND step.period_start = asked.start AND step.usage_id >= {first}
      ORDER BY step.step DESC LIMIT 1) newest ON true
   LEFT JOIN rating_usageclosing closing ON
     (closing.service_id, closing.price_id, closing.period_start)
     = (asked.service, asked.price, asked.start)
 """
+# Planning it takes as long as there are months, and a balance asks for few counters.
+_NEWEST_OF_FEW = Prepared(
+    "rating_newest",
+    ("uuid[]", "bigint[]", "timestamptz[]", "bigint"),
+    _NEWEST.format(services="$1", prices="$2", starts="$3", first="$4"),
+)
+_NEWEST_OF_MANY = _NEWEST.format(services="%s", prices="%s", starts="%s", first="%s")
 _PACKS = """
-SELECT p.service_id::text, p.price_id, p.period_start, p.after, p.units, p.periods
+SELECT p.service_id::text, p.price_id, p.period_start, p.after, p.units, p.periods, p.counted
   FROM rating_usagepack p WHERE p.service_id = ANY(%s::uuid[]) ORDER BY p.id
 """
 
@@ -63,12 +73,14 @@ class Newest(NamedTuple):
 
 
 class GrantedPack(NamedTuple):
-    """A pack as the database has it: the period in which it was bought by its start."""
+    """A pack as the database has it: the period in which it was bought by its start, and what had
+    been used in it by then."""
 
     period_start: datetime
     after: int
     units: int
     periods: int
+    counted: int = 0
 
 
 class Meter:
@@ -183,12 +195,18 @@ def newest_steps(columns: dict[Key, int], counters: Iterable[Counter]) -> dict[C
     if not asked:
         return {}
     since = first_id(min(start for _, _, start in asked) - AHEAD)
-    with connection.cursor() as cursor:
-        cursor.execute(_NEWEST, [*map(list, zip(*asked, strict=True)), since])
-        return {
-            (service, price, start): _newest(columns[service, price], *values)
-            for service, price, start, *values in cursor.fetchall()
-        }
+    services, prices, starts = zip(*asked, strict=True)
+    told: list[Any] = [f"{{{','.join(services)}}}", list(prices), list(starts), since]
+    if len(asked) <= _MOST_PREPARED:
+        rows = _NEWEST_OF_FEW.rows(*told)
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute(_NEWEST_OF_MANY, told)
+            rows = cursor.fetchall()
+    return {
+        (service, price, start): _newest(columns[service, price], *values)
+        for service, price, start, *values in rows
+    }
 
 
 def _newest(

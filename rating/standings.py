@@ -4,14 +4,12 @@ One reading for all who ask: the portal, the console, thresholds and fair use. M
 read at once, by the meters that charges are made with.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
-
+from ispops.catalog import catalogue
 from ispops.catalog.models import OfferingPrice
 from ispops.periods import Period
 from provisioning.models import Service
@@ -19,7 +17,6 @@ from rating.accrual import period_at
 from rating.had_since import Asked, asked_of, had_since
 from rating.meter_reading import Meters
 from rating.meters import Key
-from rating.models import UsagePack
 from rating.pricing import UsagePrice, Use
 from rating.rules import usage_rule
 from rating.thresholds import Bought, reached
@@ -119,14 +116,10 @@ def standings(services: Collection[Service], at: datetime) -> list[Standing]:
     if not found:
         return []
     meters = _meters(found, periods, at)
-    packs = _packs({service.pk for service, _ in found})
     return [
-        _standing(
-            service, price, periods[service.subscriber_id], meters,
-            packs[(str(service.pk), price.pk), periods[service.subscriber_id].start],
-        )
+        _standing(service, price, periods[service.subscriber_id], meters)
         for service, price in found
-    ]  # fmt: skip
+    ]
 
 
 def _prices(
@@ -152,16 +145,11 @@ def _versions(
     """Return the versions of prices by use that may count now, by offering and currency."""
     keys = {key for s in services for key in (s.offering_id, s.bundle_id) if key}
     first = min((period.start for period in periods.values()), default=at)
-    rows = OfferingPrice.objects.filter(
-        Q(valid_to__isnull=True) | Q(valid_to__gt=first),
-        offering__in=keys,
-        charge=OfferingPrice.Charge.USAGE,
-        valid_from__lte=at,
-    )
     found: _Versions = {}
-    for price in rows.order_by("unit", "valid_from"):
-        by_unit = found.setdefault((price.offering_id, price.currency), {})
-        by_unit.setdefault(price.unit, []).append(price)
+    for price in catalogue.usage_prices_of(keys):
+        if price.valid_from <= at and (price.valid_to is None or price.valid_to > first):
+            by_unit = found.setdefault((price.offering_id, price.currency), {})
+            by_unit.setdefault(price.unit, []).append(price)
     return found
 
 
@@ -214,19 +202,10 @@ def _meters(
     return Meters(rule_of, prices, counters, anchors, at=at)
 
 
-def _packs(services: set[UUID]) -> defaultdict[tuple[Key, datetime], list[Bought]]:
-    """Return the packs that were bought, by meter and period, in the order of buying."""
-    packs: defaultdict[tuple[Key, datetime], list[Bought]] = defaultdict(list)
-    for row in UsagePack.objects.filter(service__in=services).order_by("pk"):
-        key: Key = str(row.service_id), row.price_id
-        packs[key, row.period_start].append(Bought(row.counted, row.units))
-    return packs
-
-
-def _standing(
-    service: Service, price: OfferingPrice, period: Period, meters: Meters, packs: list[Bought]
-) -> Standing:
-    meter = meters.of((str(service.pk), price.pk), period.start)
+def _standing(service: Service, price: OfferingPrice, period: Period, meters: Meters) -> Standing:
+    key: Key = str(service.pk), price.pk
+    meter = meters.of(key, period.start)
+    packs = [pack for pack in meters.packs(key) if pack.period_start == period.start]
     without_packs = meter.included(period.start, with_packs=False)
     return Standing(
         service=service,
@@ -238,5 +217,5 @@ def _standing(
         own=price.allowance,
         carried_over=without_packs - price.allowance,
         packs=meter.included(period.start) - without_packs,
-        bought=tuple(packs),
+        bought=tuple(Bought(pack.counted, pack.units) for pack in packs),
     )
