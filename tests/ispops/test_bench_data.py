@@ -2,7 +2,7 @@
 
 import pytest
 
-from ispops.benches import access_lines, accounting, balance, use
+from ispops.benches import access_lines, accounting, spenders, use
 from ispops.parties.models import Subscriber
 
 pytestmark = pytest.mark.django_db
@@ -19,4 +19,7 @@ def test_accounts_that_use() -> None:
 
 
 def test_accounts_that_hold() -> None:
-    assert len(balance._accounts(2)) == 2
+    plain, subscribed = spenders.make(2)
+    assert Subscriber.objects.count() == len(plain) + len(subscribed) == 4
+    spenders.give_history(plain[0], 40)
+    assert plain[0].account.charges.count() == 40
