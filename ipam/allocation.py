@@ -6,7 +6,6 @@ that its plan includes and its server can give, or the walled garden, or a reaso
 Locks: the holder's row, its allocations, then the extents of the pools, IPv4 before IPv6.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -27,6 +26,8 @@ from ipam import (
 from ipam.answers import Answer as Answer
 from ipam.answers import Outcome as Outcome
 from ipam.answers import granted, plain, seconds_left
+from ipam.answers import held_already as held_already
+from ipam.answers import settled_until as settled_until
 from ipam.models import (
     AddressHolder,
     AddressServer,
@@ -205,34 +206,30 @@ def request_addresses(
         name = selection.normalise_device(device)
     except selection.UnusableDevice as unusable:
         return Answer(Outcome.DENIED, reason=f"The device cannot be served: {unusable}.")
-    if not anew and (held := statements.held_until(
+    held, flooded_at = statements.held_until(
         service_ref=service_ref, device=name, server=server, until=at + wanted / 2
-    )):  # fmt: skip
+    )
+    if held and not anew:
         return held_already(held, at)
+    if words := asking.refuse_in_flood(service_ref, name, server, flooded_at=flooded_at, at=at):
+        return Answer(Outcome.DENIED, reason=words)
     try:
-        with transaction.atomic():
-            found = statements.lock_holder(service_ref)
-            if found is None:
-                return Answer(Outcome.DENIED, reason="The service is not known here.")
-            if found[0].ended_at is not None:
-                return Answer(Outcome.DENIED, reason="The service has ended.")
-            return _Request(*found, name, server, at, wanted).answer()
+        return _decide(service_ref, name, server, at, wanted)
     except extents.AddressPoolExhausted as exhausted:
         stepping.look_soon(server)
         return Answer(Outcome.DENIED, reason=exhausted.detail)
 
 
-def settled_until(at: datetime) -> datetime:
-    """Until when a device must hold addresses for a request not to be looked at again.
-
-    What was complete when it was given stays complete for the first half of its lease.
-    """
-    return at + settings.ADDRESS_LEASE / 2
-
-
-def held_already(held: Sequence[Held], at: datetime) -> Answer:
-    """Return the answer for a device that holds these for longer than `settled_until`."""
-    return granted(held, at)
+def _decide(
+    service_ref: str, device: str, server: AddressServer, at: datetime, lease: timedelta
+) -> Answer:
+    with transaction.atomic():
+        found = statements.lock_holder(service_ref)
+        if found is None:
+            return Answer(Outcome.DENIED, reason="The service is not known here.")
+        if found[0].ended_at is not None:
+            return Answer(Outcome.DENIED, reason="The service has ended.")
+        return _Request(*found, device, server, at, lease).answer()
 
 
 class _Request:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from django.conf import settings
+
 from ipam import selection
 from ipam.models import OverallocationRequest
 from ipam.statements import Held
@@ -32,6 +34,19 @@ class Answer:
     lease_seconds: int = 0
     request: OverallocationRequest | None = None
     reason: str = ""
+
+
+def settled_until(at: datetime) -> datetime:
+    """Until when a device must hold addresses for a request not to be looked at again.
+
+    What was complete when it was given stays complete for the first half of its lease.
+    """
+    return at + settings.ADDRESS_LEASE / 2
+
+
+def held_already(held: Sequence[Held], at: datetime) -> Answer:
+    """Return the answer for a device that holds these for longer than `settled_until`."""
+    return granted(held, at)
 
 
 def granted(rows: Sequence[Held], at: datetime) -> Answer:

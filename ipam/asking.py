@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import F, Q
 
-from ipam import overallocation
+from ipam import overallocation, statements
 from ipam.models import AddressHolder, AddressServer, OverallocationRequest
 from ispops import events
 from ispops.catalog.models import AddressEntitlement
@@ -70,6 +70,38 @@ def decide(
     return Verdict(request, request.reason or _waiting_for(request))
 
 
+def refuse_in_flood(
+    service_ref: str,
+    device: str,
+    server: AddressServer,
+    *,
+    flooded_at: datetime | None,
+    at: datetime,
+) -> str:
+    """Refuse and count one more new device of a line of which one was refused by the limit then.
+
+    One statement, and no lock is held while it is decided: a flood costs little, and its line's
+    own devices hardly wait. Empty when the device has to be looked at like any other: there is a
+    place for it, it is known, or the hour is over.
+    """
+    if flooded_at is None or flooded_at <= at - LIMIT_SPAN:
+        return ""
+    most = statements.count_refused(
+        service_ref=service_ref,
+        device=device,
+        server=server,
+        at=at,
+        asked_after=at - LIMIT_SPAN,
+        known_after=_matters_after(at),
+    )
+    return "" if most is None else _too_many(most)
+
+
+def _matters_after(at: datetime) -> datetime:
+    """When the oldest request was asked that can matter still: its answer was due in time."""
+    return at - settings.OVERALLOCATION_ANSWERED_WITHIN - DENIAL_STANDS_FOR
+
+
 def _recent_requests(holder: AddressHolder, at: datetime) -> list[OverallocationRequest]:
     """All that can matter to a new question: few, because the hourly limit keeps them few.
 
@@ -80,6 +112,8 @@ def _recent_requests(holder: AddressHolder, at: datetime) -> list[Overallocation
             Q(state=State.PENDING)
             | Q(asked_at__gt=at - LIMIT_SPAN)
             | Q(decided_at__gt=at - DENIAL_STANDS_FOR),
+            # The same, as far as an index can tell: a line may have asked for years.
+            Q(state=State.PENDING) | Q(asked_at__gt=_matters_after(at)),
             holder=holder,
         )
         .select_for_update()
@@ -108,11 +142,11 @@ def _refuse_by_limit(
     AddressHolder.objects.filter(pk=holder.pk).update(
         refused_by_limit=F("refused_by_limit") + 1, last_refused_by_limit_at=at
     )
-    return Verdict(
-        None,
-        f"More than {entitlement.most_requests_an_hour} new devices asked within an hour. "
-        "Try again later.",
-    )
+    return Verdict(None, _too_many(entitlement.most_requests_an_hour))
+
+
+def _too_many(most: int) -> str:
+    return f"More than {most} new devices asked within an hour. Try again later."
 
 
 def _refusal(

@@ -47,10 +47,14 @@ def held_by_device(columns: str, *, service_ref: str, device: str, until: str, s
 _HELD = Prepared(
     "ipam_held",
     ("text", "text", "timestamptz", "bigint"),
-    held_by_device(
+    f"""
+    SELECT line.last_refused_by_limit_at, found.family, found.address, found.expires_at
+    FROM ipam_addressholder line LEFT JOIN LATERAL ({held_by_device(
         "held.family, held.address, held.expires_at",
         service_ref="$1", device="$2", until="$3", server="$4",
-    ),
+    )}) found ON true
+    WHERE line.service_ref = $1
+    """,  # noqa: S608
 )  # fmt: skip
 _HAS_OTHER_FAMILY = Prepared(
     "ipam_has_other_family",
@@ -73,13 +77,16 @@ _HAS_OTHER_FAMILY = Prepared(
 
 def held_until(
     *, service_ref: str, device: str, server: AddressServer, until: datetime
-) -> list[Held]:
+) -> tuple[list[Held], datetime | None]:
     """Return what a device holds from a server for longer than until then; takes no lock.
 
-    Nothing when that is not all that it may have there.
+    Nothing when that is not all that it may have there. And when a device of the line was refused
+    last because too many had asked.
     """
-    held = [Held(*row) for row in _HELD.rows(service_ref, device, until, server.pk)]
-    return held if is_all(held, service_ref=service_ref, server=server) else []
+    rows = _HELD.rows(service_ref, device, until, server.pk)
+    held = [Held(*row[1:]) for row in rows if row[1] is not None]
+    flooded_at = rows[0][0] if rows else None
+    return (held if is_all(held, service_ref=service_ref, server=server) else []), flooded_at
 
 
 def is_all(held: Sequence[Held], *, service_ref: str, server: AddressServer) -> bool:
@@ -90,6 +97,82 @@ def is_all(held: Sequence[Held], *, service_ref: str, server: AddressServer) -> 
     if len(held) != 1:
         return bool(held)
     return not _HAS_OTHER_FAMILY.rows(service_ref, server.pk, held[0].family)[0][0]
+
+
+_NOTHING_SAID = AddressEntitlement()
+_COUNT_REFUSED = Prepared(
+    "ipam_count_refused",
+    ("text", "text", "bigint", "timestamptz", "timestamptz", "timestamptz"),
+    f"""
+    WITH asking AS (
+        SELECT line.id,
+            coalesce(plan.ipv4_addresses, {_NOTHING_SAID.ipv4_addresses}) AS ipv4,
+            coalesce(plan.ipv6_prefixes, {_NOTHING_SAID.ipv6_prefixes}) AS ipv6,
+            coalesce(plan.most_requests_an_hour, {_NOTHING_SAID.most_requests_an_hour}) AS most
+        FROM ipam_addressholder line
+        LEFT JOIN catalog_addressentitlement plan ON plan.offering_id = line.plan_id
+        WHERE line.service_ref = $1 AND line.ended_at IS NULL
+    ), extra AS (
+        SELECT device FROM ipam_extraaddress
+        WHERE holder_id = (SELECT id FROM asking) AND ended_at IS NULL
+    ), user_of AS (
+        SELECT held.device, held.family, held.pool_id, held.slot, held.counts,
+            pool.purpose = 'static' AND pool.server_id = $3 AS is_static
+        FROM ipam_allocation held JOIN ipam_pool pool ON pool.id = held.pool_id
+        WHERE held.holder_id = (SELECT id FROM asking) AND held.state = 'active'
+        AND held.expires_at > $4
+    ), full_family AS (
+        SELECT FROM asking, LATERAL (
+            VALUES (4, 'dynamic', asking.ipv4), (6, 'prefix', asking.ipv6)
+        ) AS kind (family, purpose, allowance)
+        WHERE kind.allowance > 0
+        AND EXISTS (SELECT FROM ipam_pool pool
+            JOIN ipam_addressserver asks ON asks.id = pool.server_id
+            WHERE pool.server_id = $3 AND pool.state = 'active' AND pool.family = kind.family
+            AND pool.purpose = kind.purpose AND (kind.family = 4 OR asks.kind <> 'dhcp'))
+        AND kind.allowance <= (SELECT count(DISTINCT device) FROM user_of
+            WHERE counts AND NOT is_static AND family = kind.family
+            AND device NOT IN (SELECT device FROM extra))
+    ), spare_static AS (
+        SELECT FROM ipam_staticaddress kept JOIN ipam_pool pool ON pool.id = kept.pool_id
+        WHERE kept.holder_id = (SELECT id FROM asking) AND kept.released_at IS NULL
+        AND pool.server_id = $3 AND pool.state = 'active'
+        AND NOT EXISTS (SELECT FROM user_of
+            WHERE user_of.pool_id = kept.pool_id AND user_of.slot = kept.slot)
+    )
+    UPDATE ipam_addressholder line
+    SET refused_by_limit = line.refused_by_limit + 1, last_refused_by_limit_at = $4
+    FROM asking
+    WHERE line.id = asking.id AND EXISTS (SELECT FROM full_family)
+    AND NOT EXISTS (SELECT FROM spare_static)
+    AND NOT EXISTS (SELECT FROM extra WHERE extra.device = $2)
+    AND NOT EXISTS (SELECT FROM ipam_allocation WHERE holder_id = line.id AND device = $2)
+    AND NOT EXISTS (SELECT FROM ipam_overallocationrequest
+        WHERE holder_id = line.id AND device = $2 AND asked_at > $6)
+    AND asking.most <= (SELECT count(*) FROM ipam_overallocationrequest
+        WHERE holder_id = line.id AND asked_at > $5)
+    RETURNING asking.most
+    """,  # noqa: S608
+)
+
+
+def count_refused(
+    *,
+    service_ref: str,
+    device: str,
+    server: AddressServer,
+    at: datetime,
+    asked_after: datetime,
+    known_after: datetime,
+) -> int | None:
+    """Count a device that is new to a line whose plan is full and of which enough have asked.
+
+    Returns how many may ask after `asked_after`; None when nothing was counted, because it is not
+    so: the device has to be looked at. A device that asked after `known_after` is not new.
+    """
+    values = (service_ref, device, server.pk, at, asked_after, known_after)
+    rows = _COUNT_REFUSED.rows(*values)
+    return rows[0][0] if rows else None
 
 
 _LOCK_HOLDER = Prepared("ipam_lock_holder", ("text",), f"""

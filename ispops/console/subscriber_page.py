@@ -69,6 +69,9 @@ def everything(subscriber: Subscriber, user: User, at: datetime) -> dict[str, An
         }
     if user.has_perm("ipam.view_overallocationrequest"):
         page["requests"] = _requests(subscriber)
+        # A line has asked before it asks too often, so those that did are among these.
+        flooded = [row.holder for row in page["requests"] if row.holder.refused_by_limit]
+        page["floods"] = list({holder.pk: holder for holder in flooded}.values())
         page["addresses"] = _addresses(subscriber)
         page["static_addresses"] = ipam_queries.static_addresses_of(subscriber)
         page["extras"] = _extras(subscriber)
