@@ -214,7 +214,10 @@ def request_addresses(
     if words := asking.refuse_in_flood(service_ref, name, server, flooded_at=flooded_at, at=at):
         return Answer(Outcome.DENIED, reason=words)
     try:
-        return _decide(service_ref, name, server, at, wanted)
+        try:
+            return _decide(service_ref, name, server, at, wanted)
+        except extents.PoolsChanged:
+            return _decide(service_ref, name, server, at, wanted)
     except extents.AddressPoolExhausted as exhausted:
         stepping.look_soon(server)
         return Answer(Outcome.DENIED, reason=exhausted.detail)

@@ -55,6 +55,10 @@ class AddressPoolExhausted(Refusal):
     status = 503
 
 
+class PoolsChanged(AddressPoolExhausted):
+    """A pool was closed while its addresses were waited for; others may give them instead."""
+
+
 class Slot(NamedTuple):
     """One unit of one pool, taken out of the free extents."""
 
@@ -76,6 +80,7 @@ def take(pools: Sequence[Pool], *, asker: str, wishes: Mapping[int, int], at: da
     giving back what has come out of quarantine meanwhile.
 
     Raises:
+        PoolsChanged: there is none, and one of the pools gives no new leases any more.
         AddressPoolExhausted: there is none.
     """
     for pool in pools:
@@ -89,7 +94,9 @@ def take(pools: Sequence[Pool], *, asker: str, wishes: Mapping[int, int], at: da
         # What somebody joined to another extent while we waited is a new row, not yet seen.
         if not given_back and not FreeExtent.objects.filter(pool__in=pools).exists():
             names = ", ".join(pool.name for pool in pools)
-            raise AddressPoolExhausted(f"No address is free in {names}.", pools=names)
+            giving = Pool.objects.filter(pk__in=[pool.pk for pool in pools], state="active")
+            reason = AddressPoolExhausted if giving.count() == len(pools) else PoolsChanged
+            raise reason(f"No address is free in {names}.", pools=names)
 
 
 def _take_from(pool: Pool, statement: str, asker: str, wish: int | None = None) -> Slot | None:

@@ -53,6 +53,13 @@ class PartOfAPlan(Refusal):
     title = "The pool is being renumbered"
 
 
+class StaticAddressesKept(Refusal):
+    """Static addresses are promised to lines, whether they are online or not."""
+
+    code = "static_addresses_kept"
+    title = "Static addresses are kept in this block"
+
+
 class ReturnClosed(IllegalTransition):
     """The block is back, was kept, or is not stuck."""
 
@@ -98,12 +105,17 @@ def _unused(policy: PoolPolicy, at: datetime) -> Pool | None:
         return None
     since = at - timedelta(days=policy.unused_days)
     for pool in further.filter(state=Pool.State.ACTIVE, created_at__lte=since).order_by("-pk"):
-        if pool.allocations.filter(state=Allocation.State.ACTIVE).exists():
+        if pool.allocations.filter(state=Allocation.State.ACTIVE).exists() or _kept(pool):
             continue
         days = pool.samples.filter(grain=PoolSample.Grain.DAY, starts_at__gte=since)
         if not (days.aggregate(most=Max("peak"))["most"] or 0):
             return pool
     return None
+
+
+def _kept(pool: Pool) -> int:
+    """Count the static addresses that lines keep in a pool, online or not."""
+    return pool.static_addresses.filter(released_at__isnull=True).count()
 
 
 def _is_low(policy: PoolPolicy, pool: Pool, at: datetime) -> bool:
@@ -130,6 +142,7 @@ def begin(
         NotYourPool: another server hands the pool out.
         NotAFurtherBlock: it is the first pool of its group, or not in use yet or any more.
         PartOfAPlan: it is being renumbered, or others are moved into it.
+        StaticAddressesKept: some of its addresses are promised to lines.
     """
     if server is not None and pool.server_id != server.pk:
         raise NotYourPool(f"{server.name} does not hand out {pool.name}.", field="pool")
@@ -143,6 +156,12 @@ def begin(
                 field="pool",
             )
         _require_no_plan(held)
+        if promised := _kept(held):
+            raise StaticAddressesKept(
+                f"{promised:,} static address{'' if promised == 1 else 'es'} of {held.name} "
+                "belong to lines. It goes back once they are released.",
+                field="pool",
+            )
         held.state = Pool.State.DRAINING
         held.save(update_fields=["state"])
         extents.take_all(held)
@@ -265,12 +284,12 @@ def _drain(row: BlockReturn, at: datetime) -> None:
     """Wait until nothing is held or rests any more, then take the pool from the server."""
     while extents.give_back(pool=row.pool, at=at):
         pass
-    kept = row.pool.static_addresses.filter(released_at__isnull=True)
-    if row.pool.allocations.exists() or kept.exists():
+    # Kept for a line that was just being assigned it when the drain began.
+    if row.pool.allocations.exists() or _kept(row.pool):
         _wait(row, at)
         return
     try:
-        live.remove(row.pool)
+        live.remove(row.pool, at=at)
     except RangeInUse:
         _wait(row, at)
         return
@@ -289,8 +308,8 @@ def _wait(row: BlockReturn, at: datetime) -> None:
 def _give_back(row: BlockReturn, at: datetime) -> None:
     """See that the server has it no more; then its range is its parent's again."""
     if row.last_error:
-        live.remove(row.pool)
-    live.confirm(row.pool, present=False)
+        live.remove(row.pool, at=at)
+    live.confirm(row.pool, present=False, at=at)
     with transaction.atomic():
         held = stepping.hold(row)
         pool = db.lock(Pool, row.pool_id)

@@ -169,6 +169,53 @@ def test_what_an_asker_splits_while_a_pool_is_drained_is_taken_too() -> None:
     assert not FreeExtent.objects.filter(pool=pool).exists()
 
 
+def test_without_the_wait_a_drained_pool_still_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control: an extent that somebody holds is passed over, and stays."""
+    town = a_town()
+    pool = a_further_pool(town)
+
+    def take_unlocked(drained: Pool) -> None:
+        rows = FreeExtent.objects.filter(pool=drained).select_for_update(skip_locked=True)
+        FreeExtent.objects.filter(pk__in=[row.pk for row in rows]).delete()
+
+    monkeypatch.setattr(extents, "take_all", take_unlocked)
+    with transaction.atomic():
+        extents.take([pool], asker="x", wishes={}, at=NOON)
+        at_once(lambda n: returning.begin(pool=pool, cause="now", at=NOON) if n == 3 else None)
+    assert FreeExtent.objects.filter(pool=pool).exists()
+    slot = extents.take([pool], asker="y", wishes={}, at=NOON)
+    assert slot.pool == pool, "an address of a block that is on its way back"
+
+
+def test_a_block_that_goes_back_while_its_last_address_comes_alive_again_waits() -> None:
+    """Its device asks again in the moment in which the quarantine ends."""
+    town = a_town()
+    pool = a_further_pool(town)
+    ask(town, 1)
+    row = Allocation.objects.get(pool=pool)
+    allocation.release_address(service_ref="svc_c1", device=mac(1), at=NOON, because="x")
+    late = after(hours=1)
+
+    def again() -> None:
+        allocation.request_addresses(
+            service_ref="svc_c1", device=mac(1), server=town.pool.server, at=late
+        )
+
+    def drain() -> str:
+        begun = returning.begin(pool=pool, cause="now", at=late)
+        returning.go_on_due(at=late)
+        begun.refresh_from_db()
+        return str(begun.state)
+
+    with transaction.atomic():
+        again()
+        assert at_once(lambda n: drain() if n == 3 else "")[3] == "draining"
+    row.refresh_from_db()
+    assert (row.state, row.pool.state) == ("active", "draining")
+    returning.go_on_due(at=after(hours=2))
+    assert Pool.objects.get(pk=pool.pk).block is not None
+
+
 def test_reports_at_once_are_one_row() -> None:
     town = a_town()
     at_once(
