@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from ipam import queries
 from ipam.models import AddressServer
+from ispops.parties import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class ServerAuthentication(BaseAuthentication):
                 name = secret = ""
         server = queries.authenticate_server(name, secret)
         if server is None:
+            if wait := limits.wait_after_wrong_secret(request, name):
+                raise exceptions.Throttled(wait, "Too many wrong names and secrets came from here.")
             raise exceptions.AuthenticationFailed("The address server's name or secret is wrong.")
         return ServerCaller(server), server
 

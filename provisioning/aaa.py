@@ -3,8 +3,8 @@
 `rlm_rest` gives each status a meaning of its own. 401 is a reject of the *subscriber*, with the
 words in its body; so an address server that names itself wrongly gets 403 (`userlock` there), and
 what it should not have sent 400 (`invalid`): faults of a configuration, on which FreeRADIUS is set
-up not to answer, as on `fail`. 5xx and silence are `fail`: this application is ill, and the access
-server asks again.
+up not to answer, as on `fail`. So it is with 429, after too many wrong secrets. 5xx and silence are
+`fail`: this application is ill, and the access server asks again.
 
 Authorisation is answered before Django's request, middleware and addresses are made, because they
 cost more than the answer; `ispops.wsgi` calls it.
@@ -19,6 +19,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -27,6 +28,7 @@ from django.views.decorators.http import require_POST
 
 from ipam import queries as ipam_queries
 from ipam.models import AddressServer
+from ispops.parties import limits
 from provisioning import accounting, admission, radius
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,12 @@ class Answer(NamedTuple):
     status: int
     kind: str = PLAIN
     body: bytes = b""
+    # Seconds to wait before it is worth asking again.
+    wait: int = 0
+
+    def headers(self) -> dict[str, str]:
+        sent = {"Content-Type": self.kind, "Content-Length": str(len(self.body))}
+        return sent | {"Retry-After": str(self.wait)} if self.wait else sent
 
 
 STRANGER = Answer(403, PLAIN, b"The address server's name or secret is wrong.")
@@ -64,9 +72,20 @@ def _over_http(call: Call) -> Callable[[HttpRequest], HttpResponse]:
             answer = TOO_LARGE if known else STRANGER
         else:
             answer = call(authorization, request.body)
-        return HttpResponse(answer.body, status=answer.status, content_type=answer.kind)
+        if answer is STRANGER:
+            answer = _stranger(request, authorization)
+        return HttpResponse(answer.body, status=answer.status, headers=answer.headers())
 
     return view
+
+
+def _stranger(request: HttpRequest, authorization: str) -> Answer:
+    """Turn somebody away who is no address server: to wait, after too many wrong secrets."""
+    wait = limits.wait_after_wrong_secret(request, _basic(authorization)[0])
+    if not wait:
+        return STRANGER
+    words = f"Too many wrong names and secrets came from here. Wait {wait} seconds."
+    return Answer(429, PLAIN, words.encode(), wait=wait)
 
 
 def authorize_wsgi(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -88,9 +107,10 @@ def authorize_wsgi(environ: dict[str, Any], start: Callable[..., Any]) -> Iterab
         except Exception:  # whatever is wrong, FreeRADIUS must hear that it is we
             log.exception("an authorisation failed")
             answer = ILL
+        if answer is STRANGER:
+            answer = _stranger(WSGIRequest(environ), asked[0])
     status = HTTPStatus(answer.status)
-    headers = [("Content-Type", answer.kind), ("Content-Length", str(len(answer.body)))]
-    start(f"{status.value} {status.phrase}", headers)
+    start(f"{status.value} {status.phrase}", list(answer.headers().items()))
     return [answer.body]
 
 

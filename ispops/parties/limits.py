@@ -11,6 +11,7 @@ from allauth.account.adapter import get_adapter
 from allauth.idp.oidc.models import Token
 from django.conf import settings
 from django.core.cache import cache
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_resolver
 from django.utils.crypto import salted_hmac
@@ -44,6 +45,9 @@ QUALIFY: Final = Limit("qualify", amount=30, seconds=60)
 SUGGEST: Final = Limit("suggest", amount=240, seconds=60)
 LOOK: Final = Limit("look", amount=240, seconds=60)
 WAITLIST: Final = Limit("waitlist", amount=10, seconds=60)
+# Wrong secrets of address servers: for one name, and for whatever names, from one address.
+WRONG_SECRET: Final = Limit("wrong-secret", amount=10, seconds=60)
+WRONG_SECRETS: Final = Limit("wrong-secrets", amount=60, seconds=60)
 
 
 def seconds_to_wait(request: HttpRequest | Request, limit: Limit) -> int:
@@ -82,6 +86,21 @@ def origin(request: HttpRequest | Request) -> str:
         network = ipaddress.IPv6Network((address, 64), strict=False)
         address = address.ipv4_mapped or network.network_address
     return salted_hmac("ispops.origin", str(address), algorithm="sha256").hexdigest()[:32]
+
+
+def wait_after_wrong_secret(request: HttpRequest | Request, name: str) -> int:
+    """Count a wrong secret for a server's name, and return the seconds to wait first; 0 within
+    the limits.
+
+    Called once the secret was found wrong. The right one is neither counted nor kept waiting,
+    wherever it comes from, so nobody locks a server out by guessing in its name.
+    """
+    try:
+        who = origin(request)
+    except PermissionDenied:  # behind a socket that tells no address
+        return 0
+    named = salted_hmac("ispops.server", name, algorithm="sha256").hexdigest()[:16]
+    return WRONG_SECRET.count(f"{who}:{named}") or WRONG_SECRETS.count(who)
 
 
 class CallersLimit(BaseThrottle):

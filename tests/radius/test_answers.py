@@ -98,7 +98,7 @@ def test_the_words_of_a_reject_are_passed_on(server: FreeRadius, app: FakeApp) -
     assert heard.values == {"Reply-Message": "This line is suspended."}
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 413, 500, 502, 503])
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 429, 500, 502, 503])
 def test_a_fault_is_no_reject(server: FreeRadius, app: FakeApp, status: int) -> None:
     app.answer(status, "Something is wrong here.")
     assert ask(server, seconds=1) == nas.Heard("")
