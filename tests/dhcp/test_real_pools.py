@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
+from ipam import allocation, block_steps, blocks, growing, kea_servers, policies, sampling
+from ipam.models import Block, BlockRequest, KeaServer, Pool
 from ipam.servers.base import NotLiveYet, Position, Range, RangeInUse, Refused, ServerAway, Use
 from ipam.servers.kea import Kea, Place
 from ispops.network import kea as network
+from provisioning import lease_following
 from tests import databases
 from tests.dhcp import kea, relay
 
@@ -80,34 +85,74 @@ def test_a_pool_comes_is_used_and_goes_while_kea_runs(kea_url: str, tmp_path: Pa
         assert told.confirm(ELSEWHERE) < 3
 
 
+def a_town_of(told: Kea) -> Pool:
+    """The pool of that range in our own rows, with a parent that has room, and by this Kea."""
+    at, place = timezone.now(), told.place
+    top = blocks.create_block(network="100.127.8.0/21", tier=Block.Tier.ALLOCATION, at=at)
+    block = blocks.create_block(network=INSIDE.network, tier=Block.Tier.POOL, parent=top, at=at)
+    server = allocation.create_server(name="fibre-dhcp", kind="dhcp", secret="s" * 16)
+    pool = blocks.create_pool(
+        name="town", server=server, block=block, purpose=INSIDE.purpose, at=at
+    )
+    policies.set_policy(
+        pool=pool, decision="automatic", least_days=None, threshold_percent=90, at=at
+    )
+    kea_servers.connect_kea(
+        server=server, control_socket=place.control_socket, config_url=place.config_url,
+        subnet=place.subnet, shared_network=place.shared_network, lease_file=place.lease_file,
+        log_file=place.log_file, at=at,
+    )  # fmt: skip
+    return pool
+
+
 def test_a_full_pool_gets_a_further_block_within_three_seconds(
-    kea_url: str, tmp_path: Path
+    db: None, kea_url: str, tmp_path: Path
 ) -> None:
+    """By the sweeps alone: counted, asked for, granted, cut, told, seen there and given out."""
     told = adapter(tmp_path, kea_url)
-    with kea.server(tmp_path, kea_url) as running:
-        told.add_range(INSIDE)
-        told.confirm(INSIDE)
-        know(kea_url, *(f"02:00:00:00:00:{number:02x}" for number in range(12)))
-        served = network.exchanges(
+    pool = a_town_of(told)
+
+    def serve() -> int:
+        return network.exchanges(
             4, kea.NAMESPACE, devices=12, a_second=100, first_mac="02:00:00:00:00:00"
         )
-        assert (served, told.utilisation([INSIDE])) == (6, [Use(INSIDE, total=6, assigned=6)])
+
+    with kea.server(tmp_path, kea_url) as running:
+        lease_following.follow_due(at=timezone.now())
+        told.confirm(INSIDE)
+        know(kea_url, *(f"02:00:00:00:00:{number:02x}" for number in range(12)))
+        assert growing.watch(at=timezone.now()) == 0, "nothing is in use yet"
+        assert (serve(), told.utilisation([INSIDE])) == (6, [Use(INSIDE, total=6, assigned=6)])
         assert told.refused() == Refused(strangers=0, full=6)
+
         full = time.monotonic()
-        told.add_range(ELSEWHERE)
+        assert sampling.hear(at=timezone.now()) == 1
+        assert growing.watch(at=timezone.now()) == 1
+        # Looked into twice, cut and told; a start in the middle loses nothing.
+        assert block_steps.go_on_due(at=timezone.now(), limit=4) == 4
+        assert BlockRequest.objects.get().state == "pushed"
         running.kill()
         running.start()
         with pytest.raises(RangeInUse):
             told.remove_range(INSIDE)
-        told.confirm(ELSEWHERE)
+        block_steps.go_on_due(at=timezone.now())
+        request = BlockRequest.objects.get()
+        assert (request.state, request.decided_by) == ("confirmed", "policy"), request.last_error
+        made = Pool.objects.select_related("block").get(grown_from=pool)
         given = relay.gets("02:00:00:00:00:0b")
         assert given is not None
-        assert given.address.startswith("100.127.10."), "a start in the middle loses nothing"
+        assert ip_address(given.address) in ip_network(str(made.block.network))
         assert time.monotonic() - full < 3
-        heard, position = told.refusals(Position(), limit=100)
-        assert heard == [], "the log of now is that of after the start"
+        assert serve() == 12, "the devices that were refused have one now"
+
+        sampling.hear(at=timezone.now())
+        assert (pool.report.assigned, made.report.assigned) == (6, 6)
+        assert growing.watch(at=timezone.now()) == 0
+        lease_following.follow_due(at=timezone.now())
+        heard = KeaServer.objects.get()
+        assert (heard.last_error, heard.leases_to > 0) == ("", True)
         seen, position = told.leases(Position(), limit=100)
-        assert [lease.address for lease in seen][-1] == f"{given.address}/32"
+        assert f"{given.address}/32" in {lease.address for lease in seen}
         assert told.leases(position, limit=100) == ([], position)
 
 
