@@ -152,7 +152,7 @@ def _free_name(first: Pool) -> str:
 
 
 def _push(row: BlockRequest, at: datetime) -> None:
-    live.add(_made(row))
+    live.add(_made(row), at=at)
     with transaction.atomic():
         stepping.move(stepping.hold(row), State.PUSHED, due_at=at)
 
@@ -161,8 +161,8 @@ def _confirm(row: BlockRequest, at: datetime) -> None:
     """See the block at the running server; after a fault it is told again, which does no harm."""
     made = _made(row)
     if row.last_error:
-        live.add(made)
-    live.confirm(made)
+        live.add(made, at=at)
+    live.confirm(made, at=at)
     with transaction.atomic():
         held = stepping.hold(row)
         pool = db.lock(Pool, made.pk)

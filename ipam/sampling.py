@@ -119,7 +119,7 @@ def hear(*, at: datetime) -> int:
     answered = 0
     for server, pools in live.counting():
         try:
-            counted = list(live.counts(pools))
+            counted = live.counts(pools, at=at)
         except (TransientFault, PermanentFault) as fault:
             log.warning("%s does not say how full it is: %s", server, fault)
             continue

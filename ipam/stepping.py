@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ipam.models import AddressServer, BlockRequest, BlockReturn
+from ipam.server_calls import LeftAlone
 from ispops import db, jobs
 from ispops.errors import PermanentFault, TransientFault
 from ispops.masking import mask_text
@@ -42,7 +43,7 @@ def go_on_due(
     """Do the next steps of rows that are due; returns how many were done.
 
     What fails is tried again with growing pauses, and parked at last, or at once where a server
-    refused.
+    refused. What a server is not called for, because it is left alone, waits.
     """
     done = 0
     while done < limit and (taken := jobs.claim(rows, at=at, lease=LEASE)):
@@ -56,6 +57,8 @@ def _go_on(row: Row, steps: Mapping[str, Callable[[Row, datetime], None]], at: d
         steps[row.state](row, at)
     except TakenOver:
         log.info("%s was taken over by another worker", row.public_id)
+    except LeftAlone as left:
+        _put_back(row, left.until)
     except TransientFault as fault:
         _rest(row, fault, at, is_over=row.attempts >= MOST_ATTEMPTS)
     except PermanentFault as fault:
@@ -97,6 +100,17 @@ def _rest(row: Row, fault: Exception, at: datetime, *, is_over: bool) -> None:
             move(held, PARKED)
         else:
             move(held, held.state, due_at=at + pause)
+
+
+def _put_back(row: Row, until: datetime) -> None:
+    """Let a row wait for a server that is left alone; it was not tried."""
+    with transaction.atomic():
+        try:
+            held = hold(row)
+        except TakenOver:
+            return
+        held.attempts -= 1
+        move(held, held.state, due_at=until)
 
 
 def work_soon() -> None:

@@ -16,6 +16,7 @@ from django.db import DataError
 
 from ipam import observed, selection
 from ipam.models import KeaServer, Pool
+from ipam.server_calls import LeftAlone, calling
 from ipam.servers.base import AddressServerAdapter, Lease, Position, Refused
 from ipam.servers.registry import adapter_of, range_of
 from ispops.errors import OutsideFault, PermanentFault, TransientFault
@@ -39,13 +40,15 @@ def follow_due(*, at: datetime, may_go_on: Callable[[], bool] = lambda: True) ->
         heard = _Heard()
         with heard.of(server):
             adapter = adapter_of(server.server, server.family)
-            with heard.of(server):  # a pool that it will not have says nothing about its leases
+            with heard.of(server), calling(server.server, server.family, at=at):
+                heard.refused = adapter.refused()
                 _see_to_pools(server, adapter)
+            # What is in its files is read, whatever it says or does not say.
             while (read := _follow_leases(server, adapter, at)) and may_go_on():
                 done += read
             _follow_refusals(server, adapter, at)
-            heard.refused = adapter.refused()
-        observed.record_counts(kea=server, refused=heard.refused, error=heard.error, at=at)
+        if not heard.left_alone:
+            observed.record_counts(kea=server, refused=heard.refused, error=heard.error, at=at)
     observed.forget_refused(before=at - REFUSED_KEPT)
     return done
 
@@ -56,11 +59,15 @@ class _Heard:
 
     refused: Refused | None = None
     error: str = ""
+    # It was not called, and what is known of it stands.
+    left_alone: bool = False
 
     @contextlib.contextmanager
     def of(self, server: KeaServer) -> Iterator[None]:
         try:
             yield
+        except LeftAlone:
+            self.left_alone = True
         except OutsideFault as fault:
             self.error = self.error or str(fault)
         except (DataError, LookupError, TypeError, ValueError):

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ipam import selection
 from ipam.servers import kea_backend, kea_control, kea_files, tailing
@@ -43,6 +44,7 @@ CLASSES = {
 OWN_SUBNETS = 1_000_000
 LOOKS_EVERY_SECONDS = 0.1
 _GIVEN, _DECLINED = 0, 1
+P, R = ParamSpec("P"), TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +114,26 @@ def _is_of_prefixes(given: Range) -> bool:
     return given.family == selection.IPv6 and given.unit_length < selection.BITS[selection.IPv6]
 
 
+def _understood(method: Callable[P, R]) -> Callable[P, R]:
+    """Let what answers, and not as Kea does, be a fault of the server and not ours."""
+
+    @wraps(method)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except (LookupError, TypeError, AttributeError, ValueError) as odd:
+            raise ServerAway(f"Kea answers in no form of Kea's: {odd!r:.100}") from odd
+
+    return asked
+
+
 class Kea:
     """An `ipam.servers.base.AddressServerAdapter`."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
 
+    @_understood
     def add_range(self, wanted: Range) -> Any:
         subnet, pool = subnet_of(self.place, wanted), pool_of(wanted)
         if isinstance(pool, PrefixPool) or not self.place.config_url:
@@ -127,6 +143,7 @@ class Kea:
         self._fetch()
         return said
 
+    @_understood
     def remove_range(self, unwanted: Range) -> Any:
         subnet, pool = subnet_of(self.place, unwanted), pool_of(unwanted)
         self._require_unused(subnet, unwanted)
@@ -136,6 +153,7 @@ class Kea:
         self._fetch()
         return said
 
+    @_understood
     def confirm(self, wanted: Range, *, present: bool = True, seconds: float = 3.0) -> float:
         subnet, pool = subnet_of(self.place, wanted), pool_of(wanted)
         began = time.monotonic()
@@ -149,12 +167,14 @@ class Kea:
                 raise NotLiveYet(f"Kea {state} {wanted.network} after {waited:.1f} s.")
             time.sleep(LOOKS_EVERY_SECONDS)
 
+    @_understood
     def missing(self, ranges: Sequence[Range]) -> list[Range]:
         running = self._configuration()
         return [
             each for each in ranges if not _has(running, subnet_of(self.place, each), pool_of(each))
         ]
 
+    @_understood
     def utilisation(self, ranges: Sequence[Range]) -> list[Use]:
         """Kea counts by subnet; where ranges share one, its leases are looked through."""
         counted = self._counts()
@@ -170,6 +190,7 @@ class Kea:
                 uses.extend(_use_by_leases(each, leases) for each in mine)
         return uses
 
+    @_understood
     def refused(self) -> Refused:
         """Kea counts from its start, and has no figure for what has not happened yet."""
         said = self._say("statistic-get-all")

@@ -8,6 +8,9 @@ later than it has seen, so every change of a pool touches its subnet; each is on
 one revision for Kea's audit, by which other writers of the same database see who it was.
 """
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ import psycopg2
 from ipam.servers.base import ServerAway, ServerRefused
 
 CONNECT_SECONDS, STATEMENT_SECONDS = 3, 3.0
+# Of a server that is stopped nothing comes any more, not even that a statement took too long.
+HANG_UP_SECONDS = 10.0
 # Writers take turns, so that none sees half of what another one does.
 _TURN = 0x15_910
 
@@ -178,6 +183,24 @@ def _talking(url: str, request: dict[str, Any], why: str) -> Iterator[Any]:
 
 
 @contextmanager
+def hang_up_after(seconds: float, connection: Any) -> Iterator[None]:
+    """End a connection to PostgreSQL that takes longer than this; whoever waits hears of it.
+
+    The server's own time-outs are kept by the server, which may have stopped.
+    """
+    line = socket.socket(fileno=os.dup(connection.fileno()))
+    timer = threading.Timer(seconds, line.shutdown, [socket.SHUT_RDWR])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        line.close()
+
+
+@contextmanager
 def _connected(url: str, request: dict[str, Any]) -> Iterator[Any]:
     """A transaction on a connection of its own, which ends with it; faults say what was asked."""
     connection = None
@@ -189,7 +212,7 @@ def _connected(url: str, request: dict[str, Any]) -> Iterator[Any]:
             application_name="isp-ops",
             options=f"-c statement_timeout={int(STATEMENT_SECONDS * 1000)}",
         )
-        with connection, connection.cursor() as cursor:
+        with hang_up_after(HANG_UP_SECONDS, connection), connection, connection.cursor() as cursor:
             yield cursor
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as away:
         raise ServerAway(f"Kea's database: {_said(away)}", request=request) from away

@@ -16,6 +16,7 @@ import psycopg2
 import psycopg2.errors
 
 from ipam.servers.kea import OWN_SUBNETS
+from ipam.servers.kea_backend import HANG_UP_SECONDS, hang_up_after
 from ispops.errors import PermanentFault, TransientFault
 
 # Types of identifiers, as Kea's table `host_identifier_type` numbers them.
@@ -229,7 +230,8 @@ def _talking(database: Database, request: dict[str, Any]) -> Iterator[Any]:
             application_name="isp-ops",
             options=f"-c statement_timeout={int(database.statement_seconds * 1000)}",
         )
-        with connection, connection.cursor() as cursor:
+        patience = HANG_UP_SECONDS + database.statement_seconds
+        with hang_up_after(patience, connection), connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_TURN])
             yield cursor
     except psycopg2.errors.UniqueViolation as taken:

@@ -80,8 +80,8 @@ ROOMS = {
         verbs=_names(
             "address_servers allocation allowance answers asking block_imports block_steps "
             "blocks csr_letters disclosure extents growing importing kea_servers leases observed "
-            "overallocation policies reclaiming renumbering returning sampling serving sessions "
-            "statements static_addresses static_moves stepping tree"
+            "overallocation policies reclaiming renumbering returning sampling server_calls "
+            "serving sessions statements static_addresses static_moves stepping tree"
         ),
         reads=_names("grounds groups helping history live space"),
         web=_names("server_login"),
