@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import psycopg2
 import pytest
 from django.utils import timezone
 
 from ipam import allocation, block_steps, blocks, growing, kea_servers, policies, sampling
 from ipam.models import Block, BlockRequest, KeaServer, Pool
+from ipam.servers import kea_backend
 from ipam.servers.base import NotLiveYet, Position, Range, RangeInUse, Refused, ServerAway, Use
 from ipam.servers.kea import Kea, Place
 from ispops.network import kea as network
@@ -161,6 +167,37 @@ def test_a_database_that_is_away_is_a_transient_fault(tmp_path: Path) -> None:
     with pytest.raises(ServerAway, match="refused") as fault:
         away.add_range(INSIDE)
     assert "hush" not in str(fault.value)
+
+
+def test_a_database_that_has_stopped_is_hung_up_on(
+    kea_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No time-out of its own would ever come from a server that has stopped."""
+    monkeypatch.setattr(kea_backend, "HANG_UP_SECONDS", 0.7)
+    subnet = kea_backend.Subnet(1, kea.SUBNET, "", "all")
+    with closing(psycopg2.connect(kea_url)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [kea_backend._TURN])
+
+        def stop() -> int:
+            while True:
+                cursor.execute(
+                    "SELECT pid FROM pg_stat_activity WHERE application_name = 'isp-ops'"
+                    " AND wait_event = 'advisory' AND datname = current_database()"
+                )
+                if found := cursor.fetchone():
+                    os.kill(found[0], signal.SIGSTOP)
+                    return int(found[0])
+                time.sleep(0.02)
+
+        with ThreadPoolExecutor(1) as pool:
+            stopped = pool.submit(stop)
+            began = time.monotonic()
+            try:
+                with pytest.raises(ServerAway, match="Kea's database"):
+                    kea_backend.add(kea_url, subnet, kea_backend.Pool("100.127.9.65", "", ""))
+                assert time.monotonic() - began < 3
+            finally:
+                os.kill(stopped.result(timeout=5), signal.SIGCONT)
 
 
 def test_prefixes_are_delegated_by_dhcpv6(kea_url: str, tmp_path: Path) -> None:
