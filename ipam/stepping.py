@@ -63,10 +63,11 @@ def _go_on(row: Row, steps: Mapping[str, Callable[[Row, datetime], None]], at: d
         _rest(row, fault, at, is_over=row.attempts >= MOST_ATTEMPTS)
     except PermanentFault as fault:
         _rest(row, fault, at, is_over=True)
-    except Exception as fault:
+    except Exception as error:
         # Whatever it is, the lease runs out and another worker finds the row as it was.
         log.exception("%s could not be gone on with", row.public_id)
         if row.attempts >= MOST_ATTEMPTS:
+            fault = PermanentFault(f"A fault of ours; the log says more: {error!r}")
             _rest(row, fault, at, is_over=True)
 
 

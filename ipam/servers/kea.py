@@ -44,7 +44,8 @@ CLASSES = {
 OWN_SUBNETS = 1_000_000
 LOOKS_EVERY_SECONDS = 0.1
 _GIVEN, _DECLINED = 0, 1
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ CASES = {
 BY_NETBOX = {
     "too long": ("10.0.0.0/33", "cannot be a block"),
     "host bits": ("10.0.0.1/24", "has host bits set"),
-    "outside": ("10.1.0.0/24", "nothing that it could be cut from"),
+    "outside": ("10.1.0.0/24", "Say which block this one is cut from"),
     "overlapping": ("10.0.0.0/15", "overlaps 10.0.0.0/16"),
 }
 

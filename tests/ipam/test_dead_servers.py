@@ -15,7 +15,17 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from ipam import allocation, block_steps, blocks, growing, kea_servers, policies, sampling, stepping
+from ipam import (
+    allocation,
+    block_steps,
+    blocks,
+    growing,
+    kea_servers,
+    live,
+    policies,
+    sampling,
+    stepping,
+)
 from ipam.models import AddressServer, BlockRequest, KeaServer, Pool
 from ipam.servers import kea_control
 from ispops.parties import roles
@@ -166,6 +176,20 @@ def test_what_cannot_be_told_is_tried_again_and_parked_with_the_reason(
         assert work(request, at + timedelta(hours=1)).made is not None
     assert kea.pools == ["10.9.0.17-10.9.0.30"]
     assert AuditEntry.objects.get(action="block_request.taken_up_again").reason == "It is back"
+
+
+def test_a_fault_of_our_own_is_parked_at_last_too(
+    db: None, kea: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    request = ask(by_dhcp(a_town(), kea))
+    monkeypatch.setattr(live, "add", wrong)
+    for hour in range(stepping.MOST_ATTEMPTS):
+        work(request, after(hours=hour))
+    assert request.state == "parked"
+    assert "A fault of ours" in request.last_error
 
 
 def test_a_server_that_hangs_keeps_no_other_waiting(db: None, tmp_path: Path) -> None:

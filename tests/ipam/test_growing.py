@@ -274,7 +274,7 @@ def test_an_exhausted_parent_refuses_with_what_would_help(db: None) -> None:
 def test_a_server_that_is_away_is_told_again_and_at_last_a_person(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(pool: Pool) -> None:
+    def away(pool: Pool, **_: object) -> None:
         raise TransientFault("it does not answer")
 
     town, boss = a_town(), a_user("boss@isp.example")
