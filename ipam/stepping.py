@@ -67,8 +67,8 @@ def _go_on(row: Row, steps: Mapping[str, Callable[[Row, datetime], None]], at: d
         # Whatever it is, the lease runs out and another worker finds the row as it was.
         log.exception("%s could not be gone on with", row.public_id)
         if row.attempts >= MOST_ATTEMPTS:
-            fault = PermanentFault(f"A fault of ours; the log says more: {error!r}")
-            _rest(row, fault, at, is_over=True)
+            told = PermanentFault(f"A fault of ours; the log says more: {error!r}")
+            _rest(row, told, at, is_over=True)
 
 
 def hold(row: Row) -> Row:
