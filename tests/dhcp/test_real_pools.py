@@ -173,13 +173,13 @@ def test_a_database_that_has_stopped_is_hung_up_on(
     kea_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No time-out of its own would ever come from a server that has stopped."""
-    monkeypatch.setattr(kea_backend, "HANG_UP_SECONDS", 0.7)
+    monkeypatch.setattr(kea_backend, "HANG_UP_SECONDS", 2.0)
     subnet = kea_backend.Subnet(1, kea.SUBNET, "", "all")
     with closing(psycopg2.connect(kea_url)) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [kea_backend._TURN])
 
         def stop() -> int:
-            while True:
+            for _ in range(500):
                 cursor.execute(
                     "SELECT pid FROM pg_stat_activity WHERE application_name = 'isp-ops'"
                     " AND wait_event = 'advisory' AND datname = current_database()"
@@ -187,7 +187,8 @@ def test_a_database_that_has_stopped_is_hung_up_on(
                 if found := cursor.fetchone():
                     os.kill(found[0], signal.SIGSTOP)
                     return int(found[0])
-                time.sleep(0.02)
+                time.sleep(0.01)
+            raise AssertionError("nobody waits")
 
         with ThreadPoolExecutor(1) as pool:
             stopped = pool.submit(stop)
@@ -195,7 +196,7 @@ def test_a_database_that_has_stopped_is_hung_up_on(
             try:
                 with pytest.raises(ServerAway, match="Kea's database"):
                     kea_backend.add(kea_url, subnet, kea_backend.Pool("100.127.9.65", "", ""))
-                assert time.monotonic() - began < 3
+                assert 1 < time.monotonic() - began < 10
             finally:
                 os.kill(stopped.result(timeout=5), signal.SIGCONT)
 

@@ -91,7 +91,7 @@ def test_a_server_that_counts_wrongly_is_passed_over(
     pools = [isp.dynamic, other]
     counts = [live.Count(isp.dynamic, assigned, 0), live.Count(other, 7, 0)]
     monkeypatch.setattr(live, "counting", lambda: [(isp.server, pools)])
-    monkeypatch.setattr(live, "counts", lambda _: iter(counts))
+    monkeypatch.setattr(live, "counts", lambda _, at: counts)
     assert sampling.hear(at=after()) == 1
     assert PoolReport.objects.get().pool == other
 
