@@ -176,6 +176,8 @@ def test_a_database_that_has_stopped_is_hung_up_on(
     monkeypatch.setattr(kea_backend, "HANG_UP_SECONDS", 2.0)
     subnet = kea_backend.Subnet(1, kea.SUBNET, "", "all")
     with closing(psycopg2.connect(kea_url)) as other, other.cursor() as cursor:
+        other.rollback()
+        other.autocommit = True  # what is running is shown as it was at the first look otherwise
         cursor.execute("SELECT pg_advisory_lock(%s)", [kea_backend._TURN])
 
         def stop() -> int:
