@@ -88,7 +88,7 @@ def end_extra(w: World, chance: random.Random) -> None:
 
 def change_plan(w: World, chance: random.Random) -> None:
     plan = chance.choice((w.isp.plan, w.other_plan))
-    allocation.change_plan(service_ref=chance.choice(w.lines), plan=plan)
+    allocation.change_plan(service_ref=chance.choice(w.lines), plan=plan, at=w.now())
 
 
 def cease(w: World, chance: random.Random) -> None:

@@ -87,7 +87,7 @@ def test_another_plan_and_a_static_address_at_once_are_both_kept() -> None:
 
     def act(number: int) -> None:
         if number % 2:
-            allocation.change_plan(service_ref=isp.service, plan=other)
+            allocation.change_plan(service_ref=isp.service, plan=other, at=NOON)
         else:
             assign(isp.service)
 
