@@ -86,6 +86,12 @@ def held_from(service_ref: str, server: AddressServer) -> dict[str, str]:
     return {device: str(address).removesuffix("/32") for device, address in rows}
 
 
+def is_held_elsewhere(device: str, service_ref: str, server: AddressServer) -> bool:
+    """Say whether another line's device, which calls itself the same, has a server's address."""
+    held = AllocationHistory.objects.filter(device=device, held_to=None, pool__server=server)
+    return held.exclude(service_ref=service_ref).exists()
+
+
 def pending_requests(
     subscriber: Subscriber | None = None,
 ) -> QuerySet[OverallocationRequest]:

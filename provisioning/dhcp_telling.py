@@ -3,6 +3,8 @@
 Never called inside a transaction: the server's database may take its time.
 """
 
+import logging
+
 from ipam import queries, selection
 from ipam.models import KeaServer, Pool
 from ipam.servers import registry
@@ -11,6 +13,7 @@ from provisioning.models import DhcpReservation, DhcpServer
 from provisioning.network import kea
 from provisioning.outcomes import Outcome
 
+log = logging.getLogger(__name__)
 # How long the database of a server is waited for, to connect and for one statement.
 CONNECT_SECONDS, STATEMENT_SECONDS = 3, 3.0
 Access = DhcpReservation.Access
@@ -81,8 +84,12 @@ def forget(server: DhcpServer, *, line: str, device: str) -> None:
 
 
 def _say_of_device(server: DhcpServer, line: str, device: str, client_class: str) -> None:
+    """A device that is in use at another line keeps what it has: its name may be borrowed here."""
+    if queries.is_held_elsewhere(device, line, server.address_server):
+        log.warning("%s of %s is another line's, so nothing is said of it", device, line)
+        return
     reservation = kea.Reservation(kea.device(device), "", client_class)
-    kea.reserve(_database(server), f"{line} {device}", reservation)
+    kea.reserve_further(_database(server), line, device, reservation)
 
 
 def _subnet_of(server: DhcpServer, address: str | None) -> int | None:

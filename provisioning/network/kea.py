@@ -101,7 +101,8 @@ def reserve(
     """Let a line's device have this and nothing else; safe to repeat. Returns what was written.
 
     `further` are all other devices of the line that have an address of their own, by name; what
-    was said of those that have none stays as it is.
+    was said of those that have none stays as it is. A further device that is another line's by now
+    stays there: anybody can call a device of theirs by its name.
 
     Raises:
         TransientFault: the database did not answer in time.
@@ -113,13 +114,35 @@ def reserve(
             cursor.execute(_FREE_FURTHER, _names(database, line))
         _write(cursor, database, line, reservation)
         for name, each in (further or {}).items():
-            _write(cursor, database, f"{line} {name}", each)
+            _write(cursor, database, f"{line} {name}", each, is_further=True)
     return wanted
 
 
-def _write(cursor: Any, database: Database, name: str, reservation: Reservation) -> None:
-    values = _values(database, name, reservation)
+def reserve_further(
+    database: Database, line: str, name: str, reservation: Reservation
+) -> dict[str, Any]:
+    """Say what a further device of a line gets, unless another line has it. Raises as `reserve`."""
+    whose = f"{line} {name}"
+    wanted = _row(database, whose, reservation)
+    with _talking(database, wanted) as cursor:
+        _write(cursor, database, whose, reservation, is_further=True)
+    return wanted
+
+
+def _write(
+    cursor: Any,
+    database: Database,
+    name: str,
+    reservation: Reservation,
+    *,
+    is_further: bool = False,
+) -> None:
+    values = _values(database, name, reservation) | {"is_further": is_further}
     cursor.execute(_FREE, values)
+    if is_further:
+        cursor.execute(_IS_ANOTHERS, values)
+        if cursor.fetchone() is not None:
+            return
     # Kea's table has no key on the address; its writers must see to it.
     cursor.execute(_TAKEN, values)
     if cursor.fetchone() is not None:
@@ -159,7 +182,12 @@ DELETE FROM hosts WHERE (dhcp4_subnet_id IN (%(home)s, %(subnet)s) OR dhcp4_subn
 AND (user_context = %(context)s
     OR user_context LIKE %(ours)s AND dhcp4_subnet_id = %(subnet)s AND (
         ipv4_address = %(taken)s
-        OR dhcp_identifier = %(octets)s AND dhcp_identifier_type = %(type)s))
+        OR dhcp_identifier = %(octets)s AND dhcp_identifier_type = %(type)s
+            AND NOT %(is_further)s))
+"""
+_IS_ANOTHERS = """
+SELECT 1 FROM hosts WHERE dhcp_identifier = %(octets)s AND dhcp_identifier_type = %(type)s
+AND (dhcp4_subnet_id IN (%(home)s, %(subnet)s) OR dhcp4_subnet_id >= %(own)s)
 """
 _TAKEN = "SELECT 1 FROM hosts WHERE dhcp4_subnet_id = %(subnet)s AND ipv4_address = %(address)s"
 _INSERT = """

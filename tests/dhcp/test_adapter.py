@@ -75,6 +75,24 @@ def test_what_an_ended_line_left_gives_way(database: kea.Database, hosts: Hosts)
     assert hosts() == []
 
 
+@pytest.mark.parametrize("client_class", [kea.WALLED_GARDEN, kea.REFUSED, ""])
+def test_who_borrows_the_name_of_a_device_takes_nothing_from_it(
+    database: kea.Database, hosts: Hosts, client_class: str
+) -> None:
+    mac = kea.device("02:00:00:00:00:09")
+    kea.reserve(database, OTHER, kea.Reservation(mac, "100.127.9.71"))
+    borrowed = kea.Reservation(mac, "" if client_class else "100.127.9.72", client_class)
+    kea.reserve_further(database, LINE, "02:00:00:00:00:09", borrowed)
+    kea.reserve(database, LINE, AT_PORT_7, {"02:00:00:00:00:09": borrowed})
+    assert {row["context"]: row["address"] for row in hosts()} == {
+        '{"isp_ops_line":"svc_2"}': "100.127.9.71", '{"isp_ops_line":"svc_1"}': "100.127.9.70",
+    }  # fmt: skip
+    kea.remove(database, OTHER)
+    kea.reserve_further(database, LINE, "02:00:00:00:00:09", borrowed)
+    kea.reserve_further(database, LINE, "02:00:00:00:00:09", borrowed)
+    assert len(hosts()) == 2, "it may have it when nobody else does"
+
+
 @pytest.mark.parametrize(
     ("identifier", "address", "words"),
     [

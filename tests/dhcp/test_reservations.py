@@ -12,7 +12,7 @@ from django.test import Client
 from ipam.models import Allocation
 from ispops.errors import InvalidInput, TransientFault
 from ispops.parties.models import AuditEntry, Subscriber, User
-from provisioning import execution, fallout, orders, reservations, suspending
+from provisioning import dhcp_telling, execution, fallout, orders, reservations, suspending
 from provisioning.models import DhcpReservation, DhcpServer, OrderTask, OutsideSystem, Service
 from provisioning.network import kea
 from tests import factories
@@ -395,3 +395,16 @@ def test_a_lost_database_is_written_anew(
     reservations.write_again(reservation_id=held(line).pk, actor=otto, at=at)
     assert reservations.sync_due(at=at, limit=5) == 1
     assert [row["address"] for row in hosts()] == before
+
+
+def test_a_device_of_another_line_keeps_what_it_has(
+    line: Service, otto: User, dhcp: DhcpServer, at: datetime, hosts: Hosts
+) -> None:
+    """At Eve's port a device calls itself as Ada's does, and Eve's plan has no place for it."""
+    reservations.name_device(service=line, device=MAC, actor=otto, reason="label", at=at)
+    reservations.sync_due(at=at + timedelta(minutes=30), limit=9)
+    before = hosts()
+    assert len(before) == 1
+    for say in (dhcp_telling.wall_in, dhcp_telling.refuse):
+        say(dhcp, line=f"svc_{'e' * 32}", device=MAC)
+        assert hosts() == before
