@@ -10,6 +10,7 @@ from ispops.db import PublicIdModel
 from ispops.money import AmountField
 from ispops.parties.models import Partner, Subscriber
 from provisioning.models import Service
+from rating.charged import charge_key
 
 
 class Dispute(PublicIdModel):
@@ -25,7 +26,7 @@ class Dispute(PublicIdModel):
         UPHELD = "upheld", "Upheld"
         REJECTED = "rejected", "Rejected"
 
-    charge = ForeignKey("rating.Charge", PROTECT, related_name="disputes")
+    charge = charge_key("disputes")
     subscriber = ForeignKey(Subscriber, PROTECT, related_name="disputes")
     # None where the subscriber disputes what is to be paid.
     partner = ForeignKey(Partner, PROTECT, null=True, blank=True, related_name="disputes")
@@ -38,7 +39,7 @@ class Dispute(PublicIdModel):
     answered_by = ForeignKey(settings.AUTH_USER_MODEL, PROTECT, null=True, related_name="+")
     # What was given back to the subscriber, or put right in the partner's share.
     correction = models.OneToOneField(
-        "rating.Charge", PROTECT, null=True, blank=True, related_name="upholds"
+        "rating.Charge", PROTECT, null=True, blank=True, related_name="upholds", db_constraint=False
     )
 
     class Meta:
@@ -250,7 +251,7 @@ class ReservationUse(models.Model):
     reservation = ForeignKey(Reservation, PROTECT, related_name="uses", db_index=False)
     idempotency_key = models.CharField(max_length=200)
     net = AmountField()
-    charge = models.OneToOneField("rating.Charge", PROTECT, related_name="+")
+    charge = models.OneToOneField("rating.Charge", PROTECT, related_name="+", db_constraint=False)
     used_at = models.DateTimeField()
 
     class Meta:

@@ -1,7 +1,18 @@
 """Purchases, usage and charges with their shares; what is entered in the books is beside them."""
 
 from django.db import models
-from django.db.models import PROTECT, CheckConstraint, F, ForeignKey, Index, Q, UniqueConstraint
+from django.db.models import (
+    PROTECT,
+    CharField,
+    CheckConstraint,
+    F,
+    ForeignKey,
+    Index,
+    Q,
+    UniqueConstraint,
+    Value,
+)
+from django.db.models.functions import Cast, Concat, Replace
 
 from ipam.models import ExtraAddress
 from ispops.catalog.models import OfferingPrice, ProductOffering
@@ -18,6 +29,7 @@ from rating.books import (
     LedgerTransaction,
     SettlementStatement,
 )
+from rating.charged import ChargedSpan, ChargeKey, charge_key
 from rating.claims import (
     Dispute,
     PurchaseConsent,
@@ -29,11 +41,13 @@ from rating.claims import (
 from rating.reports import MeteredInterval, UsageConflict, UsageFile
 from rating.trials import SimulatedUse, Simulation
 from rating.used import (
+    PassedThreshold,
     RatedUsage,
     RatingLane,
     Usage,
     UsageClosing,
     UsageKey,
+    UsageLook,
     UsagePosting,
     UsedPrice,
     WaitingUsage,
@@ -43,6 +57,8 @@ __all__ = [
     "BillLine",
     "BillNumber",
     "Charge",
+    "ChargeKey",
+    "ChargedSpan",
     "CustomerBill",
     "Dispute",
     "LedgerAccount",
@@ -231,49 +247,10 @@ class UsagePack(models.Model):
         return f"{self.units} on top of {self.price_id}"
 
 
-class PassedThreshold(models.Model):
-    """A part of what is included that a service has used up in a billing period, told once.
-
-    A pack raises what is included, so what was passed before may be passed, and told, again: once
-    for each number of `packs` that there are in the period.
-    """
-
-    service = ForeignKey(Service, PROTECT, related_name="passed_thresholds", db_index=False)
-    price = ForeignKey(OfferingPrice, PROTECT, related_name="+", db_index=False)
-    period_start = models.DateTimeField()
-    percent = models.PositiveSmallIntegerField()
-    packs = models.PositiveSmallIntegerField(default=0)
-    used = models.PositiveBigIntegerField()
-    included = models.PositiveBigIntegerField()
-    passed_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            UniqueConstraint(
-                fields=["service", "price", "period_start", "percent", "packs"],
-                name="threshold_passed_once",
-            ),
-            CheckConstraint(
-                condition=Q(included__gt=0, percent__gt=0), name="threshold_is_of_something"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.percent} % of {self.included}"
-
-
-class UsageLook(models.Model):
-    """Until when all rated use has been looked at for thresholds and fair use: one row."""
-
-    looked_until = models.DateTimeField()
-    # Somebody is looking, and is taken for dead after that.
-    taken_until = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = [CheckConstraint(condition=Q(pk=1), name="one_row_of_looks")]
-
-    def __str__(self) -> str:
-        return str(self.looked_until)
+# The cause of a reversal, which the database holds it to.
+_REVERSAL = Concat(
+    Value("reversal:chg_"), Replace(Cast(F("reverses"), CharField()), Value("-"), Value(""))
+)
 
 
 class Charge(PublicIdModel):
@@ -304,9 +281,9 @@ class Charge(PublicIdModel):
     # What it is for, unique so that nothing is charged twice: "purchase:pur_...:one_off",
     # "use:svc_...", "recurring:svc_...:2026-01-01...", "activation:svc_...", "reversal:chg_...".
     cause = models.CharField(max_length=120)
-    reverses = ForeignKey("self", PROTECT, null=True, related_name="reversals", db_index=False)
+    reverses = charge_key("reversals", null=True, db_index=False)
     # Of what this gives a part back, or puts a partner's share right.
-    corrects = ForeignKey("self", PROTECT, null=True, related_name="corrections", db_index=False)
+    corrects = charge_key("corrections", null=True, db_index=False)
     # The span that is charged for; the bill of the period that holds its start takes it.
     period_start = models.DateTimeField()
     period_end = models.DateTimeField(null=True)
@@ -333,9 +310,10 @@ class Charge(PublicIdModel):
         permissions = [("refund_charge", "Can give a charge back")]
         # Charges are written by the thousand a second, so there is no index that nobody reads by.
         constraints = [
-            UniqueConstraint(fields=["cause"], name="charged_once"),
-            UniqueConstraint(
-                fields=["reverses"], condition=Q(reverses__isnull=False), name="reversed_once"
+            # What is charged once only is in `ChargeKey` and `ChargedSpan`, for all months; a
+            # cause of its own makes a reversal one of them.
+            CheckConstraint(
+                name="reversed_once", condition=Q(reverses__isnull=True) | Q(cause=_REVERSAL)
             ),
             CheckConstraint(
                 name="shares_add_up_to_the_charge",
@@ -387,6 +365,12 @@ class Charge(PublicIdModel):
             ),
         ]
         indexes = [
+            Index(fields=["cause"], name="charge_by_cause"),
+            Index(
+                fields=["reverses"],
+                condition=Q(reverses__isnull=False),
+                name="charge_by_reversed",
+            ),
             Index(fields=["subscriber", "period_start"], name="charge_by_subscriber"),
             Index(
                 fields=["subscriber"], condition=Q(bill_line__isnull=True), name="charge_unbilled"

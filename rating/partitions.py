@@ -5,42 +5,36 @@ in the month in which it came, and a month that is over never gets another row. 
 the database see to that; then the month can be detached and kept elsewhere.
 """
 
-from calendar import monthrange
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from django.db import connection, transaction
 
-from ispops.errors import InvalidInput, Refusal
+from ispops.quiet import at_a_quiet_moment
+from rating import months
+from rating.months import DETACHED_AFTER, MonthNotOver
 from rating.usage_ids import first_id
 
+__all__ = [
+    "DETACHED_AFTER",
+    "MonthNotOver",
+    "attach_month",
+    "close_month",
+    "detach_month",
+    "ensure",
+    "first_open_id",
+    "open_months",
+    "tend_months",
+]
 TABLES = ("rating_usage", "rating_ratedusage")
-# By then use in error was mended, or is written off with its month.
-CLOSED_AFTER = timedelta(days=62)
-# What units are carried over from, and what is renamed or disputed, is younger than this.
-DETACHED_AFTER = timedelta(days=400)
-_OPEN = """
-SELECT part.relname FROM pg_inherits JOIN pg_class part ON part.oid = inhrelid
- WHERE inhparent = %s::regclass
-   AND NOT EXISTS (SELECT FROM pg_trigger
-                    WHERE tgrelid = part.oid AND tgname = 'month_is_closed')
- ORDER BY part.relname
-"""
 _UNPOSTED = """
 SELECT FROM rating_ratedusage WHERE usage_id >= %s AND usage_id < %s AND rated_at >=
     COALESCE((SELECT posted_until FROM rating_usageposting), '-infinity') LIMIT 1
 """
 
 
-class MonthNotOver(Refusal):
-    code = "month_not_over"
-    title = "The month cannot be closed yet"
-
-
 def open_months() -> list[datetime]:
     """Return the months that are not closed, the oldest first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_OPEN, [TABLES[-1]])
-        return [_month_of(name) for (name,) in cursor.fetchall()]
+    return months.open_months(TABLES[-1])
 
 
 def first_open_id() -> int:
@@ -50,10 +44,10 @@ def first_open_id() -> int:
 
 def ensure(moment: datetime) -> None:
     """See to it that use which comes at a moment has a place."""
-    month = _month(moment)
+    month = months.month_of(moment)
     with connection.cursor() as cursor:
         # The later table is the last to be made.
-        cursor.execute("SELECT to_regclass(%s)", [_name(TABLES[-1], month)])
+        cursor.execute("SELECT to_regclass(%s)", [months.name_of(TABLES[-1], month)])
         if cursor.fetchone()[0] is None:
             cursor.execute("SELECT rating_make_month(%s)", [month])
 
@@ -67,14 +61,12 @@ def close_month(*, month: datetime, at: datetime) -> None:
         MonthNotOver: it ended less than `CLOSED_AFTER` ago, or some of it waits to be rated or
             charged.
     """
-    month = _month(month)
-    end = _next(month)
-    if at < end + CLOSED_AFTER:
-        raise MonthNotOver(f"Close this month after {end + CLOSED_AFTER:%Y-%m-%d %H:%M} UTC.")
+    month = months.month_of(month)
+    end = months.after(month)
+    months.require_over(month, at)
     with transaction.atomic(), connection.cursor() as cursor:
-        for name in _existing(cursor, month):
-            # Whoever writes to the month just now is waited for, and then seen.
-            cursor.execute(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
+        names = months.existing(cursor, TABLES, month)
+        months.hold(cursor, names)
         cursor.execute(
             "SELECT FROM rating_waitingusage WHERE last >= %s AND first < %s LIMIT 1",
             [first_id(month), first_id(end)],
@@ -84,11 +76,7 @@ def close_month(*, month: datetime, at: datetime) -> None:
         cursor.execute(_UNPOSTED, [first_id(month), first_id(end)])
         if cursor.fetchone() is not None:
             raise MonthNotOver("Some usage of this month waits to be charged.")
-        for name in _existing(cursor, month):
-            cursor.execute(
-                f"CREATE OR REPLACE TRIGGER month_is_closed BEFORE INSERT OR UPDATE OR DELETE "
-                f"ON {name} FOR EACH ROW EXECUTE FUNCTION rating_month_is_closed()"
-            )
+        months.refuse_changes(cursor, names)
 
 
 def tend_months(*, at: datetime) -> list[datetime]:
@@ -96,10 +84,10 @@ def tend_months(*, at: datetime) -> list[datetime]:
 
     Returns the months that were closed; one in which something still waits is left for later.
     """
-    ensure(_next(_month(at)))
+    ensure(months.after(months.month_of(at)))
     closed = []
     for month in open_months():
-        if at < _next(month) + CLOSED_AFTER:
+        if at < months.after(month) + months.CLOSED_AFTER:
             break
         try:
             close_month(month=month, at=at)
@@ -117,50 +105,19 @@ def detach_month(*, month: datetime, at: datetime) -> list[str]:
     Raises:
         InvalidInput: there is no such month, or it is not closed.
         MonthNotOver: it ended less than `DETACHED_AFTER` ago.
+        TablesBusy: there was no moment for it.
     """
-    month = _month(month)
-    since = _next(month) + DETACHED_AFTER
-    if at < since:
-        raise MonthNotOver(f"Detach this month after {since:%Y-%m-%d}.")
-    with transaction.atomic(), connection.cursor() as cursor:
-        names = _existing(cursor, month)
-        cursor.execute(
-            "SELECT count(*) FROM pg_trigger WHERE tgname = 'month_is_closed' "
-            "AND tgrelid = ANY(%s::regclass[])",
-            [names],
-        )
-        if not names or cursor.fetchone()[0] < len(names):
-            raise InvalidInput("Name a month that is closed, such as 2026-01.", field="month")
-        for table, name in zip(TABLES, names, strict=True):
-            cursor.execute(f"ALTER TABLE {table} DETACH PARTITION {name}")
-    return names
+    month = months.month_of(month)
+    return at_a_quiet_moment(lambda: months.detach(TABLES, month, at))
 
 
-def _existing(cursor: object, month: datetime) -> list[str]:
-    names = []
-    for table in TABLES:
-        name = _name(table, month)
-        cursor.execute(  # type: ignore[attr-defined]
-            "SELECT FROM pg_inherits WHERE inhrelid = to_regclass(%s)", [name]
-        )
-        if cursor.fetchone() is not None:  # type: ignore[attr-defined]
-            names.append(name)
-    return names
+def attach_month(*, month: datetime) -> list[str]:
+    """Put a month that was detached back into the tables; returns the names of its tables.
 
-
-def _name(table: str, month: datetime) -> str:
-    return f"{table}_{month:%Y_%m}"
-
-
-def _month_of(name: str) -> datetime:
-    year, month = name.split("_")[-2:]
-    return datetime(int(year), int(month), 1, tzinfo=UTC)
-
-
-def _month(moment: datetime) -> datetime:
-    utc = moment.astimezone(UTC)
-    return datetime(utc.year, utc.month, 1, tzinfo=UTC)
-
-
-def _next(month: datetime) -> datetime:
-    return month + timedelta(days=monthrange(month.year, month.month)[1])
+    Raises:
+        InvalidInput: no tables hold this month, or they are in place.
+        TablesBusy: there was no moment for it.
+    """
+    month = months.month_of(month)
+    bounds = str(first_id(month)), str(first_id(months.after(month)))
+    return at_a_quiet_moment(lambda: [months.attach(table, month, *bounds) for table in TABLES])

@@ -23,8 +23,9 @@ from ispops.money import from_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period, billing_period
 from provisioning.models import Service
-from rating import partitions, pricing
-from rating.models import Charge, UsagePosting
+from rating import lanes, partitions, pricing, usage_ids
+from rating.models import Charge, Purchase, UsagePosting
+from rating.never_came import DID_NOT_COME
 from rating.pricing import Use
 from rating.rules import usage_rule
 
@@ -115,6 +116,11 @@ SELECT step.service_id, step.price_id, step.period_start, step.step, step.units_
     = (asked.service, asked.price, asked.start)
 """
 
+_KEYS = """
+INSERT INTO rating_chargekey (digest, charge_id) SELECT * FROM unnest(%s::uuid[], %s::uuid[])
+ON CONFLICT (digest) DO NOTHING RETURNING charge_id
+"""
+
 _Step = tuple[UUID, int, datetime, int]
 _NOTHING = Use((0, 0, 0, 0))
 
@@ -177,8 +183,31 @@ def post_rated_usage(*, until: datetime) -> int:
 
 
 def save(drafts: Sequence[Charge]) -> list[Charge]:
-    """Save charges for use; those that somebody else posts at this moment are theirs."""
-    return Charge.objects.bulk_create(drafts, ignore_conflicts=True)
+    """Save charges for use; those that somebody else posts at this moment are theirs, and those
+    of a bundle that is taken back at this moment are nobody's."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        drafts = _that_came(drafts)
+        digests = [usage_ids.digest(draft.cause) for draft in drafts]
+        cursor.execute(_KEYS, [digests, [draft.pk for draft in drafts]])
+        ours = {key for (key,) in cursor.fetchall()}
+        return Charge.objects.bulk_create(draft for draft in drafts if draft.pk in ours)
+
+
+def _that_came(drafts: Sequence[Charge]) -> list[Charge]:
+    """Leave out use of bundles that did not come to be since the use was read.
+
+    Whoever takes a bundle back holds the subscriber's lane while it looks for what was charged. So
+    where one of them waits for a partner, it is asked again with the lane held: what it was taken
+    back before is seen here, and what is charged now is seen there.
+    """
+    rows = Purchase.objects.filter(
+        part_of__isnull=False, service__in={draft.service_id for draft in drafts}
+    )
+    waiting = rows.filter(part_of__state=Purchase.State.PENDING)
+    if subscribers := set(waiting.values_list("subscriber", flat=True)):
+        lanes.hold_lanes(subscribers)
+    gone = set(rows.filter(DID_NOT_COME).values_list("service", flat=True))
+    return [draft for draft in drafts if draft.service_id not in gone]
 
 
 def _bounds() -> dict[str, int]:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from ispops import jobs
 from provisioning import partner_orders
 from rating import (
+    charge_months,
     consents,
     partitions,
     posting,
@@ -95,11 +96,12 @@ def expire_purchases() -> None:
 
 @shared_task
 def post_rated_usage() -> None:
-    """Charge what was rated since the last time, tend the months of usage, and put late use right
-    that fell into periods that were re-rated."""
+    """Charge what was rated since the last time, tend the months of usage and of charges, and put
+    late use right that fell into periods that were re-rated."""
     now = timezone.now()
     posting.post_rated_usage(until=now - posting.COMMITTED_WITHIN)
     partitions.tend_months(at=now)
+    charge_months.tend_months(at=now)
     simulations.follow_reratings(at=now)
 
 

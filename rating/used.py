@@ -269,3 +269,48 @@ class UsagePosting(models.Model):
 
     def __str__(self) -> str:
         return str(self.posted_until)
+
+
+class UsageLook(models.Model):
+    """Until when all rated use has been looked at for thresholds and fair use: one row."""
+
+    looked_until = models.DateTimeField()
+    # Somebody is looking, and is taken for dead after that.
+    taken_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [CheckConstraint(condition=Q(pk=1), name="one_row_of_looks")]
+
+    def __str__(self) -> str:
+        return str(self.looked_until)
+
+
+class PassedThreshold(models.Model):
+    """A part of what is included that a service has used up in a billing period, told once.
+
+    A pack raises what is included, so what was passed before may be passed, and told, again: once
+    for each number of `packs` that there are in the period.
+    """
+
+    service = ForeignKey(Service, PROTECT, related_name="passed_thresholds", db_index=False)
+    price = ForeignKey(OfferingPrice, PROTECT, related_name="+", db_index=False)
+    period_start = models.DateTimeField()
+    percent = models.PositiveSmallIntegerField()
+    packs = models.PositiveSmallIntegerField(default=0)
+    used = models.PositiveBigIntegerField()
+    included = models.PositiveBigIntegerField()
+    passed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            UniqueConstraint(
+                fields=["service", "price", "period_start", "percent", "packs"],
+                name="threshold_passed_once",
+            ),
+            CheckConstraint(
+                condition=Q(included__gt=0, percent__gt=0), name="threshold_is_of_something"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of {self.included}"

@@ -90,9 +90,9 @@ ROOMS = {
         stage=4,
         pure=_names("causes following in_force notice_kinds pacing plan radius transitions"),
         verbs=_names(
-            "access_calls accounting amending boosts changing checking control deliveries "
-            "delivering delivery_connections dhcp_servers dhcp_telling equipment execution "
-            "expectations fallout further_devices hearing inbox jeopardy later_orders "
+            "access_calls accounting accounting_parts amending boosts changing checking control "
+            "deliveries delivering delivery_connections dhcp_servers dhcp_telling equipment "
+            "execution expectations fallout further_devices hearing inbox jeopardy later_orders "
             "lease_following moving orders outside partner_news partner_orders placing profiles "
             "progress radius_setup registrations reminders reservations services session_addresses "
             "sessions slowing statements steering steps suspending telling upkeep visit_following "
@@ -115,16 +115,18 @@ ROOMS = {
             "usage_forecast usage_ids usage_lines usage_prices usage_words versions"
         ),
         verbs=_names(
-            "billing by_meter cancelling charges closing consents culprits disputes engine holding "
-            "intake interims lanes ledger metered network_files packs partitions parts posting "
+            "billing by_meter cancelling charge_months charges closing consents culprits disputes "
+            "engine holding intake interims lanes ledger metered months network_files packs "
+            "partitions parts posting "
             "prepaid probing purchases refunds rerating reservations retrying sessions "
             "settlement simulations standing stepping storing taking telling topping_up usage "
             "usage_files watching"
         ),
         reads=_names(
-            "accrual balances books carriage claim_queries claims goods guiding had_since held "
-            "late_use line_choices meter_reading meters offers outlook past_use recent_use "
-            "reported reports rules simulated spending standings tariff trials tried_use used"
+            "accrual balances books carriage charged claim_queries claims goods guiding had_since "
+            "held late_use line_choices meter_reading meters never_came offers outlook past_use "
+            "recent_use reported reports rules simulated spending standings tariff trials "
+            "tried_use used"
         ),
         web=_names(
             "account_api balances_api claims_api consents_api usage_files_api usage_parsers "

@@ -76,7 +76,8 @@ def test_every_table_of_the_product_has_a_list() -> None:
     inside_others = {
         "bundlecomponent", "billline", "ledgerentry", "productorderitem", "ordertask",
         "taskattempt", "inquiryattempt", "freeextent", "idempotentanswer", "billnumber",
-        "usagekey", "usageposting", "waitingusage", "ratinglane", "usedprice",
+        "usagekey", "usageposting", "waitingusage", "ratinglane", "usedprice", "chargekey",
+        "chargedspan",
         "qualifiedoffer", "serviceperiod", "partnersubscriber", "cataloguerevision",
         "deliveryattempt", "profilerevision", "usagelook", "waitingaccounting",
     }  # fmt: skip

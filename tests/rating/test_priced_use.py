@@ -101,7 +101,8 @@ class TestModels:
         with refused("only_an_adjustment_gives_back"):
             execute(
                 "INSERT INTO rating_charge SELECT (jsonb_populate_record(c, jsonb_build_object("
-                "'id', gen_random_uuid(), 'cause', 'usage:0', 'kind', 'usage'))).* "
+                "'id', left(c.id::text, 24) || 'aaaaaaaaaaaa', 'cause', 'usage:0', "
+                "'kind', 'usage'))).* "
                 "FROM rating_charge c WHERE c.kind = 'adjustment'"
             )
 
