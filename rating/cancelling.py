@@ -11,7 +11,7 @@ from ispops.parties import audit, webhooks
 from ispops.parties.models import Partner, User
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import charges, parts, refunds
+from rating import charges, lanes, parts, refunds
 from rating.models import Purchase
 
 State = Purchase.State
@@ -57,6 +57,9 @@ def cancel_purchase(
         (one, because if partner in (None, one.offering.provider) else parts.CANCELLED)
         for one in members
     ]
+    if purchase.state == State.PENDING:
+        # Nothing of its use is charged while this looks for what was, nor after it.
+        lanes.hold_lane(purchase.subscriber_id)
     for one, words in reasons:
         if purchase.state == State.PENDING:
             for charge in parts.all_charges_of(one):

@@ -22,10 +22,12 @@ from provisioning.models import ServicePeriod
 from rating.differences import Parts
 from rating.meters import GrantedPack
 from rating.models import UsagePack
+from rating.never_came import NEVER_CAME
 
 _ROWS_AT_ONCE = 5_000
-# Every use that was rated, with what it came to; nothing where it is included.
-_USE = """
+# Every use that was rated, with what it came to; nothing where it is included. Bundles that did not
+# come to be were not charged for, whatever was used of them.
+_USE = f"""
 SELECT u.subscriber_id, u.service_id, u.offering_id, u.started_at, u.ended_at, u.quantity,
        r.amount_net AS net, r.isp_share AS isp, r.bsp_share AS bsp,
        r.network_provider_share AS network, r.amount_tax AS tax
@@ -33,7 +35,8 @@ SELECT u.subscriber_id, u.service_id, u.offering_id, u.started_at, u.ended_at, u
  WHERE u.subscriber_id = ANY(%(subscribers)s::uuid[]) AND u.unit = %(unit)s
    AND u.started_at >= %(since)s AND u.started_at < %(until)s AND u.error_code = ''
    AND NOT EXISTS (SELECT FROM rating_waitingusage w WHERE u.id BETWEEN w.first AND w.last)
-"""
+   AND NOT EXISTS ({NEVER_CAME.format(service="u.service_id")})
+"""  # noqa: S608
 # Use of a part of an aggregated plan counts for the plan where that has a price by this unit, and
 # then not for the part.
 _PLACED = f"""
@@ -78,6 +81,7 @@ SELECT c.service_id::text, p.start, c.offering_id, c.bsp_id, c.network_provider_
                c.network_provider_share AS network, c.amount_tax AS tax
           FROM rating_charge c LEFT JOIN catalog_offeringprice op ON op.id = c.price_id
          WHERE c.subscriber_id = ANY(%(subscribers)s::uuid[]) AND c.currency = %(currency)s
+           AND NOT EXISTS ({NEVER_CAME.format(service="c.service_id")})
            AND (c.cause LIKE 'minimum:%%' AND op.offering_id = %(offering)s AND op.unit = %(unit)s
                 OR c.cause LIKE 'rerating:%%' AND c.unit = %(unit)s
                    AND COALESCE(c.bundle_id, c.offering_id) = %(offering)s)) c

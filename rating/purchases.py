@@ -23,7 +23,7 @@ from ispops.parties.models import Subscriber, User
 from ispops.periods import Period
 from provisioning import partner_orders, services
 from provisioning.models import Service
-from rating import accrual, carriage, charges, packs, parts, spans, spending
+from rating import accrual, carriage, charges, lanes, packs, parts, spans, spending
 from rating.models import Charge, Purchase, PurchaseConsent
 from rating.tariff import Tariff
 
@@ -346,6 +346,8 @@ def _take_back(whole: Purchase, failed: Purchase, because: str, at: datetime) ->
 
     `because` is said of the member that failed, and of the whole.
     """
+    # Nothing of its use is charged while this looks for what was, nor after it.
+    lanes.hold_lane(whole.subscriber_id)
     reasons = [
         (one, because if one.pk == failed.pk else parts.NOT_DELIVERED)
         for one in parts.members(whole)
