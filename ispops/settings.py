@@ -35,7 +35,7 @@ from ispops.settings_sms import (  # noqa: F401
     SMS_REPORT_UNDELIVERED,
     SMS_SENDER,
 )
-from ispops.settings_sweeps import CELERY_BEAT_SCHEDULE  # noqa: F401
+from ispops.settings_sweeps import ACCOUNTING_KEPT, CELERY_BEAT_SCHEDULE  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -1,6 +1,13 @@
 """The settings of Celery's clock: what is looked for, and how often."""
 
+import os
+from datetime import timedelta
+
 from celery.schedules import crontab
+
+# How long accounting messages are kept as they came, at least: for questions about what was
+# counted. Use, sessions and the history of addresses are kept on their own.
+ACCOUNTING_KEPT = timedelta(days=int(os.environ.get("ACCOUNTING_KEPT_DAYS", "180")))
 
 # Every sweep looks for rows that are overdue, so that a lost message only costs its interval.
 CELERY_BEAT_SCHEDULE = {
@@ -26,6 +33,7 @@ CELERY_BEAT_SCHEDULE = {
     "sync-equipment": {"task": "provisioning.tasks.sync_equipment", "schedule": 5.0},
     "close-stale-sessions": {"task": "provisioning.tasks.close_stale_sessions", "schedule": 30.0},
     "read-accounting": {"task": "provisioning.tasks.read_accounting_inbox", "schedule": 2.0},
+    "tend-accounting": {"task": "provisioning.tasks.tend_accounting", "schedule": 1800.0},
     "meter-accounting": {"task": "rating.tasks.meter_accounting", "schedule": 5.0},
     "read-usage-files": {"task": "rating.tasks.read_due_usage_files", "schedule": 5.0},
     "delete-usage-files": {"task": "rating.tasks.delete_old_usage_files", "schedule": 3600.0},

@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from provisioning import (
+    accounting_parts,
     boosts,
     delivering,
     equipment,
@@ -103,6 +104,12 @@ def follow_sessions() -> None:
             break
     if followed:
         steering.steer_due(at=timezone.now(), limit=SESSIONS_PER_SWEEP)
+
+
+@shared_task
+def tend_accounting() -> None:
+    """Make room for the messages to come, and let go of those that are read and old."""
+    accounting_parts.tend_parts(at=timezone.now())
 
 
 @shared_task
