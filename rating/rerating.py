@@ -6,8 +6,9 @@ of the tax. What was charged so far includes earlier re-ratings, so doing it aga
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Q
@@ -17,7 +18,7 @@ from ispops.catalog.queries import quantity_words
 from ispops.money import format_money, from_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import billing_period
-from rating import lanes
+from rating import lanes, past_use
 from rating.differences import Parts
 from rating.models import Charge, RatedUsage, Simulation
 from rating.simulated import Trial, months
@@ -112,6 +113,48 @@ def _explanation(
     text += f", of which {words(-back)} went back before" if back else ""
     text += f": {words(more.net)}"
     return {"rule": "rerating", "price_version": name, "arithmetic": text}
+
+
+def hindrance_of(simulation: Simulation) -> str:
+    """Say in words why the differences cannot be posted; nothing where they can.
+
+    Units that are carried over make each month hang on the one before, for as long as a price is in
+    force; with it they end. So all months of the prices that are concerned are put right, or none.
+    """
+    facts, draft = simulation.facts, simulation.draft
+    begin, end = (_start(simulation.first_month_date), _after(simulation.last_month_date))
+    concerned = [
+        price
+        for price in past_use.versions(draft.offering, facts["unit"], facts["currency"])
+        if price.valid_from < end and (price.valid_to is None or price.valid_to > begin)
+    ]
+    carries = bool(facts.get("rollover_periods")) or any(p.rollover_periods for p in concerned)
+    if not carries:
+        return ""
+    if any(price.valid_to is None or price.valid_to > end for price in concerned):
+        return (
+            "Units of this price are carried over, so a month that is put right changes those "
+            "after it. Publish the right price from the beginning of a month on, and try the draft "
+            "on all months before that."
+        )
+    if any(price.valid_from < begin for price in concerned):
+        return (
+            "Units of this price are carried over, so all its months are put right together. Try "
+            f"the draft on the months from {_local(concerned[0].valid_from):%B %Y} on."
+        )
+    return ""
+
+
+def _local(moment: datetime) -> datetime:
+    return moment.astimezone(ZoneInfo(settings.BILLING_TIME_ZONE))
+
+
+def _start(month: date) -> datetime:
+    return datetime(month.year, month.month, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
+
+
+def _after(month: date) -> datetime:
+    return _start((month.replace(day=1) + timedelta(days=32)).replace(day=1))
 
 
 def late_accounts(last: Simulation, asked_for: Sequence[str]) -> list[str]:

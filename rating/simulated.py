@@ -34,6 +34,7 @@ from rating.meters import (
     period_starts,
 )
 from rating.models import CustomerBill
+from rating.never_came import SERVICE_NEVER_CAME
 from rating.past_use import Scope, Shared, Used
 from rating.pricing import UsagePrice, Use
 from rating.spans import held
@@ -80,6 +81,9 @@ class Trial:
         offering = price.offering
         self._versions = past_use.versions(offering, price.unit, price.currency)
         then = version_at(self._versions, self.begin, self.begin)
+        if then is None and price.rollover_periods:
+            # Units are carried over from where the first price began.
+            then = next((v for v in self._versions if self.begin <= v.valid_from < until), None)
         self.since = then.valid_from if then else self.begin
         self.price = price
         self.price.valid_from = self.since
@@ -203,6 +207,7 @@ class Trial:
             state=Service.State.ACTIVE,
             started_at__lt=self.scope.until,
         ).exclude(ended_at__lte=self.begin)
+        spans = spans.exclude(SERVICE_NEVER_CAME)
         for span in spans.select_related("service__subscriber").order_by("started_at"):
             if not is_bundle and self._goes_by_plan(span):
                 continue

@@ -20,7 +20,7 @@ from django.db import transaction
 
 from ispops import db, jobs
 from ispops.catalog import drafts
-from ispops.catalog.models import OfferingPrice, PriceDraft
+from ispops.catalog.models import PriceDraft
 from ispops.errors import InvalidInput, Refusal
 from ispops.money import from_micros
 from ispops.parties import audit
@@ -152,11 +152,8 @@ def rerate(*, simulation: Simulation, actor: User, at: datetime) -> Simulation:
     """
     if simulation.state != State.COMPLETED or simulation.is_rerating:
         raise NotSimulated("Only what a simulation has shown to the end can be posted.")
-    if is_carried(simulation):
-        raise NotSimulated(
-            "Units of this price are carried over, so months cannot be put right one by one. Give "
-            "back what was too much by hand."
-        )
+    if hindrance := rerating.hindrance_of(simulation):
+        raise NotSimulated(hindrance)
     row = _posting(simulation, simulation.accounts, actor, at)
     audit.record(
         actor=actor,
@@ -187,16 +184,6 @@ def follow_reratings(*, at: datetime) -> int:
             followed += 1
         Simulation.objects.filter(pk=last.pk).update(followed_until=at)
     return followed
-
-
-def is_carried(simulation: Simulation) -> bool:
-    """Say whether units are carried over, by the draft or by any price that it stands for."""
-    facts = simulation.facts
-    prices = OfferingPrice.objects.filter(
-        offering=simulation.draft.offering, charge="usage", unit=facts["unit"],
-        currency=facts["currency"], rollover_periods__gt=0,
-    )  # fmt: skip
-    return bool(facts.get("rollover_periods")) or prices.exists()
 
 
 def _posting(simulation: Simulation, accounts: list[str], actor: User, at: datetime) -> Simulation:

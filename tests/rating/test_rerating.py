@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 
 from ispops.catalog import publishing
+from ispops.catalog.models import ProductOffering
 from ispops.parties.models import AuditEntry, Subscriber
+from provisioning import partner_orders
 from provisioning.models import Service
-from rating import billing, queries, refunds, rerating, simulations
+from rating import billing, cancelling, posting, queries, refunds, rerating, simulations
 from rating.models import Charge, Simulation
 from rating.simulations import NotSimulated
 from tests import factories
 from tests.rating.ground import (
     JUNE,
     MAY,
+    NOON,
     Shop,
+    buy,
     charges,
     event,
+    package,
     posted,
     product,
     rate,
     report,
     subscribed,
+    total,
 )
-from tests.rating.test_priced_use import sold
+from tests.rating.test_priced_use import sold, used
 from tests.rating.test_simulations import KINDS, LATER, drafted, report_all, tally, tried
-from tests.small_isp import LAUNCH
+from tests.small_isp import LAUNCH, priced
 
 pytestmark = pytest.mark.django_db
 D = Decimal
@@ -200,9 +209,83 @@ def test_use_that_had_no_price_is_charged_once(shop: Shop, line: Service, ada: S
     assert [row.amount_net for row in adjustments(ada)] == [D(4)]
 
 
-def test_units_that_are_carried_over_are_not_put_right_by_months(shop: Shop, line: Service) -> None:
-    games = sold(shop, allowance=10, rollover_periods=1)
-    subscribed(line, games)
-    shown = tried(drafted(games, {"amount": D("0.04")}, shop))
-    with pytest.raises(NotSimulated, match="carried over"):
-        rerated(shown)
+def test_use_of_a_bundle_that_never_came_is_left_out(
+    shop: Shop, line: Service, ada: Subscriber
+) -> None:
+    games = sold(shop)
+    priced(games, "3", LAUNCH)
+    made = package("both", (games, 1), (shop.storage, 1), is_subscription=True)
+    publishing.set_price(offering=made, charge="recurring", amount=D(4), at=LAUNCH)
+    whole = buy(line, made)
+    granted = NOON + timedelta(minutes=1)
+    part = whole.parts.get(offering=games)
+    partner_orders.complete(
+        service_order_id=part.service_order_id, partner=games.provider, at=granted
+    )
+    factories.deliver_events(at=granted)
+    used(shop, line, games, 30, started_at=(granted + timedelta(minutes=1)).isoformat())
+    cancelling.cancel_purchase(purchase_id=whole.pk, reason="No.", at=NOON + timedelta(hours=9))
+    shown = tried(drafted(games, {"amount": D("0.04"), "period_minimum": D(9)}, shop))
+    assert (tally(shown).accounts, tally(shown).would.net) == (0, 0)
+    before = len(charges(ada))
+    rerated(shown)
+    assert len(charges(ada)) == before
+
+
+class TestUnitsThatAreCarriedOver:
+    """Ten a month were included by mistake, and twelve are right; what is left is good for one
+    month more. Five were used in May, so five or seven were carried into June."""
+
+    RIGHT: ClassVar[dict[str, Any]] = {"amount": D("0.10"), "allowance": 12, "rollover_periods": 1}
+    ALL: ClassVar[dict[str, Any]] = {
+        "first_month": date(2025, 12, 1), "last_month": date(2026, 6, 1)
+    }  # fmt: skip
+
+    @pytest.fixture
+    def games(self, shop: Shop, line: Service) -> ProductOffering:
+        games = sold(shop, allowance=10, rollover_periods=1)
+        subscribed(line, games)
+        used(shop, line, games, 5)
+        used(shop, line, games, 20, started_at=(JUNE.start + timedelta(hours=1)).isoformat())
+        return games
+
+    def test_all_months_of_the_price_are_put_right_together(
+        self, shop: Shop, line: Service, ada: Subscriber, games: ProductOffering
+    ) -> None:
+        since = datetime(2026, 7, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
+        publishing.set_price(offering=games, charge="usage", unit="minute", at=since, **self.RIGHT)
+        posted(ada)
+        assert total(charges(ada, offering=games), "amount_net") == D("0.50")
+        shown = tried(drafted(games, self.RIGHT, shop), **self.ALL)
+        for _ in range(2):
+            rerated(shown)
+        [back] = adjustments(ada)
+        assert (back.amount_net, back.period_start) == (D("-0.40"), JUNE.start)
+        # What is told only now of May was not left over for June.
+        report(shop.films, event(line, games, 6), at=NOW)
+        rate(at=NOW + timedelta(hours=2))
+        posting.save(posting.due(subscriber=ada))
+        assert simulations.follow_reratings(at=NOW + timedelta(days=1)) == 1
+        worked(Simulation.objects.order_by("created_at").last(), NOW + timedelta(days=1))
+        assert total(charges(ada, offering=games), "amount_net") == D("0.70")
+
+    @pytest.mark.parametrize(
+        ("months", "words"),
+        [
+            ({"first_month": date(2026, 5, 1)}, "from December 2025 on"),
+            ({"last_month": date(2026, 5, 1)}, "Publish the right price"),
+        ],
+    )
+    def test_not_some_of_them(
+        self, shop: Shop, games: ProductOffering, months: dict[str, date], words: str
+    ) -> None:
+        since = datetime(2026, 7, 1, tzinfo=ZoneInfo(settings.BILLING_TIME_ZONE))
+        publishing.set_price(offering=games, charge="usage", unit="minute", at=since, **self.RIGHT)
+        shown = tried(drafted(games, self.RIGHT, shop), **(self.ALL | months))
+        with pytest.raises(NotSimulated, match=words):
+            rerated(shown)
+
+    def test_nor_while_the_price_is_in_force(self, shop: Shop, games: ProductOffering) -> None:
+        shown = tried(drafted(games, self.RIGHT, shop), **self.ALL)
+        with pytest.raises(NotSimulated, match="Publish the right price"):
+            rerated(shown)

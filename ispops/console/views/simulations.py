@@ -18,7 +18,7 @@ from ispops.errors import Refusal
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
 from ispops.uploads import harmless_row
-from rating import simulations
+from rating import rerating, simulations
 from rating.differences import Tally, bar_names
 from rating.models import Simulation
 from rating.simulations import OPEN
@@ -57,7 +57,7 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
         **facts,
         may_cancel=row.state in OPEN and not row.is_rerating and request.user.has_perm(SIMULATE),
         may_post=_may_be_posted(row) and request.user.has_perm(POST),
-        is_carried=row.state not in OPEN and simulations.is_carried(row),
+        hindrance="" if row.state in OPEN else rerating.hindrance_of(row),
         reratings=row.reratings.select_related("created_by").order_by("-created_at")[:20],
         words=price,
         largest=[] if row.state in OPEN else _largest(row),
