@@ -45,11 +45,6 @@ def spawn(
     inherits. Raises `OSError` when it cannot be executed.
     """
 
-    def ask_for_signal() -> None:
-        # Runs between fork and exec, after the change of user, which would clear the request.
-        if _prctl is not None:
-            _prctl(_PR_SET_PDEATHSIG, stop_signal)
-
     child: subprocess.Popen[bytes] = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
@@ -58,7 +53,8 @@ def spawn(
         cwd=folder,
         env=dict(environment),
         start_new_session=True,
-        preexec_fn=ask_for_signal,
+        # Between fork and exec, after the change of user, which would clear the request.
+        preexec_fn=lambda: end_with_parent(stop_signal),
         pass_fds=sockets,
         **run_as(account),
     )
@@ -66,6 +62,12 @@ def spawn(
         with contextlib.suppress(BrokenPipeError), child.stdin:
             child.stdin.write(text)
     return child
+
+
+def end_with_parent(stop_signal: signal.Signals) -> None:
+    """Ask the kernel (on Linux) to send this process a signal when its parent dies."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, stop_signal)
 
 
 def run_as(account: pwd.struct_passwd | None) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,13 +108,26 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests with processes of their own in one test process: two would starve."""
+    # They share one port of the demonstration's partners, whatever fixture starts them.
+    starts = {
+        path: any(word in path.read_text() for word in ("Stack", "bsp_server", "demo_stack"))
+        for path in {item.path for item in items}
+    }
     for item in items:
-        # They share one port of the demonstration's partners, whatever fixture starts them.
-        starts = any(
-            word in item.path.read_text() for word in ("Stack", "bsp_server", "demo_stack")
-        )
-        if starts or {"live", "stack", "browser"} & set(getattr(item, "fixturenames", ())):
+        if starts[item.path] or {"live", "stack", "browser"} & set(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of all later looks for garbage.
+
+    It stays to the end anyway, and is so much that going through it again and again takes longer
+    than many a test.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -147,26 +160,43 @@ def stack(request: pytest.FixtureRequest, _demo_stack: Stack) -> Iterator[Stack]
         print(_demo_stack.logs())
 
 
-@pytest.fixture
-def live(request: pytest.FixtureRequest, transactional_db: None, tmp_path: Path) -> Iterator[Stack]:
-    """Processes, none of them started yet, that work on the database of this test.
-
-    The test makes its rows as any other test does; a task that died is given up after 2 s.
-    """
+@pytest.fixture(scope="session")
+def _live(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     from django.db import connection
 
     from tests.stack import Stack
 
-    own = Stack(tmp_path / "stack", connection.settings_dict["NAME"], TASK_LEASE_SECONDS="2")
+    own = Stack(
+        tmp_path_factory.mktemp("live") / "stack", connection.settings_dict["NAME"],
+        TASK_LEASE_SECONDS="2", QUICK_SWEEPS="1",
+    )  # fmt: skip
+    own.cast()
     yield own
     own.close()
-    if request.node.stash.get(FAILED, False):
-        print(own.logs())
 
 
 @pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
-    """A headless Chromium. Playwright's loop makes Django think that this is asynchronous code."""
+def live(request: pytest.FixtureRequest, transactional_db: None, _live: Stack) -> Iterator[Stack]:
+    """Processes, none of them started yet, that work on the database of this test.
+
+    The test makes its rows as any other test does; a task that died is given up after 2 s.
+    """
+    usual = dict(_live.environment)
+    yield _live
+    _live.end()
+    if request.node.stash.get(FAILED, False):
+        print(_live.logs())
+    _live.environment.clear()
+    _live.environment.update(usual)
+    _live.clear()
+
+
+@pytest.fixture(scope="session")
+def _browser() -> Iterator[Browser]:
+    """A headless Chromium, started once: that takes longer than most of what it is to show.
+
+    Playwright's loop, which stays, makes Django think that this is asynchronous code.
+    """
     from tests import browser
 
     program = browser.program()
@@ -175,6 +205,14 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    with browser.launched(program) as started:
+    with pytest.MonkeyPatch.context() as patch, browser.launched(program) as started:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         yield started
+
+
+@pytest.fixture
+def browser(_browser: Browser) -> Iterator[Browser]:
+    """A browser in which nobody is signed in and nothing was visited yet."""
+    yield _browser
+    for context in _browser.contexts:
+        context.close()

@@ -1,8 +1,9 @@
 """The product as it runs: real processes on a database and a Redis of their own.
 
 For the tests that a single process cannot make: journeys through the faces, and faults. The
-processes are those of `make run`, from the same table, with the settings of `make run`; only the
-business's patience is shortened where a test says so.
+processes are those of `make run`, from the same table, with the settings of `make run` but for
+what only costs time (`tests.stack_settings`); the business's patience is shortened where a test
+says so.
 """
 
 from __future__ import annotations
@@ -18,12 +19,31 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
+import redis
 import requests
 
 from ispops import embedded, processes, supervisor
 from tests import databases
+from tests.mould import Mould
 
 START_SECONDS = 60
+
+
+class Child(supervisor.Child):
+    """A process of a stack: made from its mould where that fits, else started as ever."""
+
+    def __init__(self, program: supervisor.Program, stack: Stack, logs: Path) -> None:
+        super().__init__(program, stack.environment, logs)
+        self.stack = stack
+
+    def start(self) -> None:
+        mould = self.stack.mould
+        if mould is None or mould.environment != self.environment:
+            super().start()
+        else:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self._process = mould.start(self.program, self.log)
 
 
 class Stack:
@@ -41,13 +61,13 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.redis = embedded.Redis(folder)
         self.environment = environment(folder, database, self.url, self.redis.url) | settings
+        self.mould: Mould | None = None
         self._make_children()
 
     def _make_children(self) -> None:
         table = supervisor.programs(listener=self.listener, data_dir=self.folder, demo=True)
         self.children = {
-            program.name: supervisor.Child(program, self.environment, self.folder / "logs")
-            for program in table
+            program.name: Child(program, self, self.folder / "logs") for program in table
         }
 
     def take_port_away(self) -> None:
@@ -79,12 +99,34 @@ class Stack:
         os.killpg(pid, signal.SIGKILL)
         self.until(lambda: self.children[name].poll() is not None, f"{name} is dead")
 
-    def close(self) -> None:
-        """End everything without ceremony: nobody needs what it would still say or save."""
+    def cast(self) -> None:
+        """Have further processes made from a mould, as long as they want no other settings."""
+        self.mould = Mould(self.environment, self.listener.fileno())
+
+    def end(self) -> None:
+        """End all processes without ceremony: nobody needs what they would still say or save."""
         for child in self.children.values():
             if child.pid is not None:
                 processes.end_group(child.pid)
                 child.stop()
+
+    def clear(self) -> None:
+        """Be as new, after `end`: Redis and the folder are empty."""
+        if self.redis.poll() is None:
+            with contextlib.closing(redis.Redis.from_url(self.redis.url)) as client:
+                client.flushall()
+        for path in self.folder.iterdir():
+            if path.name not in ("run", "logs"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for log in (self.folder / "logs").iterdir():
+            log.write_bytes(b"")
+        self._make_children()
+
+    def close(self) -> None:
+        """End everything, the servers too."""
+        self.end()
+        if self.mould is not None:
+            self.mould.close()
         self.redis.stop()
         self.listener.close()
 
@@ -134,11 +176,12 @@ class Stack:
 
     @contextlib.contextmanager
     def orm(self) -> Iterator[None]:
-        """Let Django's models of the test process read and write the database of the stack."""
+        """Let Django's models of the test process read and write the database of the stack, and
+        its verbs call the workers of the stack."""
         from django.db import connection
 
         usual = connection.settings_dict["NAME"]
-        with self.unblock():
+        with self.unblock(), _broker(self.redis.url):
             connection.close()
             connection.settings_dict["NAME"] = self.database
             try:
@@ -146,6 +189,17 @@ class Stack:
             finally:
                 connection.close()
                 connection.settings_dict["NAME"] = usual
+
+
+@contextlib.contextmanager
+def _broker(url: str) -> Iterator[None]:
+    """Have Celery's messages of this process go to another broker."""
+    from ispops.celery import app
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELERY_BROKER_WRITE_URL", url)
+        patch.setattr(app.amqp, "_producer_pool", None)
+        yield
 
 
 def environment(folder: Path, database: str, url: str, redis_url: str) -> dict[str, str]:
@@ -162,7 +216,7 @@ def environment(folder: Path, database: str, url: str, redis_url: str) -> dict[s
         "ISPOPS_DATA_DIR": str(folder),
         "ISPOPS_BASE_URL": url,
         "ISPOPS_DEMO": "1",
-        "DJANGO_SETTINGS_MODULE": "ispops.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.stack_settings",
         "PYTHONPATH": os.pathsep.join([str(closed), str(databases.REPOSITORY)]),
         "PYTHONUNBUFFERED": "1",
     }

@@ -51,7 +51,7 @@ def _circuit(context: str) -> str:
         return ""
     try:
         said = json.loads(context.replace("&#x2c", ","))["ISC"]
-        if relays := said.get("relays") or said.get("relay-info"):
+        if relays := said.get("relays"):
             return _option(relays[-1].get("options", "")[2:], _INTERFACE, width=2)
         told = said["relay-agent-info"]
         return _option((told["sub-options"] if isinstance(told, dict) else told)[2:], _CIRCUIT)

@@ -11,14 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from ipam import allocation, extents, leases, overallocation, statements
+from ipam import allocation, extents, leases, overallocation, statements, static_addresses
 from ipam.models import (
     AddressHolder,
     Allocation,
@@ -27,10 +27,11 @@ from ipam.models import (
     FreeExtent,
     OverallocationRequest,
     Pool,
+    StaticAddress,
 )
 from ispops.db import Prepared
 from ispops.models import Event
-from tests.ipam.ground import NOON, Isp, Policy, after, an_isp, mac
+from tests.ipam.ground import NOON, Isp, Policy, a_pool, after, an_isp, mac
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ASKERS = 8
@@ -334,6 +335,63 @@ def test_without_the_holders_lock_the_plan_is_exceeded(monkeypatch: pytest.Monke
     answers = at_once(lambda n: isp.ask(mac(n)))
     assert Counter(answer.outcome for answer in answers) == {"granted": ASKERS}
     assert Allocation.objects.filter(family=4, state=ACTIVE).count() == ASKERS
+
+
+# --- A plan's static addresses ------------------------------------------------------------------
+
+
+def with_static(number: int) -> Isp:
+    isp = an_isp(static_addresses=number)
+    a_pool("203.0.113.0/27", server=isp.server, purpose=Pool.Purpose.STATIC)
+    return isp
+
+
+def follow_plan(isp: Isp) -> int:
+    try:
+        return len(static_addresses.follow_plan(service_ref=isp.service, at=NOON))
+    except IntegrityError:
+        return 0
+
+
+@contextmanager
+def without_index(name: str) -> Iterator[None]:
+    """Take the key of static addresses away, and put it back over an empty table."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [name])
+        (definition,) = cursor.fetchone()
+        cursor.execute(f"DROP INDEX {name}")
+        try:
+            yield
+        finally:
+            cursor.execute("TRUNCATE ipam_staticaddress CASCADE")
+            cursor.execute(definition)
+
+
+def test_a_line_keeps_as_many_as_its_plan_includes_whoever_asks() -> None:
+    isp = with_static(2)
+    assert at_once(lambda _: follow_plan(isp)) == [2] * ASKERS
+    assert StaticAddress.objects.filter(released_at=None).count() == 2
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_without_the_holders_lock_a_line_keeps_too_many_but_for_the_key(
+    monkeypatch: pytest.MonkeyPatch, with_key: bool
+) -> None:
+    isp = with_static(1)
+    everybody_has_counted = threading.Barrier(ASKERS)
+    take = extents.take
+
+    def take_late(*values: Any, **more: Any) -> Any:
+        everybody_has_counted.wait(timeout=10)
+        return take(*values, **more)
+
+    unlocked = statements._LOCK_HOLDER.statement.replace("FOR NO KEY UPDATE OF holder", "")
+    monkeypatch.setattr(statements, "_LOCK_HOLDER", Prepared("unlocked", ("text",), unlocked))
+    monkeypatch.setattr(extents, "take", take_late)
+    with nullcontext() if with_key else without_index("one_static_address_a_place"):
+        at_once(lambda _: follow_plan(isp))
+        kept = StaticAddress.objects.count()
+    assert kept == (1 if with_key else ASKERS)
 
 
 # --- Answers ------------------------------------------------------------------------------------

@@ -47,6 +47,17 @@ def test_the_numbers_are_what_waits(world: World, boss: User) -> None:
     }  # fmt: skip
 
 
+def test_what_waits_is_a_figure_trouble_first_and_the_rest_is_only_named(
+    world: World, boss: User, as_user: Callable[[User], Client]
+) -> None:
+    answer = as_user(boss).get(reverse("admin:index"))
+
+    waiting, idle = answer.context["waiting"], answer.context["idle"]
+    assert [entry["queue"].key for entry in waiting] == ["fallout", "orders", "requests"]
+    assert not any(entry["count"] for entry in idle)
+    assert "Nothing waits in" in answer.content.decode()
+
+
 def test_counting_stops_where_nobody_reads_on(
     world: World, boss: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,3 +144,10 @@ def test_addresses_lose_the_length_that_only_says_so() -> None:
 )
 def test_use_is_counted_in_its_unit(quantity: int, unit: str, written: str) -> None:
     assert console.counted(quantity, unit) == written
+
+
+def test_an_end_that_is_far_off_is_a_day() -> None:
+    with time_machine.travel(NOW, tick=False):
+        assert ">in 2 days<" in console.until(NOW + timedelta(days=2))
+        assert ">20 Nov 2036<" in console.until(NOW + timedelta(days=3_650))
+        assert console.until(None) == "—"

@@ -5,22 +5,31 @@ from __future__ import annotations
 import json
 import socket
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from ipam import blocks, kea_servers, overallocation, static_addresses
+from ipam import (
+    blocks,
+    kea_servers,
+    overallocation,
+    renumbering,
+    returning,
+    static_addresses,
+)
 from ipam.models import (
     AddressServer,
     Allocation,
     Block,
     ExtraAddress,
     OverallocationRequest,
+    Pool,
     StaticAddress,
 )
+from ipam.servers.registry import adapter_of, range_of
 from ispops.catalog.models import AddressEntitlement
 from ispops.parties.models import Subscriber, User
 from provisioning import lease_following, reservations, suspending, upkeep
@@ -89,16 +98,20 @@ def test_a_line_from_its_first_day_to_its_last(
         assert "ALLOC_FAIL_CLASSES" in running.said()
 
 
+def a_pool(name: str, network: str, purpose: str, at: datetime) -> Pool:
+    """A pool more of the only server."""
+    top = blocks.create_block(network=network, tier=Block.Tier.ALLOCATION, at=at)
+    block = blocks.create_block(network=network, tier=Block.Tier.POOL, parent=top, at=at)
+    server = AddressServer.objects.get()
+    return blocks.create_pool(name=name, server=server, block=block, purpose=purpose, at=at)
+
+
 @pytest.fixture
 def connected(dhcp: DhcpServer, kea_url: str, at: datetime, tmp_path: Path) -> AddressServer:
     """The server's pools of static addresses and of the walled garden, and its files."""
     server = dhcp.address_server
-    for name, network, purpose in (
-        ("static-kea", kea.STATIC, "static"), ("garden-kea", "100.127.9.192/26", "walled_garden"),
-    ):  # fmt: skip
-        top = blocks.create_block(network=network, tier=Block.Tier.ALLOCATION, at=at)
-        block = blocks.create_block(network=network, tier=Block.Tier.POOL, parent=top, at=at)
-        blocks.create_pool(name=name, server=server, block=block, purpose=purpose, at=at)
+    a_pool("static-kea", kea.STATIC, "static", at)
+    a_pool("garden-kea", "100.127.9.192/26", "walled_garden", at)
     kea_servers.connect_kea(
         server=server, at=at, control_socket=str(tmp_path / "kea4.socket"), config_url=kea_url,
         subnet=kea.SUBNET, lease_file=str(tmp_path / "kea-leases4.csv"),
@@ -107,12 +120,11 @@ def connected(dhcp: DhcpServer, kea_url: str, at: datetime, tmp_path: Path) -> A
     return server
 
 
-def follow() -> None:
+def follow(at: datetime | None = None) -> None:
     """What the sweeps do: read what Kea wrote, and tell it what came of that."""
-    now = timezone.now()
-    lease_following.follow_due(at=now)
-    factories.deliver_events(at=now)
-    reservations.sync_due(at=timezone.now(), limit=9)
+    lease_following.follow_due(at=at or timezone.now())
+    factories.deliver_events(at=at or timezone.now())
+    reservations.sync_due(at=at or timezone.now(), limit=9)
 
 
 def test_a_static_address_is_reserved_renumbered_and_released(
@@ -130,9 +142,32 @@ def test_a_static_address_is_reserved_renumbered_and_released(
         assert refused.kind == NAK, "the address of the plan is not its own any more"
         assert relay.gets(ROUTER, "barre-1/1").address == str(mine)
 
-        static_addresses.release_static(service_ref=line.public_id, cause_ref="svc_x", at=now)
+        source, target = mine.pool, a_pool("static-new", "100.127.9.144/28", "static", now)
+        day, said = now + timedelta(days=8), {"actor": otto, "reason": "The range goes back"}
+        plan = renumbering.start(source=source, target=target, deadline_at=day, at=now, **said)
         follow()
+        assert relay.renews(ROUTER, str(mine), "barre-1/1").kind == ACK, "until the day"
+        renumbering.go_on(at=day)
+        follow(day)
+        moved = StaticAddress.objects.get(released_at=None)
+        assert moved.pool == target
         assert relay.renews(ROUTER, str(mine), "barre-1/1").kind == NAK
+        assert relay.gets(ROUTER, "barre-1/1").address == str(moved)
+
+        rested = day + source.quarantine
+        renumbering.go_on(at=rested)
+        renumbering.retire_source(renumbering_id=plan.pk, at=rested, **said)
+        given = range_of(source)
+        assert adapter_of(connected, 4).missing([given]) == []
+        for _ in range(2):
+            returning.go_on_due(at=rested)
+        source.refresh_from_db()
+        assert source.state == "returned"
+        assert adapter_of(connected, 4).missing([given]) == [given]
+
+        static_addresses.release_static(service_ref=line.public_id, cause_ref="svc_x", at=rested)
+        follow(rested)
+        assert relay.renews(ROUTER, str(moved), "barre-1/1").kind == NAK
         assert relay.gets(ROUTER, "barre-1/1").address == dynamic.address
 
 

@@ -68,3 +68,24 @@ def test_a_file_that_was_cut_short_is_read_from_its_beginning(tmp_path: Path) ->
     assert tailing.read(str(path), position, limit=9)[0] == ["new"]
     with pytest.raises(ServerAway, match="cannot be read"):
         tailing.read(str(tmp_path / "none"), position, limit=9)
+
+
+@pytest.mark.parametrize(
+    ("said", "circuit"),
+    [
+        ('{"relay-agent-info": "0x01046e312f37"}', "n1/7"),
+        ('{"relay-agent-info": {"sub-options": "0x0204aabbccdd01046e312f37"}}', "n1/7"),
+        (
+            '{"relays": [{"hop": 1, "options": "0x001200046e392f39"},'
+            ' {"hop": 0, "options": "0x00250002000900120004" "6e312f37"}]}'.replace('" "', ""),
+            "n1/7",
+        ),
+        ('{"relays": [{"hop": 0}]}', ""),
+        ('{"relays": [7]}', ""),
+        ("7", ""),
+    ],
+)
+def test_the_port_is_read_from_what_the_relay_said(said: str, circuit: str) -> None:
+    context = f'{{"ISC": {said}}}'.replace(",", "&#x2c")
+    found = kea_files.leases([f"{HEADER},user_context", f"{line(1)},{context}"])
+    assert [lease.circuit for lease in found] == [circuit]

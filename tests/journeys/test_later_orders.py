@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from pytest_django import Settings
 
 from ispops.demo import people
 from tests.stack import Stack
@@ -20,12 +19,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 EMAIL = re.compile("e-?mail", re.IGNORECASE)
 PASSWORD = "lovelace-1843"
 PATIENCE = 30_000
-
-
-@pytest.fixture(autouse=True)
-def _hasher_of_the_stack(settings: Settings) -> None:
-    """The tests' own is quicker, and the web server does not know it."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ispops.catalog import fair_use, publishing
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import billing, purchases, usage, watching
+from rating import billing, posting, purchases, usage, watching
 from rating.accrual import period_at
 from rating.models import Purchase, UsagePack
 from tests import factories
@@ -198,6 +198,16 @@ def test_as_a_file(
     ]
     assert stranger.get(link["href"]).status_code == 404
     assert owner.get(link["href"].replace(".csv", "-9.csv")).status_code == 404
+
+
+def test_what_cost_nothing_is_folded_away_on_the_bill(
+    owner: Client, line: Service, now: datetime
+) -> None:
+    use(line, down=7 * GB, up=3 * GB, at=now)
+    posting.post_rated_usage(until=now + timedelta(hours=1))
+    found = page(owner.get("/account/bill/"))
+    assert "What cost nothing (1)" in found.text
+    assert found.text.index("What cost nothing") < found.text.index("Fibre 500, 10 GB")
 
 
 def test_what_cannot_be_bought_is_not_there(

@@ -285,7 +285,7 @@ def test_whatever_is_sent_is_answered_or_refused(
     keys = iter(range(10**9))
 
     @given(_bodies)
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     def send(body: Any) -> None:
         before = ServiceQualification.objects.count()
         answer = ask(client, body, f"fuzz-{next(keys)}")
@@ -305,7 +305,7 @@ def test_whatever_is_typed_is_completed_or_refused(
     monkeypatch.setattr(AddressSuggestions, "open_to_strangers", many)
 
     @given(some.text(max_size=310))
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     def send(text: str) -> None:
         answer = client.get(SUGGESTIONS, {"text": text.encode("utf-8", "replace").decode()})
         assert answer.status_code in {200, 422}, answer.content

@@ -17,7 +17,7 @@ from ispops.embedded import CannotStart
 from ispops.network import freeradius
 from tests import databases
 from tests.radius import nas
-from tests.stack import Stack
+from tests.stack import Stack, make_demo
 
 if TYPE_CHECKING:
     from ispops.network.freeradius import FreeRadius
@@ -102,7 +102,11 @@ def require_freeradius() -> None:
 
 
 @pytest.fixture(scope="module")
-def isp(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isp]:
+def isp(
+    request: pytest.FixtureRequest,
+    django_db_blocker: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Isp]:
     require_freeradius()
     with ExitStack() as running:
         with django_db_blocker.unblock():
@@ -113,6 +117,10 @@ def isp(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stack = Stack(tmp_path_factory.mktemp("radius") / "stack", name)
         running.callback(stack.close)
         stack.unblock = django_db_blocker.unblock
+        if getattr(request.module, "READS_PAGES", False):
+            with django_db_blocker.unblock():
+                _, prepared = make_demo()
+            (stack.folder / "static").symlink_to(prepared / "static")
         with stack.orm():
             username, password = make_line()
             suspended = make_suspended_line()

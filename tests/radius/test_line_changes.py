@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from tests import coa_agent
 from tests.radius.conftest import Isp
@@ -15,6 +14,7 @@ from tests.radius.test_accounting import GIB, counted
 from tests.radius.visitor import Visitor
 
 pytestmark = [pytest.mark.daemon, pytest.mark.xdist_group("processes")]
+READS_PAGES = True  # the other tests of this folder need none
 PASSWORD = "a-long-walk-by-the-sea"
 
 
@@ -35,16 +35,7 @@ def agent(isp: Isp) -> Iterator[coa_agent.Agent]:
 
 
 @pytest.fixture
-def pages(isp: Isp) -> None:
-    """Let the web server show pages: the other tests of this folder need none."""
-    isp.stack.run("manage.py", "collectstatic", "--noinput", "--verbosity=0")
-    isp.stack.stop("web")
-    isp.stack.start("web")
-    isp.until(lambda: isp.ask(seconds=2).kind == "Access-Accept", "it answers again", seconds=60)
-
-
-@pytest.fixture
-def people(isp: Isp, settings: Settings) -> tuple[str, str]:
+def people(isp: Isp) -> tuple[str, str]:
     """Sell a faster plan; returns the e-mail addresses of the subscriber and of a CSR."""
     from types import SimpleNamespace
 
@@ -56,8 +47,6 @@ def people(isp: Isp, settings: Settings) -> tuple[str, str]:
     from tests import factories
     from tests.provisioning import later
 
-    # The tests' own is quicker, and the web server does not know it.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     with isp.stack.orm():
         sold: Any = SimpleNamespace(fibre=Partner.objects.get(name="Fast Fibre"))
         later.faster(sold)
@@ -95,7 +84,6 @@ def line_of(isp: Isp) -> tuple[str, str]:
         return line.public_id, line.subscriber.public_id
 
 
-@pytest.mark.usefixtures("pages")
 def test_fair_use_and_a_change_reach_the_live_session_and_an_end_locks_it_out(
     isp: Isp, agent: coa_agent.Agent, people: tuple[str, str]
 ) -> None:

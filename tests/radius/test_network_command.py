@@ -15,6 +15,7 @@ import pytest
 from ispops import embedded, processes
 from ispops.demo import network
 from tests import databases
+from tests.journeys.test_later_orders import make_line
 from tests.radius import nas
 from tests.radius.conftest import require_freeradius
 from tests.stack import Stack
@@ -62,34 +63,17 @@ def start(stack: Stack, output: Path, **settings: str) -> Command:
 @pytest.fixture
 def line(stack: Stack) -> str:
     """The login of a line that was just ordered in the demonstration and set up by its worker."""
-    from django.utils import timezone
-
-    from provisioning.models import Service
-    from qualification.models import Premises
-    from tests import factories
-
-    with stack.orm():
-        ida = factories.subscriber(at=timezone.now(), name="Ida Rhodes")
-        streets = Premises.objects.filter(match_key__contains=" KNOX ST, ")
-        house = streets.order_by("-match_key")[0]
-        factories.order(ida, house, "cable-200", at=timezone.now())
-
-    def is_live() -> bool:
-        with stack.orm():
-            return Service.objects.filter(subscriber=ida, state="active").exists()
-
-    stack.until(is_live, "the line is live", seconds=60)
-    with stack.orm():
-        return Service.objects.get(subscriber=ida).credential.username
+    return make_line(stack, "ida@example.com", "Ida Rhodes").username
 
 
 @pytest.fixture
 def command(stack: Stack, line: str, tmp_path: Path) -> Iterator[Command]:
     started = start(stack, tmp_path / "said")
+    # What it says of Kea comes last: it makes Kea's tables before, in which no signal disturbs it.
     stack.until(
-        lambda: "radclient" in started.said or started.process.poll() is not None,
-        "FreeRADIUS is there",
-        seconds=60,
+        lambda: "\nKea " in started.said or started.process.poll() is not None,
+        "FreeRADIUS is there, and Kea where it may be",
+        seconds=100,
     )
     assert "radclient" in started.said, started.said
     yield started
