@@ -10,6 +10,8 @@ from django.test import RequestFactory
 
 from ipam import block_steps, growing, overallocation, returning, sampling
 from ipam.models import (
+    BlockImport,
+    CsrLetters,
     ExtraAddress,
     KeaServer,
     Pool,
@@ -23,7 +25,9 @@ from tests.ipam.growing import a_town
 
 pytestmark = pytest.mark.django_db
 # Made in their own tests.
-ELSEWHERE = (KeaServer, PoolReport, RefusedDevice, Renumbering, StaticAddress)
+ELSEWHERE = (
+    BlockImport, CsrLetters, KeaServer, PoolReport, RefusedDevice, Renumbering, StaticAddress,
+)  # fmt: skip
 
 
 def lists() -> Iterator[ModelAdmin]:
