@@ -4,6 +4,7 @@ one, and nothing half written. Over the API no network is named, only a length: 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ipam import blocks, importing
+from ipam import block_imports, blocks, importing
 from ipam.models import Block, Pool
 from ispops.errors import Refusal
 from ispops.parties import roles
 from ispops.parties.models import AuditEntry
 from tests.console.conftest import NOW, World
+from tests.ipam.ground import NOON
+from tests.ipam.test_importing import done
 
 FOUR, SIX, TAKEN = "10.0.0.0/16", "3fff:7::/48", "10.0.64.0/18"
 # What is wrong, the network, the block that it is to be cut from, and what is said.
@@ -124,5 +127,10 @@ def taken(text: str) -> importing.Result:
     from tests import factories
 
     actor = factories.staff(roles.OPERATIONS, at=NOW)
-    (told,) = importing.apply(text=text, file_name="plan", actor=actor, at=NOW)
-    return told
+    trial = done(
+        block_imports.submit(
+            upload=io.BytesIO(text.encode()), file_name="plan", actor=actor, at=NOON
+        )
+    )
+    _, (line, network, outcome, words, field) = block_imports.results_of(trial)
+    return importing.Result(int(line), network, outcome, words, field)
