@@ -264,6 +264,9 @@ class _Request:
             return self._grant_static(static, offered)
         kept = [row for row in self._mine() if row.counts and row.family in offered]
         missing = offered.keys() - {row.family for row in kept}
+        if kept:
+            # It keeps what it has, and goes without the other where the plan has none left.
+            missing = {family for family in missing if not self._is_beyond(family)}
         if any(self._is_beyond(family) for family in missing):
             verdict = asking.decide(
                 holder=self.holder,

@@ -309,3 +309,13 @@ def test_another_subscriber_is_not_limited(db: None) -> None:
         service_ref="svc_2", subscriber=isp.subscriber, plan=isp.plan, at=NOON
     )
     assert isp.ask(mac(3), service_ref=other.service_ref).outcome == "granted"
+
+
+def test_who_holds_one_family_keeps_it_where_the_plan_has_no_other_left(db: None) -> None:
+    isp = an_isp(ipv4_addresses=2, ipv6_prefixes=1)
+    first = isp.ask(mac(1))
+    Allocation.objects.filter(family=6).update(expires_at=after(minutes=1))
+    isp.ask(mac(2), at=after(minutes=2))
+    answer = isp.ask(mac(1), at=after(minutes=3))
+    assert (answer.outcome, answer.ipv4, answer.ipv6_prefix) == ("granted", first.ipv4, None)
+    assert asked() == []
