@@ -24,6 +24,8 @@ from ispops.parties.models import Partner
 
 CLIENTS = 8
 _Work = Callable[[http.client.HTTPConnection], None]
+# What the proxy in front of the web server says: without it the answer is to come by HTTPS.
+_BY_HTTPS = {"X-Forwarded-Proto": "https"}
 _SCOPES = ["purchases:read", "purchases:write"]
 
 
@@ -71,8 +73,10 @@ def _token(url: str) -> str:
         f"{url}/identity/o/api/token",
         data={"grant_type": "client_credentials"},
         auth=(program.id, secret),
+        headers=_BY_HTTPS,
         timeout=60,
     )
+    answer.raise_for_status()
     return str(answer.json()["access_token"])
 
 
@@ -140,7 +144,7 @@ class _Program:
     def _call(
         self, line: http.client.HTTPConnection, method: str, path: str, body: object = None
     ) -> dict[str, object]:
-        headers = {
+        headers = _BY_HTTPS | {
             "Authorization": f"Bearer {self._token}",
             "Content-Type": "application/json",
             "Idempotency-Key": uuid7().hex,
