@@ -61,6 +61,32 @@ Questions? Call us at {{ phone }}.
 """,
 )
 
+PRICE_PUT_RIGHT = Kind(
+    code="price_put_right",
+    title="A price was put right",
+    sent_when="when use was charged at a wrong price, and the difference is charged or given back",
+    variables=(
+        Variable("product", "what was used", "Cinebox by the minute"),
+        Variable("months", "when the billing periods began", "May 2026"),
+        Variable("outcome", "what it comes to, with tax", "You get USD 6.60 back."),
+        _CHARGE_URL,
+    ),
+    subject="We have put the price of {{ product }} right",
+    text="""\
+Hello {{ name }},
+
+we charged what you used of {{ product }} at a wrong price, in billing periods that began in
+{{ months }}. We have put that right. {{ outcome }} It is on your next bill.
+
+How the amount comes about:
+{{ charge_url }}
+
+Not right? Dispute it there, or call us at {{ phone }}.
+
+{{ isp }}
+""",
+)
+
 DISPUTE_ANSWERED = Kind(
     code="dispute_answered",
     title="Dispute answered",
@@ -313,6 +339,7 @@ You no longer want that? Withdraw it here:
 register(
     BILL_ISSUED,
     CHARGE_REFUNDED,
+    PRICE_PUT_RIGHT,
     DISPUTE_ANSWERED,
     PURCHASE_ASKED_FOR,
     BOUGHT_BY_STANDING_CONSENT,

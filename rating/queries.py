@@ -127,6 +127,9 @@ def why(charge: Charge) -> dict[str, Any]:
     explained = charge.explanation
     version = explained.get("price_version", "")
     name = charge.price.name if charge.price else ""
+    if explained.get("rule") == "rerating":
+        # The price it is about is the wrong one, by which it does not come to this.
+        name = version = ""
     return {
         "rule": _RULES.get(explained.get("rule", ""), ""),
         "price": f"{name} ({version})" if name else version,

@@ -5,6 +5,7 @@ comes to at the right price is a charge of kind adjustment, with the differences
 of the tax. What was charged so far includes earlier re-ratings, so doing it again charges nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -18,7 +19,7 @@ from ispops.catalog.queries import quantity_words
 from ispops.money import format_money, from_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import billing_period
-from rating import lanes, past_use
+from rating import lanes, past_use, telling
 from rating.differences import Parts
 from rating.models import Charge, RatedUsage, Simulation
 from rating.simulated import Trial, months
@@ -31,7 +32,8 @@ OVERLAP = timedelta(hours=1)
 def post_differences(
     *, rerating: Simulation, trial: Trial, subscribers: Sequence[UUID], at: datetime
 ) -> list[Result]:
-    """Charge what some accounts have to pay on top or get back; returns what they come to.
+    """Charge what some accounts have to pay on top or get back, and tell each of them the sum;
+    returns what they come to.
 
     In the transaction of the caller, which holds their lanes from here on: use that is being rated
     just now is before this or after it.
@@ -39,9 +41,13 @@ def post_differences(
     lanes.hold_lanes(subscribers)
     accounts = Subscriber.objects.in_bulk(subscribers)
     results, found = trial.settle(subscribers)
-    Charge.objects.bulk_create(
-        _charge(rerating, trial, accounts[UUID(one.subscriber_id)], one, at) for one in found
-    )
+    charged: defaultdict[UUID, list[Charge]] = defaultdict(list)
+    for one in found:
+        key = UUID(one.subscriber_id)
+        charged[key].append(_charge(rerating, trial, accounts[key], one, at))
+    Charge.objects.bulk_create(row for rows in charged.values() for row in rows)
+    for key, rows in charged.items():
+        telling.price_put_right(rerating=rerating, subscriber=accounts[key], charged=rows, at=at)
     return results
 
 
@@ -103,16 +109,16 @@ def _explanation(
     def words(micros: int) -> str:
         return format_money(from_micros(micros), currency)
 
-    name = rerating.draft.name
+    # The subscriber reads this, so the draft's name, which is for the staff, is not in it.
     used = quantity_words(one.quantity, rerating.facts["unit"])
     text = (
-        f"{used} of the period: {words(one.would.net)} at the price “{name}”, "
+        f"{used} of the period: {words(one.would.net)} at the price that is right, "
         f"and {words(one.paid.net)} was charged"
     )
     back = one.would.net - one.paid.net - more.net
     text += f", of which {words(-back)} went back before" if back else ""
     text += f": {words(more.net)}"
-    return {"rule": "rerating", "price_version": name, "arithmetic": text}
+    return {"rule": "rerating", "arithmetic": text}
 
 
 def hindrance_of(simulation: Simulation) -> str:

@@ -143,9 +143,11 @@ def cancel_simulation(*, simulation: Simulation, actor: User, at: datetime) -> S
 
 
 @transaction.atomic
-def rerate(*, simulation: Simulation, actor: User, at: datetime) -> Simulation:
+def rerate(*, simulation: Simulation, actor: User, reason: str, at: datetime) -> Simulation:
     """Have the differences of a simulation posted, as they are when it is done: as adjustments
     that the next bills take. Doing it again charges nothing, unless use came meanwhile.
+
+    `reason` is for the audit trail. Whoever pays more or gets something back is told the sum.
 
     Raises:
         NotSimulated: the simulation is not done, or is a re-rating itself.
@@ -160,6 +162,7 @@ def rerate(*, simulation: Simulation, actor: User, at: datetime) -> Simulation:
         action="price.rerated",
         subject=simulation.draft.public_id,
         at=at,
+        reason=reason,
         rerating=row.public_id,
         simulation=simulation.public_id,
     )

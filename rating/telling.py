@@ -1,6 +1,8 @@
 """Telling subscribers what became of what they use; the words are `notice_kinds`."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
@@ -16,6 +18,7 @@ from ispops.periods import day_in_words
 from provisioning.models import Service, Slowdown
 from rating import notice_kinds, topping_up
 from rating.accrual import period_at
+from rating.models import Charge, Simulation
 from rating.spending import third_party_spend
 from rating.standings import Standing
 from rating.thresholds import SPENDING_THRESHOLDS
@@ -86,6 +89,30 @@ def spending(*, subscriber: Subscriber, at: datetime) -> None:
     )
 
 
+def price_put_right(
+    *, rerating: Simulation, subscriber: Subscriber, charged: Sequence[Charge], at: datetime
+) -> None:
+    """Say what a re-rating comes to for an account, in one sum, unless that is nothing."""
+    more = round_to_minor_unit(
+        sum((row.amount_net + row.amount_tax for row in charged), Decimal(0)), subscriber.currency
+    )
+    if not more:
+        return
+    words = format_money(abs(more), subscriber.currency)
+    first, last = (f"{m:%B %Y}" for m in (rerating.first_month_date, rerating.last_month_date))
+    largest = max(charged, key=lambda row: abs(row.amount_net))
+    notify.send(
+        kind=notice_kinds.PRICE_PUT_RIGHT.code,
+        subscriber=subscriber,
+        cause=rerating.public_id,
+        at=at,
+        product=rerating.draft.offering.name,
+        months=first if first == last else f"{first} to {last}",
+        outcome=f"You pay {words} more." if more > 0 else f"You get {words} back.",
+        charge_url=_page("portal:charge", largest.public_id),
+    )
+
+
 def line_slowed(*, slowdown: Slowdown, at: datetime) -> None:
     """Say how slow a line is now, until when, and what helps before."""
     line = slowdown.service
@@ -138,5 +165,5 @@ def _usage_url(service: Service) -> str:
     return f"{_page('portal:usage')}?line={line}"
 
 
-def _page(name: str) -> str:
-    return settings.BASE_URL.rstrip("/") + reverse(name)
+def _page(name: str, *ids: str) -> str:
+    return settings.BASE_URL.rstrip("/") + reverse(name, args=ids)

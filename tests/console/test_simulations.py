@@ -182,7 +182,14 @@ def test_its_differences_are_posted_by_finance_alone(
     assert "Post the differences" not in text_of(desk.get(address("simulation", row.public_id)))
     assert "Post the differences" in text_of(finance.get(address("simulation", row.public_id)))
     assert desk.post(address("post_simulation", row.public_id)).status_code == 403
-    answer = finance.post(address("post_simulation", row.public_id))
+    assert "not published. Posting puts the months that were tried right" in text_of(
+        finance.get(address("simulation", row.public_id))
+    )
+    finance.post(address("post_simulation", row.public_id))
+    assert not row.reratings.exists()
+    answer = finance.post(
+        address("post_simulation", row.public_id), {"reason": "Entered wrong in October"}
+    )
     rerating = Simulation.objects.get(posts=row)
     assert answer["Location"] == address("simulation", rerating.public_id)
     simulations.simulate_next(simulation_id=rerating.pk, at=NOW)
@@ -205,7 +212,7 @@ def test_where_units_are_carried_over_it_says_that_nothing_can_be_posted(
     row = Simulation.objects.get()
     simulations.simulate_next(simulation_id=row.pk, at=NOW)
     text = text_of(as_role(roles.FINANCE).get(address("simulation", row.public_id)))
-    assert "cannot be posted: units of this price are carried over" in text
+    assert "cannot be posted. Units of this price are carried over" in text
     assert "Post the differences" not in text
 
 

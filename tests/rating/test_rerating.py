@@ -12,6 +12,7 @@ from django.conf import settings
 
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
+from ispops.notices.models import Notice
 from ispops.parties.models import AuditEntry, Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
@@ -47,7 +48,8 @@ PARTS = ("amount_net", "isp_share", "bsp_share", "network_provider_share", "amou
 
 def rerated(simulation: Simulation, at: datetime = NOW) -> Simulation:
     """The simulation's differences, posted until nothing was left to do."""
-    row = simulations.rerate(simulation=simulation, actor=factories.staff("Finance", at=NOW), at=at)
+    actor = factories.staff("Finance", at=NOW)
+    row = simulations.rerate(simulation=simulation, actor=actor, reason="Wrong price", at=at)
     return worked(row, at)
 
 
@@ -99,16 +101,21 @@ def test_it_explains_itself_and_the_next_bill_takes_it(
     assert (back.amount_net, back.amount_tax, back.bsp_share) == (D(-6), D("-0.6"), D("-4.2"))
     why = queries.why(back)
     assert why["arithmetic"] == (
-        "100 minutes of the period: USD 4.00 at the price “Tried”, and USD 10.00 was charged: "
-        "USD -6.00"
+        "100 minutes of the period: USD 4.00 at the price that is right, and USD 10.00 "
+        "was charged: USD -6.00"
     )
     assert why["rule"].startswith("What use comes to at the right price")
+    assert why["price"] == ""
+    told = Notice.objects.get(kind="price_put_right")
+    assert (told.subscriber, told.address) == (ada, ada.email)
+    assert "We have put that right. You get USD 6.60 back." in " ".join(told.body.split())
+    assert back.public_id in told.body + str(told.links)
     assert back.bill_line is None
     later = billing.issue_bill(subscriber=ada, period=JUNE, at=JUNE.end)
     back.refresh_from_db()
     assert back.bill_line is not None
     assert (back.bill_line.bill, bill.pk != later.pk) == (later, True)
-    assert AuditEntry.objects.filter(action="price.rerated").count() == 1
+    assert AuditEntry.objects.get(action="price.rerated").reason == "Wrong price"
 
 
 def test_use_that_comes_late_is_put_right_by_night(
@@ -129,6 +136,10 @@ def test_use_that_comes_late_is_put_right_by_night(
     posted(ada)
     assert sum(row.amount_net for row in charges(ada, offering=games)) == 6
     assert simulations.follow_reratings(at=LATER + timedelta(hours=3)) == 0
+    # Each of the two told its own sum, with tax.
+    [before, after] = Notice.objects.filter(kind="price_put_right").order_by("pk")
+    assert "You get USD 6.60 back." in " ".join(before.body.split())
+    assert "You get USD 3.30 back." in " ".join(after.body.split())
 
 
 def test_of_two_that_contradict_the_later_is_followed(
@@ -154,11 +165,11 @@ def test_only_what_was_shown_to_the_end_is_posted(shop: Shop, line: Service) -> 
     actor = factories.staff("Finance", at=NOW)
     done = rerated(shown)
     with pytest.raises(NotSimulated):
-        simulations.rerate(simulation=done, actor=actor, at=NOW)
+        simulations.rerate(simulation=done, actor=actor, reason="Again", at=NOW)
     Simulation.objects.filter(pk=shown.pk).update(state="failed")
     shown.refresh_from_db()
     with pytest.raises(NotSimulated):
-        simulations.rerate(simulation=shown, actor=actor, at=NOW)
+        simulations.rerate(simulation=shown, actor=actor, reason="Again", at=NOW)
 
 
 def test_what_went_back_by_hand_is_not_given_back_again(

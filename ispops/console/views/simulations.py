@@ -5,16 +5,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from django.contrib import messages
 from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Abs
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from ispops.console import actions, charts, pages, price_page
-from ispops.errors import Refusal
 from ispops.money import from_micros
 from ispops.parties.models import Subscriber
 from ispops.uploads import harmless_row
@@ -73,16 +70,11 @@ def _may_be_posted(row: Simulation) -> bool:
 def post(request: HttpRequest, ref: str) -> HttpResponse:
     """Have the differences charged and given back."""
     row = _get(ref)
-    try:
-        posted = simulations.rerate(
-            simulation=row,
-            actor=request.user,  # type: ignore[arg-type]
-            at=timezone.now(),
-        )
-    except Refusal as refusal:
-        messages.error(request, refusal.detail)
-        return redirect("admin:console_simulation", row.public_id)
-    return redirect("admin:console_simulation", posted.public_id)
+    is_posted = actions.attempt_with_reason(
+        request, simulations.rerate, done="The differences are being posted.", simulation=row
+    )
+    shown = row.reratings.latest("created_at") if is_posted else row
+    return redirect("admin:console_simulation", shown.public_id)
 
 
 @require_POST
