@@ -32,6 +32,13 @@ def day_in_words(at: datetime, *, zone: str) -> str:
     return f"{at.astimezone(ZoneInfo(zone)):%B %-d, %Y}"
 
 
+def days_in_words(period: Period, *, zone: str) -> str:
+    """Write the days of a period as a calendar of that zone shows them: `Oct 6 to Nov 5`."""
+    tz = ZoneInfo(zone)
+    last = (period.end - timedelta(microseconds=1)).astimezone(tz)
+    return f"{period.start.astimezone(tz):%b %-d} to {last:%b %-d}"
+
+
 def billing_period(at: datetime, *, anchor_day: int, zone: str) -> Period:
     """Return the billing period that holds `at`: from one anchor day to the next month's.
 

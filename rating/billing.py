@@ -2,7 +2,8 @@
 
 A bill is of one account for one billing period, in arrears. It takes every charge that begins in
 the period and is on no bill yet, and charges of earlier periods that came after their own bill.
-Charges of one offering (or aggregated plan), kind and unit make one line. A line's net amount and
+Charges of one offering (or aggregated plan), kind and unit make one line; what is for an earlier
+period makes lines of its own, which say for which. A line's net amount and
 its tax are each rounded once to the currency's minor unit, half away from zero; `rounding` is what
 that added, so the exact charges can always be found again. The preview is made by the same code.
 """
@@ -17,14 +18,14 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max, Q, QuerySet, prefetch_related_objects
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, prefetch_related_objects
 
 from ispops import db, events
 from ispops.catalog.models import ProductOffering
 from ispops.errors import InvalidInput, Refusal
 from ispops.money import round_to_minor_unit
 from ispops.parties.models import Partner, Subscriber
-from ispops.periods import Period
+from ispops.periods import Period, days_in_words
 from rating import accrual, closing, ledger, posting, prepaid, spending
 from rating.models import BillLine, Charge, CustomerBill, LedgerTransaction
 
@@ -51,6 +52,8 @@ class Line:
     charge_kind: str
     unit: str
     currency: str
+    # The period that it is for, where its own bill was out already.
+    earlier: Period | None = None
     quantity: int = 0
     exact_net: Decimal = ZERO
     exact_tax: Decimal = ZERO
@@ -75,7 +78,11 @@ class Line:
             Charge.Kind.USAGE: ", use",
             Charge.Kind.ADJUSTMENT: ", put right" if self.exact_net > 0 else ", given back",
         }
-        return self.offering.name + of_kind.get(self.charge_kind, "")
+        said = self.offering.name + of_kind.get(self.charge_kind, "")
+        if self.earlier is None:
+            return said
+        said += f", for {days_in_words(self.earlier, zone=settings.BILLING_TIME_ZONE)}"
+        return said + (", reported late" if self.charge_kind == Charge.Kind.USAGE else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ def running_bill(*, subscriber: Subscriber, at: datetime) -> BillPreview:
     due = accrual.due(subscriber=subscriber, period=period, at=at)
     posted = unbilled(subscriber, period)
     used = [row for row in posting.due(subscriber=subscriber) if row.period_start < period.end]
-    lines = _lines(subscriber, [*posted, *due, *used])
+    lines = _lines(subscriber, period, [*posted, *due, *used])
     coming = spending.of_partners(due, used, period)
     return BillPreview(period, subscriber.currency, lines, used, coming)
 
@@ -120,10 +127,14 @@ def running_bill(*, subscriber: Subscriber, at: datetime) -> BillPreview:
 def bill_of(
     *, subscriber: Subscriber, period: Period, at: datetime
 ) -> Sequence[Line] | Sequence[BillLine]:
-    """Return the lines of the bill of a period: as it was issued, or as it stands at `at`."""
-    rows = BillLine.objects.filter(bill__subscriber=subscriber, bill__period_start=period.start)
-    issued = list(rows.select_related("offering").order_by("position"))
-    return issued or running_bill(subscriber=subscriber, at=min(at, period.end - _MOMENT)).lines
+    """Return what the bill of a period has for that period: as it was issued, or as it stands at
+    `at`. Lines for earlier periods are left out."""
+    bill = CustomerBill.objects.filter(subscriber=subscriber, period_start=period.start).first()
+    if bill is None:
+        preview = running_bill(subscriber=subscriber, at=min(at, period.end - _MOMENT))
+        return [line for line in preview.lines if line.earlier is None]
+    own = Charge.objects.filter(bill_line=OuterRef("pk"), period_start__gte=period.start)
+    return list(bill.lines.filter(Exists(own)).select_related("offering").order_by("position"))
 
 
 @transaction.atomic
@@ -177,18 +188,21 @@ def unbilled(subscriber: Subscriber, period: Period) -> QuerySet[Charge]:
     )
 
 
-def _lines(subscriber: Subscriber, charges: Iterable[Charge]) -> list[Line]:
+def _lines(subscriber: Subscriber, period: Period, charges: Iterable[Charge]) -> list[Line]:
     """Gather charges into lines: plans first, then one-off, use and what is given back."""
     bundles = _bundles(charges := list(charges))
     # Charges that are not saved yet know their offering by its key alone.
     prefetch_related_objects(charges, "offering")
-    lines: dict[tuple[int, str, str], Line] = {}
+    lines: dict[tuple[int, str, str, Period | None], Line] = {}
     for charge in charges:
         sold = bundles[charge.bundle_id] if charge.bundle_id else charge.offering
-        key = (sold.pk, charge.kind, charge.unit)
+        earlier = None
+        if charge.period_start < period.start:
+            earlier = accrual.period_at(subscriber, charge.period_start)
+        key = (sold.pk, charge.kind, charge.unit, earlier)
         line = lines.get(key)
         if line is None:
-            line = Line(sold, charge.kind, charge.unit, subscriber.currency)
+            line = Line(sold, charge.kind, charge.unit, subscriber.currency, earlier)
             lines[key] = line
         line.quantity += charge.quantity
         line.exact_net += charge.amount_net
@@ -200,7 +214,12 @@ def _lines(subscriber: Subscriber, charges: Iterable[Charge]) -> list[Line]:
     order = [Charge.Kind.RECURRING, Charge.Kind.ONE_OFF, Charge.Kind.USAGE, Charge.Kind.ADJUSTMENT]
     return sorted(
         lines.values(),
-        key=lambda line: (order.index(Charge.Kind(line.charge_kind)), line.offering.pk, line.unit),
+        key=lambda line: (
+            order.index(Charge.Kind(line.charge_kind)),
+            line.offering.pk,
+            line.unit,
+            line.earlier.start if line.earlier else period.start,
+        ),
     )
 
 
@@ -211,7 +230,7 @@ def _bundles(charges: Iterable[Charge]) -> dict[int, ProductOffering]:
 def _issue(
     account: Subscriber, period: Period, charged: list[Charge], at: datetime
 ) -> CustomerBill:
-    lines = _lines(account, charged)
+    lines = _lines(account, period, charged)
     net = sum((line.amount_net for line in lines), ZERO)
     tax = sum((line.amount_tax for line in lines), ZERO)
     bill = CustomerBill.objects.create(

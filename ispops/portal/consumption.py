@@ -208,7 +208,10 @@ def _carried(line: Service) -> list[Service]:
 
 
 def _costs(subscriber: Subscriber, period: Period, at: datetime) -> Costs:
-    """Return what use has come to on the bill of a period, by what is on the bill and its unit."""
+    """Return what a period's use has come to on its bill, by what is on the bill and its unit.
+
+    Use of an earlier period that came after its own bill is on this one, and is not counted here.
+    """
     bill = billing.bill_of(subscriber=subscriber, period=period, at=at)
     costs: Costs = {}
     for row in bill:

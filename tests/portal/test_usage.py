@@ -50,7 +50,13 @@ def streaming(isp: SmallIsp, ada: Subscriber, line: Service, now: datetime) -> S
     return bought.service  # type: ignore[return-value]
 
 
-def play(service: Service, minutes: int, now: datetime, unit: str = "minute") -> None:
+def play(
+    service: Service,
+    minutes: int,
+    now: datetime,
+    unit: str = "minute",
+    reported: datetime | None = None,
+) -> None:
     offering = service.offering
     usage.record_usage(
         partner=offering.provider,  # type: ignore[arg-type]
@@ -67,9 +73,9 @@ def play(service: Service, minutes: int, now: datetime, unit: str = "minute") ->
                 "unit": unit,
             }
         ],
-        received_at=now,
+        received_at=reported or now,
     )
-    usage.rate_usage(at=now)
+    usage.rate_usage(at=reported or now)
 
 
 def test_what_use_has_cost_is_what_the_bill_says(
@@ -120,6 +126,32 @@ def test_an_issued_bill_is_what_counts_for_its_period(
     assert "107 minutes" in before
     assert "Starts again" not in before
     assert "107 minutes" not in unknown
+
+
+def test_what_is_reported_late_is_no_cost_of_the_running_period(
+    owner: Client, ada: Subscriber, streaming: Service, now: datetime
+) -> None:
+    play(streaming, 107, now)
+    period = period_at(ada, now)
+    billing.issue_bill(subscriber=ada, period=period, at=period.end)
+    later = period.end + timedelta(days=3)
+    play(streaming, 10, now, reported=later)
+    play(streaming, 103, later)
+    with time_machine.travel(later, tick=False):
+        owner.force_login(ada.users.get(), backend="django.contrib.auth.backends.ModelBackend")
+        bill = page(owner.get("/account/bill/")).text
+        running = page(owner.get(URL)).text
+        after = period_at(ada, later)
+        billing.issue_bill(subscriber=ada, period=after, at=after.end)
+        issued = page(owner.get(URL)).text
+    assert bill.count("reported late") == 2
+    for said in ("USD 3.33", "USD 1.00"):
+        assert said in bill
+    for found in (running, issued):
+        assert "103 minutes" in found
+        assert "USD 1.00" in found
+        assert "USD 3.33" not in found
+        assert "USD 4.33" not in found
 
 
 def test_it_says_how_it_goes_on(owner: Client, line: Service, now: datetime) -> None:

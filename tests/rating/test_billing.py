@@ -417,11 +417,17 @@ class TestIssuing:
     ) -> None:
         subscribed(line, shop.minutes)
         issue(ada)
-        report(shop.films, event(line, shop.minutes, 200), at=MAY.end + timedelta(days=1))
+        in_june = (MAY.end + timedelta(hours=9)).isoformat()
+        of_june = event(line, shop.minutes, 150, started_at=in_june)
+        late = event(line, shop.minutes, 200)
+        report(shop.films, late, of_june, at=MAY.end + timedelta(days=1))
         rate(at=MAY.end + timedelta(days=1))
         preview = billing.running_bill(subscriber=ada, at=MAY.end + timedelta(days=2))
         bill = issue(ada, JUNE)
-        assert lines(bill)[-1] == ("Streaming, use", "usage", Decimal("2.00"))
+        assert lines(bill)[-2:] == [
+            ("Streaming, use, for May 4 to Jun 3, reported late", "usage", Decimal("2.00")),
+            ("Streaming, use", "usage", Decimal("1.00")),
+        ]
         assert preview.amount_due == bill.amount_due
 
     def test_charges_wait_for_the_bill_of_their_own_period(
