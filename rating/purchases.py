@@ -146,16 +146,15 @@ def quote(
     Raises what `place_purchase` does, but for the spending limit.
     """
     _authorise(subscriber, line, offering, at)
-    tariff = Tariff.of([offering.pk])
-    purchase = Purchase(
-        subscriber=subscriber,
-        line=line,
-        offering=offering,
-        service=Service(subscriber=subscriber, offering=offering, line=line),
-        placed_at=at,
-    )
-    drafts = list(_drafts(purchase, tariff))
-    _require_price(purchase, [purchase], drafts, tariff)
+    purchase = Purchase(subscriber=subscriber, line=line, offering=offering, placed_at=at)
+    members = parts.make_members(purchase)
+    tariff = Tariff.of({offering.pk, *(one.offering.pk for one in members)})
+    for one in members:
+        one.service = Service(
+            subscriber=subscriber, offering=one.offering, line=line, bundle=_bundle(one)
+        )
+    drafts = [draft for one in members for draft in _drafts(one, tariff)]
+    _require_price(purchase, members, drafts, tariff)
     return drafts
 
 

@@ -358,6 +358,13 @@ def test_a_limit_of_ones_own_counts_at_once(
         assert "USD 1.01" in found.text, where
     refused = page(owner.post(buy_url(line, film), {"idempotency_key": "more"}), status=409)
     assert "spending limit" in refused.text
+    offered = page(owner.get(buy_url(line, film)))
+    text = " ".join(offered.text.split())
+    assert "Charged at once, with tax USD 3.99 Left of your spending limit USD 1.01" in text
+    assert offered.all("a", href=url)
+    assert "Buy now" not in text
+    said = page(owner.post(url, {"amount": "3.00"}, follow=True))
+    assert "USD 3.99 are spent or held" in " ".join(said.text.split())
     owner.post(url, {"amount": ""})
     ada.refresh_from_db()
     assert (ada.own_limit, ada.may_spend) == (None, 50)

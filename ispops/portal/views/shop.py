@@ -1,6 +1,7 @@
 """Figure 8 for the subscriber: what the line can carry, buying it, and what became of it."""
 
 import secrets
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -9,18 +10,20 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from ispops.catalog.models import ProductOffering
 from ispops.errors import Refusal
 from ispops.parties.models import Subscriber
 from ispops.portal import queries
 from ispops.portal.access import for_subscriber, own
 from ispops.portal.forms import KeyForm
 from provisioning.models import Service
-from rating.balances import spending
+from rating.balances import prepaid, spending
 from rating.cancelling import cancel_purchase
+from rating.charges import total_of
 from rating.claim_queries import disputed
 from rating.goods import goods as goods_of
 from rating.models import Purchase
-from rating.purchases import place_purchase
+from rating.purchases import place_purchase, quote
 
 
 @require_safe
@@ -79,7 +82,26 @@ def buy(request: HttpRequest, subscriber: Subscriber, line_id: str, code: str) -
         else:
             return redirect("portal:purchase", purchase.public_id)
     context = {"line": line, "good": good, "form": form, "currency": subscriber.currency}
+    if not (good.held or good.reason):
+        context |= _costs(subscriber, line, good.offering, now)
     return render(request, "portal/buy.html", context, status=409 if form.errors else 200)
+
+
+def _costs(
+    subscriber: Subscriber, line: Service, offering: ProductOffering, now: datetime
+) -> dict[str, Any]:
+    """Return what a purchase is charged at once, with tax, what is left for it, and which of that
+    does not suffice."""
+    try:
+        cost = total_of(quote(subscriber=subscriber, line=line, offering=offering, at=now))
+    except Refusal:
+        # Placing it says why.
+        return {}
+    left = [
+        b for b in (spending(subscriber, now), *prepaid(subscriber, now)) if b.allowed is not None
+    ]
+    short = next((b for b in left if b.remaining is not None and cost > b.remaining), None)
+    return {"cost": cost, "left": left, "short": short}
 
 
 @require_safe
