@@ -81,7 +81,10 @@ class UsageOut(serializers.ModelSerializer[Usage]):
     id = serializers.SerializerMethodField()
     offering = serializers.CharField(source="product_ref")
     state = serializers.ChoiceField(choices=Usage.State.choices)
-    is_charged = serializers.BooleanField(help_text="It was rated and has an amount.")
+    is_charged = serializers.BooleanField(
+        help_text="A charge adds it up, so your part is among the settlement shares. What is rated "
+        "is charged at the latest after the next night."
+    )
     share = serializers.DecimalField(
         max_digits=20,
         decimal_places=6,

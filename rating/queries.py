@@ -22,6 +22,7 @@ from django.db.models import (
 )
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, TruncDate
+from django.db.models.lookups import IsNull
 
 from ispops.money import AmountField, format_money
 from ispops.parties.models import Partner, Subscriber
@@ -215,19 +216,37 @@ def partner_purchases(partner: Partner) -> QuerySet[Purchase]:
 def partner_usage(partner: Partner) -> QuerySet[Usage]:
     """Return the usage that a partner reported, newest first: how far each is, and its own part.
 
-    `state`, `is_charged` and `share`, which is None where nothing was charged.
+    `state`, `is_charged`, which is true once a charge adds it up, and `share`, which is None where
+    it is not rated.
     """
     rated = RatedUsage.objects.filter(usage=OuterRef("pk"))
     return (
         Usage.objects.filter(source=partner.code)
         .with_state()
         .annotate(
-            is_charged=Exists(rated),
+            is_charged=Exists(rated.filter(Exists(_charge_of_rated()))),
             share=Subquery(rated.filter(bsp=partner).values("bsp_share")[:1]),
             currency=Subquery(rated.values("price__currency")[:1]),
         )
         .order_by("-pk")
     )
+
+
+def _charge_of_rated() -> QuerySet[Charge]:
+    """Return the charge that adds up the rated use of an outer query; see `uses_of`."""
+    same = {name: OuterRef(name) for name in ("service", "price", "period_start", "offering")}
+    return Charge.objects.filter(
+        _same_or_none("bsp"),
+        _same_or_none("network_provider"),
+        step_before__lt=OuterRef("step"),
+        step_after__gte=OuterRef("step"),
+        **same,
+    )
+
+
+def _same_or_none(name: str) -> Q:
+    is_none = Q(IsNull(OuterRef(name), True), **{f"{name}__isnull": True})
+    return Q(**{name: OuterRef(name)}) | is_none
 
 
 def reference_of(partner: Partner) -> Coalesce:

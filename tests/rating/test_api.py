@@ -171,8 +171,12 @@ class TestReportingUse:
         ]
         assert [(i["state"], i["error_code"], i["is_charged"]) for i in items] == [
             ("error", "no_price", False),
-            ("rated", "", True),
+            ("rated", "", False),
         ]
+        assert items[1]["share"] == "0.700000"
+        posted(line.subscriber)
+        items = ask(shop.films, "usage").json()["items"]
+        assert [item["is_charged"] for item in items] == [False, True]
         assert (items[1]["event_id"], items[1]["offering"]) == (told["event_id"], "minutes")
         [found] = ask(shop.films, "usage", query="?state=rated").json()["items"]
         assert found["subscriber_ref"] == told["subscriber_ref"]

@@ -12,7 +12,18 @@ from provisioning.models import PartnerSubscriber, Service
 from rating import billing, purchases, queries, usage
 from rating.models import Charge
 from tests import factories
-from tests.rating.ground import JUNE, MAY, NOON, Shop, buy, event, rate, report, subscribed
+from tests.rating.ground import (
+    JUNE,
+    MAY,
+    NOON,
+    Shop,
+    buy,
+    event,
+    posted,
+    rate,
+    report,
+    subscribed,
+)
 from tests.rating.test_sessions import told
 
 pytestmark = pytest.mark.django_db
@@ -150,5 +161,7 @@ class TestWhatAPartnerSees:
             shop.film,
             shop.minutes,
         }
+        assert not any(u.is_charged for u in queries.partner_usage(shop.films))
+        posted(line.subscriber)
         assert [u.is_charged for u in queries.partner_usage(shop.films)] == [False, True]
         assert queries.partner_usage(shop.backup).count() == 1
