@@ -23,7 +23,7 @@ from ispops.errors import InvalidInput, NotFound
 from ispops.parties.rest import calling_partner, idempotent
 from rating import intake, queries, reported, usage, usage_stream
 from rating.models import Charge, Purchase, SettlementStatement, Usage
-from rating.usage_lines import Counts
+from rating.usage_lines import Counts, outcome
 from rating.usage_parsers import ReportParser
 
 # --- What goes over the wire --------------------------------------------------------------------
@@ -56,10 +56,11 @@ class RowResultOut(serializers.Serializer[Any]):
 
     event_id = serializers.CharField()
     status = serializers.ChoiceField(
-        choices=["accepted", "duplicate", "conflict", "error"],
+        choices=["accepted", "duplicate", "conflict", "error", "rejected"],
         help_text="`accepted`: it will be rated. `duplicate`: known, nothing changed. `conflict`: "
-        "known with other content, which stays. `error`: see the reason; with a `field` it was "
-        "not stored and can be sent again, without one it is stored and waits for us.",
+        "known with other content, which stays. `error`: it is stored, and waits for us; counted "
+        "in `in_error`. `rejected`: it is not stored; correct what the `field` names, and send it "
+        "again.",
     )
     code = serializers.CharField()
     reason = serializers.CharField()
@@ -231,7 +232,7 @@ class UsageReports(generics.ListAPIView[Usage]):
         counts = Counts()
         counts.add(results)
         # As `UsageReportOut`, which would take longer over ten thousand rows than it took to store.
-        told = [result._asdict() for result in results]
+        told = [result._asdict() | {"status": outcome(result)} for result in results]
         return Response({**asdict(counts), "results": told})
 
 

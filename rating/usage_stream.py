@@ -27,7 +27,7 @@ from ispops.uploads import in_megabytes
 from rating import intake, usage_lines
 from rating.usage import RowResult
 from rating.usage_events import UnusableEvent
-from rating.usage_lines import Counts
+from rating.usage_lines import Counts, outcome
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/x-ndjson"
@@ -137,8 +137,9 @@ class _Stream:
         first = self._lines + 1
         self._lines += len(results)
         return b"".join(
-            json.dumps({"line": number, **result._asdict()}).encode() + b"\n"
+            json.dumps(told).encode() + b"\n"
             for number, result in enumerate(results, start=first)
+            for told in [{"line": number, **result._asdict(), "status": outcome(result)}]
         )
 
     def _chunks(self) -> Iterator[list[Any]]:

@@ -109,8 +109,8 @@ class TestReportingUse:
             "accepted",
             "duplicate",
             "conflict",
-            "error",
-            "error",
+            "rejected",
+            "rejected",
         ]
         assert (answer["accepted"], answer["duplicates"], answer["conflicts"]) == (1, 1, 1)
         assert (answer["rejected"], answer["results"][3]["field"]) == (2, "quantity")

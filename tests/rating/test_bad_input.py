@@ -104,8 +104,7 @@ def through_file(call: Any, body: bytes, media_type: str) -> list[dict[str, str]
 def _as_results(count: int, rejects: list[dict[str, str]]) -> Rows:
     results: Rows = [{"status": "accepted", "code": "", "field": ""} for _ in range(count)]
     for reject in rejects:
-        came_to = reject["outcome"].replace("rejected", "error")
-        results[int(reject["row"]) - 1] = reject | {"status": came_to}
+        results[int(reject["row"]) - 1] = reject | {"status": reject["outcome"]}
     return results
 
 
@@ -139,20 +138,20 @@ class TestEachWay:
         late = {"started_at": (NOON + timedelta(minutes=40)).isoformat()}
         cases = [
             (good, "accepted", "", ""),
-            (but(quantity=-1), "error", "invalid_event", "quantity"),
-            (but(quantity=float("nan")), "error", "invalid_event", "quantity"),
-            (but(quantity=10**30), "error", "invalid_event", "quantity"),
-            (but(quantity=1e30), "error", "invalid_event", "quantity"),
-            (but(unit="gigabyte"), "error", "wrong_unit", "unit"),
+            (but(quantity=-1), "rejected", "invalid_event", "quantity"),
+            (but(quantity=float("nan")), "rejected", "invalid_event", "quantity"),
+            (but(quantity=10**30), "rejected", "invalid_event", "quantity"),
+            (but(quantity=1e30), "rejected", "invalid_event", "quantity"),
+            (but(unit="gigabyte"), "rejected", "wrong_unit", "unit"),
             (but(offering="nothing"), "error", "unknown_offering", ""),
             (but(offering=shop.storage.code), "error", "unknown_offering", ""),
             (but(subscriber_ref=theirs), "error", "unknown_subscriber", ""),
-            (but(started_at=(NOW + timedelta(minutes=61)).isoformat()), "error", "invalid_event",
+            (but(started_at=(NOW + timedelta(minutes=61)).isoformat()), "rejected", "invalid_event",
              "started_at"),
-            (but(started_at=(NOW - timedelta(days=401)).isoformat()), "error", "invalid_event",
+            (but(started_at=(NOW - timedelta(days=401)).isoformat()), "rejected", "invalid_event",
              "started_at"),
-            (but(started_at="yesterday"), "error", "invalid_event", "started_at"),
-            (but(event_id=""), "error", "invalid_event", "event_id"),
+            (but(started_at="yesterday"), "rejected", "invalid_event", "started_at"),
+            (but(event_id=""), "rejected", "invalid_event", "event_id"),
             (but(**late), "error", "not_subscribed", ""),
             (good | {"quantity": 8}, "conflict", "event_id_reused", ""),
             (but(), "accepted", "", ""),
@@ -221,7 +220,7 @@ def test_lines_of_a_stream_that_are_no_events(
     shop: Shop, line: Service, watching: Service, call: Any, line_sent: bytes, words: str
 ) -> None:
     results = by_stream(call, [event(line, shop.minutes), line_sent, event(line, shop.minutes)])
-    assert [row["status"] for row in results] == ["accepted", "error", "accepted"]
+    assert [row["status"] for row in results] == ["accepted", "rejected", "accepted"]
     assert words in results[1]["reason"]
 
 
@@ -244,7 +243,7 @@ def test_characters_and_depths_that_nothing_can_store_cost_their_row(
     rows = [as_line(good)[:-1] + b", " + said + b"}" for said, _ in _HOSTILE]
     results = way(call, [*rows, good])
     assert [row["field"] for row in results] == [*(field for _, field in _HOSTILE), ""]
-    assert [row["status"] for row in results] == ["error"] * len(rows) + ["accepted"]
+    assert [row["status"] for row in results] == ["rejected"] * len(rows) + ["accepted"]
 
 
 def test_a_report_that_is_nested_without_end_is_refused_whole(shop: Shop, call: Any) -> None:
@@ -267,7 +266,7 @@ def test_a_row_that_breaks_what_it_comes_with_costs_itself(
     monkeypatch.setattr(storing, "_line", breaking)
     results = by_batch(call, [*rows, rows[0]])
     assert [row["status"] for row in results] == [
-        *["accepted"] * 4, "error", *["accepted"] * 2, "duplicate",
+        *["accepted"] * 4, "rejected", *["accepted"] * 2, "duplicate",
     ]  # fmt: skip
     assert (results[4]["event_id"], results[4]["field"]) == (rows[4]["event_id"], "event")
     assert Usage.objects.count() == 6
