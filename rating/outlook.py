@@ -11,7 +11,9 @@ from decimal import Decimal
 
 from django.conf import settings
 
+from ipam.models import ExtraAddress
 from ispops.catalog.models import OfferingPrice, ProductOffering
+from ispops.catalog.queries import entitlement_of
 from ispops.money import from_micros, round_to_minor_unit
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
@@ -110,7 +112,8 @@ def of(rehearsal: Rehearsal, *, subscriber: Subscriber, at: datetime) -> Outlook
     makes_line = order.intent in plan.NEW_LINES
     starts_at = order.expected_at if makes_line else max(at, order.wanted_from or at)
     ends_at = rehearsal.old_line_until or starts_at
-    tariff = Tariff.of(_offerings(items))
+    extras = _extras(order.line) if order.line else []
+    tariff = Tariff.of(_offerings(items) | {extra.addon_id for extra in extras})
     lines = [
         _line(
             item,
@@ -121,6 +124,11 @@ def of(rehearsal: Rehearsal, *, subscriber: Subscriber, at: datetime) -> Outlook
         )
         for item in items
     ]
+    is_paused = order.line is not None and order.line.state == Service.State.SUSPENDED
+    covered = len(extras) if makes_line else _more_places(items)
+    for number, extra in enumerate(extras):
+        until = ends_at if number < covered else None
+        lines.append(_extra(extra, is_paused, until, at, period, tariff, subscriber.currency))
     fees = (item.offer.construction_fee for item in items if _is_built(item) and item.offer)
     construction = sum((fee or Decimal(0) for fee in fees), Decimal(0))
     return Outlook(lines, period, starts_at, construction, subscriber.currency)
@@ -170,6 +178,49 @@ def _line(
         monthly_then=from_micros(_monthly(after)),
         this_period=from_micros(differs),
         once=from_micros(once.discount.of(once.amount) if once else 0),
+    )
+
+
+def _extras(line: Service) -> list[ExtraAddress]:
+    """Return the extra addresses of a line; the oldest would end first."""
+    held = ExtraAddress.objects.filter(holder__service_ref=line.public_id, ended_at=None)
+    return list(held.select_related("addon").order_by("granted_at", "pk"))
+
+
+def _more_places(items: Iterable[ProductOrderItem]) -> int:
+    """Return how many more addresses than the old plan a new one includes."""
+    more = 0
+    for item in items:
+        if item.offering.kind == ProductOffering.Kind.ACCESS and item.old_offering:
+            old, new = entitlement_of(item.old_offering), entitlement_of(item.offering)
+            more += max(new.ipv4_addresses - old.ipv4_addresses, 0)
+    return more
+
+
+def _extra(
+    extra: ExtraAddress,
+    is_paused: bool,
+    ends_at: datetime | None,
+    at: datetime,
+    period: Period,
+    tariff: Tariff,
+    currency: str,
+) -> Line:
+    """Price an extra address, which goes on beside the order or ends by it."""
+    rate = tariff.rate(extra.addon_id, Charge.RECURRING, ends_at or at, currency, bundle_id=None)
+    span = None if is_paused or ends_at is None else period.overlap(ends_at, None)
+    monthly = from_micros(_monthly(rate))
+    return Line(
+        offering=extra.addon,
+        was=None,
+        bundle=None,
+        how="stays" if ends_at is None else "ends",
+        begins_at=ends_at or at,
+        until=None,
+        monthly_now=monthly,
+        monthly_then=monthly if ends_at is None else Decimal(0),
+        this_period=-from_micros(_rest(rate, None, span, period)),
+        once=Decimal(0),
     )
 
 

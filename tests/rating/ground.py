@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from ipam import overallocation
+from ipam.allocation import request_addresses
 from ispops.catalog import publishing
 from ispops.catalog.models import ProductOffering
 from ispops.parties.models import Partner, Subscriber
@@ -25,6 +27,7 @@ from provisioning.models import Service
 from rating import posting, purchases, usage
 from rating.models import Charge, Purchase, RatedUsage
 from rating.usage import RowResult
+from tests import factories
 from tests.small_isp import LAUNCH, SmallIsp, make_partner, priced
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -129,6 +132,16 @@ def subscribed(line: Service, offering: ProductOffering, *, at: datetime = NOON)
     purchases.complete_purchase(service_order_id=purchase.service_order_id, at=at)
     purchase.service.refresh_from_db()
     return purchase.service
+
+
+def granted_extra(line: Service, ada: Subscriber, *, at: datetime) -> None:
+    """A second device of a line gets an address beyond the plan."""
+    server = factories.address_server(at=at)
+    for device in ("02:00:00:00:00:01", "02:00:00:00:00:02"):
+        answer = request_addresses(service_ref=line.public_id, device=device, server=server, at=at)
+    overallocation.accept(
+        request_id=answer.request.pk, actor=ada.users.get(), decided_by="subscriber", at=at
+    )
 
 
 def event(line: Service, offering: ProductOffering, quantity: Any = 10, **other: Any) -> Any:

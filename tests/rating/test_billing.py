@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipam import overallocation
-from ipam.allocation import request_addresses
 from ipam.models import StaticAddress
 from ispops.catalog import publishing
 from ispops.catalog.models import Technology
@@ -37,6 +36,7 @@ from tests.rating.ground import (
     buy,
     charges,
     event,
+    granted_extra,
     rate,
     report,
     subscribed,
@@ -276,16 +276,6 @@ class TestAnAggregatedPlan:
         priced(shop.isp.streaming, "99", NOON)
         due = accrual.due(subscriber=bob, period=JUNE, at=JUNE.end)
         assert total(due) == Decimal(68)
-
-
-def granted_extra(line: Service, ada: Subscriber, *, at: datetime) -> None:
-    """A second device of a line gets an address beyond the plan."""
-    server = factories.address_server(at=NOON)
-    for device in ("02:00:00:00:00:01", "02:00:00:00:00:02"):
-        answer = request_addresses(service_ref=line.public_id, device=device, server=server, at=at)
-    overallocation.accept(
-        request_id=answer.request.pk, actor=ada.users.get(), decided_by="subscriber", at=at
-    )
 
 
 class TestExtraAddresses:

@@ -17,6 +17,7 @@ from rating import accrual, outlook
 from rating.outlook import Outlook
 from tests import factories
 from tests.provisioning import later
+from tests.rating.ground import granted_extra
 from tests.small_isp import SmallIsp, make_small_isp, place
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +109,21 @@ def test_a_month_before_and_after(line: Service) -> None:
     was = cost.lines[0].was
     assert was is not None
     assert was.code == "fibre-500"
+
+
+def test_extra_addresses_go_on_with_a_line_and_end_with_it(
+    isp: SmallIsp, ada: Subscriber, line: Service
+) -> None:
+    granted_extra(line, ada, at=CAME)
+    before = foreseen(line, Wanted(add=("boost",)))
+    moved = foreseen(line, Wanted(plan_code="fibre-500"), place("3 OAK ST"))
+    stays, ends = before.lines[-1], moved.lines[-1]
+    assert (stays.how, stays.monthly_now, stays.monthly_then) == ("stays", Decimal(5), Decimal(5))
+    assert (ends.how, ends.monthly_now, ends.monthly_then) == ("ends", Decimal(5), Decimal(0))
+    period = accrual.period_at(ada, AT)
+    everything = accrual.due(subscriber=ada, period=accrual.period_at(ada, period.end), at=AT)
+    assert before.monthly_now == sum(charge.amount_net for charge in everything)
+    assert ends.this_period < 0
 
 
 def test_a_move_has_both_lines_while_they_overlap(line: Service) -> None:
