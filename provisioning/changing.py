@@ -175,7 +175,7 @@ def compose(
     stays = [
         Held(service.offering, service.bundle)
         for service in carried
-        if _is_apart(service) and service.offering not in ends
+        if is_apart(service) and service.offering not in ends
     ]
     then = {held.product: held for held in bundled}
     for held in [*stays, *(Held(product) for product in comes)]:
@@ -184,7 +184,7 @@ def compose(
     return Composition(now, access, plan.differences(before, then.values()))
 
 
-def _is_apart(service: Service) -> bool:
+def is_apart(service: Service) -> bool:
     """Say whether a product was not sold with the plan of its line."""
     return service.bundle is None or service.bundle.kind == Kind.PACKAGE
 
@@ -208,7 +208,7 @@ def _plan(
 ) -> tuple[Held[ProductOffering], list[Held[ProductOffering]]]:
     """Return the access plan that the line shall have, and what comes with it as one plan."""
     if plan_code is None:
-        of_it = [one for one in carried if line.bundle_id and not _is_apart(one)]
+        of_it = [one for one in carried if line.bundle_id and not is_apart(one)]
         return (
             Held(line.offering, line.bundle),
             [Held(one.offering, one.bundle) for one in of_it],
@@ -239,9 +239,12 @@ def _coming(
         if product.kind in {Kind.ACCESS, Kind.BUNDLE}:
             raise InvalidInput(f"{product} is a plan. Name it as the plan.", field="add")
         composing.require_lasting(product)
-        has_it_alone = product in now and _is_apart(now[product])
-        if product in ends or product in stays or has_it_alone:
-            raise InvalidInput(f"The line has {product} already, or would lose it.", field="add")
+        if product in ends:
+            raise InvalidInput(f"{product} cannot be added and removed at once.", field="add")
+        if product in stays:
+            raise InvalidInput(f"The line has {product} already, with its plan.", field="add")
+        if product in now and is_apart(now[product]):
+            raise InvalidInput(f"The line has {product} already.", field="add")
     return products
 
 

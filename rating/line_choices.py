@@ -106,16 +106,30 @@ def standing_answer(order: ProductOrder, at: datetime) -> ServiceQualification |
     return answer if answer is not None and at < answer.expires_at else None
 
 
-def products(line: Service | None, qualification: ServiceQualification, kind: str) -> Products:
+def products(
+    line: Service | None,
+    qualification: ServiceQualification,
+    kind: str,
+    *,
+    keeps_plan: bool = False,
+) -> Products:
     """Return the products that can come to a line at the place of an answer, or go from it.
 
-    `line` is None for one that is not there yet. What is part of an aggregated plan goes with it.
+    `line` is None for one that is not there yet. What is part of an aggregated plan goes with it,
+    and can come by itself unless the line `keeps_plan`.
     """
     is_here = line is not None and qualification.premises_id == line.premises_id
     lifted = changing.OWN_LINE if is_here else ()
-    carried = [one for one in carried_by(line) if _can_go(one)] if line else []
+    living = carried_by(line) if line else []
+    carried = [one for one in living if _can_go(one)]
     # A boost does not move along, so at another place it can be had again.
-    has = {one.offering_id for one in carried if is_here or one.offering.kind == Kind.BSP}
+    has = {
+        one.offering_id
+        for one in living
+        if one.state != Service.State.RESERVED
+        and (is_here or one.offering.kind == Kind.BSP)
+        and (keeps_plan or changing.is_apart(one))
+    }
     open_ones = [
         offer
         for offer in _offers(qualification, (Kind.BSP, Kind.ADDON))

@@ -1,6 +1,7 @@
 """Changing what a line is and carries: items, the moment it counts from, refusals, repeats."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from provisioning.models import ProductOrder, Service, ServiceOrder
 from provisioning.placing import ChangeUnderWay, LineNotLive, OrderKeyReused
 from qualification.models import AccessPort
 from qualification.qualify import OfferNotQualified, QualificationExpired
+from rating import line_choices
 from tests import factories
 from tests.provisioning import ground, later
 from tests.provisioning.later import change, periods, speed
@@ -280,8 +282,12 @@ class TestRefusals:
         work(change(line, at, plan_code="fibre-and-films"), at)
         with pytest.raises(InvalidInput, match="is part of Fibre and films"):
             change(line, at, remove=["films-streaming"])
-        with pytest.raises(InvalidInput, match="already"):
+        with pytest.raises(InvalidInput, match="already, with its plan"):
             change(line, at, add=["films-streaming"])
+        offered = factories.qualified(line.premises, at=at)
+        choose = partial(line_choices.products, line, offered, line.subscriber.kind)
+        assert "films-streaming" in choose().codes_to_add
+        assert "films-streaming" not in choose(keeps_plan=True).codes_to_add
 
     def test_the_answer_is_old_or_of_elsewhere(
         self, isp: SmallIsp, line: Service, at: datetime

@@ -15,7 +15,7 @@ from ispops.errors import InvalidInput
 from ispops.parties.models import Partner, Subscriber
 from provisioning import changing, partner_orders
 from provisioning.models import Service, ServiceOrder
-from rating import billing, cancelling, purchases, queries, refunds, spending
+from rating import billing, cancelling, line_choices, purchases, queries, refunds, spending
 from rating.accrual import due
 from rating.billing import running_bill
 from rating.goods import goods
@@ -96,6 +96,21 @@ def test_each_partner_sees_its_own_part(
 ) -> None:
     buy(line, evening)
     assert [row.offering for row in queries.partner_purchases(shop.films)] == [shop.film]
+
+
+def test_what_came_in_a_bundle_is_not_offered_by_itself(
+    quiet: ProductOffering, line: Service, ada: Subscriber
+) -> None:
+    def offered() -> set[str]:
+        checked = factories.qualified(line.premises, at=LATER)
+        return {"guard", "storage"} & set(
+            line_choices.products(line, checked, ada.kind).codes_to_add
+        )
+
+    assert offered() == {"guard", "storage"}
+    for part in buy(line, quiet).parts.all():
+        answer(part)
+    assert offered() == set()
 
 
 def test_it_is_there_when_the_last_partner_has_confirmed(

@@ -116,7 +116,7 @@ def choose_extras(
     if qualification.premises_id != line.premises_id:
         raise Http404
     now = timezone.now()
-    products = line_choices.products(line, qualification, subscriber.kind)
+    products = line_choices.products(line, qualification, subscriber.kind, keeps_plan=True)
     context = {
         "line": line,
         "qualification": qualification,
