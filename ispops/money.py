@@ -69,6 +69,11 @@ def format_money(amount: Decimal, currency: str) -> str:
     return f"{currency} {shown:,f}"
 
 
+def format_coins(amount: Decimal, currency: str) -> str:
+    """Write an amount as people pay it: rounded to the currency's smallest coin."""
+    return format_money(round_to_minor_unit(amount, currency), currency)
+
+
 class AmountField(models.BigIntegerField):
     """An exact amount of money: Decimal in Python, whole micro-units as bigint in PostgreSQL."""
 

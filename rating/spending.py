@@ -10,7 +10,7 @@ from django.db import connection
 
 from ispops.db import Prepared
 from ispops.errors import Refusal
-from ispops.money import format_money, from_micros
+from ispops.money import format_coins, from_micros
 from ispops.parties.models import Subscriber
 from ispops.periods import Period
 from rating import accrual, charges, posting
@@ -193,8 +193,8 @@ def require_room(
     if spent + wanted > limit:
         left = max(limit - spent, Decimal(0))
         raise SpendingLimitReached(
-            f"This costs {format_money(wanted, account.currency)} with tax in this billing period, "
-            f"and {format_money(left, account.currency)} of the spending limit are left. "
+            f"This costs {format_coins(wanted, account.currency)} with tax in this billing period, "
+            f"and {format_coins(left, account.currency)} of the spending limit are left. "
             "Raise the limit, or wait for the next period.",
             field="offering",
         )
@@ -206,8 +206,8 @@ def _require_cover(
     left = prepaid_of(account, at, counted=counted).left
     if wanted > left:
         raise PrepaidBalanceTooLow(
-            f"This costs {format_money(wanted, account.currency)} with tax, and "
-            f"{format_money(max(left, Decimal(0)), account.currency)} of the prepaid balance are "
+            f"This costs {format_coins(wanted, account.currency)} with tax, and "
+            f"{format_coins(max(left, Decimal(0)), account.currency)} of the prepaid balance are "
             "left. Pay in more first.",
             field="offering",
         )

@@ -345,6 +345,7 @@ def test_a_limit_of_ones_own_counts_at_once(
         found = page(owner.post(url, {"amount": wrong}), status=422)
         assert why in found.text, wrong
     owner.post(url, {"amount": "5.00"})
+    assert 'value="5.00"' in owner.get(url).content.decode()
     ada.refresh_from_db()
     assert (ada.own_limit, ada.may_spend) == (5, 5)
     noted = AuditEntry.objects.get(action="subscriber.own_limit_set")
@@ -400,6 +401,21 @@ def test_only_partner_products_can_be_bought(owner: Client, line: Service, code:
 
 
 # --- Bills --------------------------------------------------------------------------------------
+
+
+def test_amounts_are_read_to_the_cent_and_explained_to_the_last_digit(
+    owner: Client, line: Service, film: ProductOffering
+) -> None:
+    publishing.set_price(
+        offering=film, charge="one_off", amount=Decimal("2.375"), at=timezone.now()
+    )
+    charge = Charge.objects.get(service=buy(owner, line, film).service)
+    why = page(owner.get(f"/account/charges/{charge.public_id}/")).text
+    assert "Why USD 2.38 ?" in why
+    assert "Before tax USD 2.375" in " ".join(why.split())
+    bill = page(owner.get("/account/bill/")).text
+    assert "USD 2.38" in bill
+    assert "USD 2.375" not in bill
 
 
 def test_a_charge_says_why_it_is_what_it_is(

@@ -110,7 +110,7 @@ class TestCovering:
         assert left(ahead) == 11 - 2 * FILM
         with pytest.raises(PrepaidBalanceTooLow) as told:
             buy(line, shop.film)
-        assert "USD 0.022 of the prepaid balance" in told.value.detail
+        assert "USD 0.02 of the prepaid balance" in told.value.detail
         purchases.reverse_purchase(service_order_id=first.service_order_id, because="No.", at=LATER)
         assert left(ahead) == 11 - FILM
 

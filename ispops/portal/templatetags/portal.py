@@ -28,16 +28,14 @@ register.filter("quantity", wording.quantity)
 
 @register.filter
 def money(amount: Decimal | None, currency: str) -> str:
-    """Write an amount with its currency, in figures of one width that do not wrap."""
-    if amount is None:
-        return ""
-    return format_html('<span class="money">{}</span>', wording.format_money(amount, currency))
+    """Write an amount as people pay it: rounded to the currency's smallest coin."""
+    return "" if amount is None else exact_money(round_to_minor_unit(amount, currency), currency)
 
 
 @register.filter
-def coins(amount: Decimal, currency: str) -> str:
-    """Write an amount as it will be paid: rounded to the currency's smallest coin."""
-    return money(round_to_minor_unit(amount, currency), currency)
+def exact_money(amount: Decimal, currency: str) -> str:
+    """Write an amount to its last digit, in figures of one width that do not wrap."""
+    return format_html('<span class="money">{}</span>', wording.format_money(amount, currency))
 
 
 @register.filter

@@ -1,6 +1,7 @@
 """What is spent on partners' products, and the limit that a subscriber sets for itself."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from django.conf import settings
 from django.contrib import messages
@@ -10,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from ispops.errors import Refusal
-from ispops.money import format_money, round_to_minor_unit
+from ispops.money import format_coins, round_to_minor_unit
 from ispops.parties.models import Subscriber
 from ispops.parties.own_limits import set_own_limit
 from ispops.periods import day_in_words
@@ -25,7 +26,7 @@ from rating.balances import prepaid, spending
 def limit(request: HttpRequest, subscriber: Subscriber) -> HttpResponse:
     """Show what is spent and left in this billing period, and take another limit."""
     now = timezone.now()
-    form = OwnLimitForm(request.POST or None, initial={"amount": subscriber.own_limit})
+    form = OwnLimitForm(request.POST or None, initial={"amount": _as_typed(subscriber)})
     if form.is_valid():
         try:
             subscriber = set_own_limit(
@@ -55,10 +56,15 @@ def _say_it_counts(request: HttpRequest, subscriber: Subscriber, now: datetime) 
     if bucket.allowed is None or bucket.remaining:
         messages.success(request, "It counts from now on.")
         return
-    spent = format_money(round_to_minor_unit(bucket.used + bucket.reserved, currency), currency)
+    spent = format_coins(bucket.used + bucket.reserved, currency)
     ends = day_in_words(period_at(subscriber, now).end, zone=settings.BILLING_TIME_ZONE)
     messages.warning(
         request,
         f"It counts from now on. {spent} are spent or held in this billing period already, so "
         f"nothing that costs money can be bought before {ends}, unless you raise it.",
     )
+
+
+def _as_typed(subscriber: Subscriber) -> Decimal | None:
+    own = subscriber.own_limit
+    return None if own is None else round_to_minor_unit(own, subscriber.currency)
