@@ -260,6 +260,7 @@ class _Request:
                 Outcome.DENIED, reason=f"{self.server.name} has no pool for what the plan includes."
             )
         self._leave_other_servers()
+        self._leave_what_is_beside_the_plan()
         if static is not None:
             return self._grant_static(static, offered)
         kept = [row for row in self._mine() if row.counts and row.family in offered]
@@ -299,6 +300,14 @@ class _Request:
         leases.let_go(drained, because=leases.Because.POOL_DRAINED, at=self.at)
         moved = [row for row in elsewhere if row not in drained]
         leases.let_go(moved, because=leases.Because.OTHER_SERVER, at=self.at)
+
+    def _leave_what_is_beside_the_plan(self) -> None:
+        """End what a session had that began when others had its place; it may not be cut yet."""
+        gardens = {pool.pk for pool in self.pools if pool.purpose == Pool.Purpose.WALLED_GARDEN}
+        beside = [row for row in self._mine() if not row.counts and row.pool_id not in gardens]
+        until = self.at + settings.ADDRESS_LEASE
+        because = leases.Because.SESSION_ENDED
+        leases.let_go(beside, because=because, in_use_until=until, at=self.at)
 
     def _is_beyond(self, family: int) -> bool:
         return allowance.is_beyond(

@@ -128,8 +128,11 @@ def _recent_requests(holder: AddressHolder, at: datetime) -> list[Overallocation
 def _still_answers(request: OverallocationRequest, refusal: str, at: datetime) -> bool:
     """Say whether the last answer to this device holds; `refusal` is what the policy says now.
 
-    A person's no holds for a while; the policy's only as long as its reason.
+    A person's no holds for a while; the policy's only as long as its reason. A question that was
+    needed no longer was not answered at all.
     """
+    if request.decided_by == Decider.NOT_NEEDED:
+        return False
     if request.state == State.DENIED and request.decided_at is not None:
         by_policy = request.decided_by == Decider.POLICY
         return bool(refusal) if by_policy else request.decided_at > at - DENIAL_STANDS_FOR

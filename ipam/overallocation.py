@@ -130,9 +130,9 @@ def withdraw(*, holder: AddressHolder, device: str, at: datetime) -> None:
 
 
 def _close(request: OverallocationRequest, reason: str, at: datetime) -> None:
-    """Deny a locked, pending request without asking anybody."""
+    """Close a locked, pending request that needs no answer any more."""
     request.state, request.decided_at = State.DENIED, at
-    request.decided_by, request.reason = Decider.POLICY, reason
+    request.decided_by, request.reason = Decider.NOT_NEEDED, reason
     request.save(update_fields=["state", "decided_at", "decided_by", "reason"])
 
 
@@ -290,6 +290,24 @@ def devices_with_extra(holder: AddressHolder) -> set[str]:
     """Return the devices for which a holder pays now."""
     extras = ExtraAddress.objects.filter(holder=holder, ended_at__isnull=True)
     return set(extras.values_list("device", flat=True))
+
+
+def devices_that_fill(service_ref: str, *, at: datetime) -> list[str]:
+    """Return the devices that use up what a service's plan includes; none while it has a place."""
+    held = Allocation.objects.filter(
+        holder__service_ref=service_ref, state=leases.ACTIVE, expires_at__gt=at
+    )
+    rows = list(held.select_related("holder__plan__address_entitlement", "pool"))
+    if not rows:
+        return []
+    static = {row.pool_id for row in rows if row.pool.purpose == Pool.Purpose.STATIC}
+    with_extra = devices_with_extra(rows[0].holder)
+    entitlement = entitlement_of(rows[0].holder)
+    full = set()
+    for family, using in allowance.users(rows, static).items():
+        if len(using - with_extra) >= allowance.included(entitlement, family):
+            full |= using - with_extra
+    return sorted(full)
 
 
 # --- Ending -------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 A message of a session may be old, or the device may be back already: who holds all that it may is
 answered without a word being written. So an address that a stopped session had is given to nobody
 else before the end of its lease, the longest time of whatever session there may be; and one that
-begins with it after all has it again. An address that was taken from a device that was online
-rests as long, or until its session is heard to have stopped.
+begins with it after all has it again. Where another device took the place meanwhile, it has it
+beside the plan, so that the history tells of it, until it is cut: the device has to ask. An address
+that was taken from a device that was online rests as long, or until its session is heard to have
+stopped.
 
 Locks: the holders' rows, then their allocations.
 """
@@ -16,8 +18,8 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import transaction
 
-from ipam import leases, selection
-from ipam.models import AddressHolder, AddressServer, Allocation
+from ipam import allowance, leases, overallocation, selection
+from ipam.models import AddressHolder, AddressServer, Allocation, Pool
 
 # A line whose devices come and go does not empty the pool: with so many addresses resting, what
 # its sessions leave behind stays its own, and counts against its plan, until the lease ends.
@@ -76,8 +78,8 @@ def end_sessions(ended: Iterable[Session], *, at: datetime) -> int:
 def begin_sessions(begun: Sequence[Session], *, at: datetime) -> list[Session]:
     """Let sessions that began have the addresses that rest since another one's end.
 
-    Returns those that began with an address that was taken from their device otherwise, so that
-    they have to be ended.
+    Returns those that have to be ended: they began with an address that was taken from their device
+    otherwise, or the plan has no place for it any more.
     """
     told = _by_key(begun)
     rows = _lock(told, state=leases.QUARANTINED)
@@ -89,15 +91,43 @@ def begin_sessions(begun: Sequence[Session], *, at: datetime) -> list[Session]:
         if row.stay.ended_because != leases.Because.SESSION_ENDED:
             must_end.append(session)
             continue
-        has = {each.family for each in _of_device(rows, row, leases.ACTIVE)}
-        for each in _of_device(rows, row, leases.QUARANTINED):
-            if each.family not in has and each.stay.held_to == row.stay.held_to:
-                since = max(session.at, row.stay.held_to or session.at)
-                leases.reactivate(
-                    each, each.pool, each.holder,
-                    counts=each.counts, lease=max(each.expires_at, since) - since, at=since,
-                )  # fmt: skip
+        back = _back_for(row, rows)
+        is_beyond = any(_is_beyond(each, rows) for each in back)
+        if is_beyond:
+            must_end.append(session)
+        for each in back:
+            since = max(session.at, row.stay.held_to or session.at)
+            leases.reactivate(
+                each, each.pool, each.holder,
+                counts=each.counts and not is_beyond,
+                lease=max(each.expires_at, since) - since, at=since,
+            )  # fmt: skip
     return must_end
+
+
+def _back_for(row: Allocation, rows: Sequence[Allocation]) -> list[Allocation]:
+    """Return what a device left with an address that rests, of families that it has not by now."""
+    has = {each.family for each in _of_device(rows, row, leases.ACTIVE)}
+    left_at = row.stay.held_to
+    resting = _of_device(rows, row, leases.QUARANTINED)
+    return [each for each in resting if each.family not in has and each.stay.held_to == left_at]
+
+
+def _is_beyond(row: Allocation, rows: Sequence[Allocation]) -> bool:
+    """Say whether other devices took the place in the plan that an address had."""
+    static = {each.pool_id for each in rows if each.pool.purpose == Pool.Purpose.STATIC}
+    return (
+        row.counts
+        and row.pool_id not in static
+        and allowance.is_beyond(
+            overallocation.entitlement_of(row.holder),
+            row.family,
+            device=row.device,
+            rows=rows,
+            extras=lambda: overallocation.devices_with_extra(row.holder),
+            static_pools=static,
+        )
+    )
 
 
 def _by_key(sessions: Iterable[Session]) -> dict[tuple[str, str, str], Session]:
@@ -150,7 +180,8 @@ def _of_device(rows: Iterable[Allocation], of: Allocation, state: str) -> list[A
 
 def _was_asked_for_since(row: Allocation, session: Session) -> bool:
     """Say whether a lease was begun anew after a session's end, so that another one has it."""
-    lease = settings.ADDRESS_LEASE if row.counts else settings.WALLED_GARDEN_LEASE
+    in_garden = row.pool.purpose == Pool.Purpose.WALLED_GARDEN
+    lease = settings.WALLED_GARDEN_LEASE if in_garden else settings.ADDRESS_LEASE
     return row.expires_at - lease > session.at
 
 

@@ -318,6 +318,8 @@ class OverallocationRequest(PublicIdModel):
         SUBSCRIBER = "subscriber", "The subscriber"
         CSR = "csr", "A CSR"
         CLOCK = "clock", "Nobody in time"
+        # The plan has a place by now, or the service has ended: there is nothing to decide.
+        NOT_NEEDED = "not_needed", "Nobody had to"
 
     holder = models.ForeignKey(AddressHolder, on_delete=models.PROTECT, related_name="requests")
     server = models.ForeignKey(AddressServer, on_delete=models.PROTECT, related_name="+")
@@ -353,6 +355,16 @@ class OverallocationRequest(PublicIdModel):
 
     def __str__(self) -> str:
         return f"{self.device} of {self.holder}"
+
+    @property
+    def shown_state(self) -> str:
+        """The state as people are shown it: nobody said no to what was needed no longer."""
+        is_moot = self.decided_by == self.Decider.NOT_NEEDED
+        return self.Decider.NOT_NEEDED.value if is_moot else str(self.state)
+
+    def get_shown_state_display(self) -> str:
+        is_moot = self.shown_state == self.Decider.NOT_NEEDED
+        return "No longer needed" if is_moot else self.State(self.state).label
 
 
 class ExtraAddress(PublicIdModel):

@@ -80,6 +80,7 @@ _LOOKS: Final[dict[str, dict[str, Look]]] = {
         "pending": Look("Waiting for your answer", "warn", "warn"),
         "granted": Look("Accepted", "done", "good"),
         "denied": Look("Declined", "off", ""),
+        "not_needed": Look("No longer needed", "off", ""),
         "expired": Look("Nobody answered in time", "off", ""),
     },
 }

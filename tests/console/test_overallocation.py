@@ -131,3 +131,17 @@ def test_the_other_states_are_lists_of_their_own(world: World, csr: Client) -> N
         world.request.device
         not in csr.get(reverse("admin:console_overallocation")).content.decode()
     )
+
+
+def test_what_was_needed_no_longer_is_not_called_denied(world: World, csr: Client) -> None:
+    asked = world.request
+    overallocation.withdraw(holder=asked.holder, device=asked.device, at=NOW + timedelta(seconds=1))
+
+    queue = csr.get(reverse("admin:console_overallocation"), {"state": "denied"}).content.decode()
+    ada = reverse("admin:console_subscriber", args=[world.ada.public_id])
+
+    for page in (queue, csr.get(ada).content.decode()):
+        assert "</span> No longer needed</span>" in page
+        assert "</span> Denied</span>" not in page
+        assert "by Nobody had to" not in page
+        assert "The plan has a place for the device now." in page

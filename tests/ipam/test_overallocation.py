@@ -197,7 +197,7 @@ def test_nobody_pays_for_a_device_that_the_plan_has_a_place_for(isp: Isp) -> Non
     request.refresh_from_db()
     assert (request.state, request.decided_by, request.reason) == (
         "denied",
-        "policy",
+        "not_needed",
         "The plan has a place for the device now.",
     )
     with pytest.raises(overallocation.RequestClosed):

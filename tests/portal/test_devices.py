@@ -222,9 +222,30 @@ def test_freeing_a_device_makes_room(
     connect(line, server, FIRST, now)
     free = f"/account/devices/{line.public_id}/{FIRST}/free/"
     assert "loses its address at once" in page(owner.get(free)).text
-    assert "is free for another device" in page(owner.post(free, follow=True)).text
-    assert connect(line, server, SECOND, now) == "granted"
+    assert connect(line, server, SECOND, now) == "walled_garden"
+    assert f"The address of {FIRST} is free." in page(owner.post(free, follow=True)).text
+    assert connect(line, server, SECOND, timezone.now()) == "granted"
     assert owner.get(free).status_code == 404
+    shown = page(owner.get(DEVICES)).text
+    assert "No longer needed" in shown
+    assert "Nobody had to" in shown
+    assert "Declined" not in shown
+
+
+def test_freeing_one_of_too_many_says_who_has_the_place(
+    owner: Client, line: Service, server: AddressServer, now: datetime
+) -> None:
+    entitlement = AddressEntitlement.objects.filter(offering=line.offering)
+    entitlement.update(ipv4_addresses=2, ipv6_prefixes=2)
+    connect(line, server, FIRST, now)
+    connect(line, server, SECOND, now)
+    entitlement.update(ipv4_addresses=1, ipv6_prefixes=1)
+    third = "02:00:00:00:00:03"
+    assert connect(line, server, third, now) == "walled_garden"
+    free = f"/account/devices/{line.public_id}/{FIRST}/free/"
+    said = page(owner.post(free, follow=True)).text
+    assert f"no place for another device yet: {SECOND} took" in said
+    assert connect(line, server, third, timezone.now()) == "walled_garden"
 
 
 def test_devices_are_their_owners_alone(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from ipam import allocation, overallocation, sampling
+from ipam import allocation, overallocation, sampling, selection
 from ipam import sessions as ipam_sessions
 from ipam.models import AddressServer, Allocation, AllocationHistory, PoolSample
 from ispops.parties.models import Subscriber
@@ -161,6 +161,42 @@ class TestWhatHasStopped:
         spans = [(stay.held_from, stay.held_to) for stay in stays]
         assert spans == [(at, at + MINUTE), (at + 2 * MINUTE, None)]
         assert not AccessSession.objects.filter(must_end=True).exists()
+
+    def test_but_not_in_the_plan_where_another_device_took_the_place(
+        self, one: Device, two: Device, at: datetime
+    ) -> None:
+        one.tells("Start", "s-1", at=at)
+        one.tells("Stop", "s-1", at=at + MINUTE, age=60)
+        assert two.asks(at + 2 * MINUTE) == "granted"
+        began = at + 3 * MINUTE
+        one.tells("Start", "s-2", at=began)
+        counted = Allocation.objects.filter(state="active", counts=True)
+        assert set(counted.values_list("device", flat=True)) == {selection.normalise_device(TWO)}
+        assert AccessSession.objects.get(must_end=True).session_id == "s-2"
+        # Until it is cut, the history says who has the address.
+        stays = AllocationHistory.objects.filter(address=f"{one.address}/32", held_to=None)
+        assert [(stay.device, stay.held_from) for stay in stays] == [
+            (selection.normalise_device(ONE), began)
+        ]
+        one.tells("Stop", "s-2", at=began + MINUTE, age=60)
+        assert one.row.state == "quarantined"
+        assert not stays.all().exists()
+
+    def test_that_device_is_asked_about_as_any_other(
+        self, one: Device, two: Device, at: datetime
+    ) -> None:
+        one.tells("Stop", "s-1", at=at + MINUTE, age=60)
+        two.asks(at + 2 * MINUTE)
+        one.tells("Start", "s-2", at=at + 3 * MINUTE)
+        in_the_plan = one.address
+        assert one.asks(at + 4 * MINUTE) == "walled_garden"
+        assert one.address != in_the_plan
+        # The place is free again: it is let in when it asks next, with the address it had.
+        allocation.free_device(service_ref=two.line.public_id, device=TWO, at=at + 5 * MINUTE)
+        assert one.asks(at + 6 * MINUTE) == "granted"
+        assert one.address == in_the_plan
+        request = overallocation.OverallocationRequest.objects.get()
+        assert (request.state, request.decided_by) == ("denied", "not_needed")
 
     def test_a_line_whose_devices_come_and_go_does_not_empty_the_pool(
         self, line: Service, server: AddressServer, at: datetime, monkeypatch: Any

@@ -57,7 +57,7 @@ def icon(name: str) -> SafeString:
 @register.simple_tag
 def badge(row: Any) -> str:
     """Show the state of a row by a word, a shape and a colour."""
-    shown = wording.look(type(row).__name__, row.state)
+    shown = wording.look(type(row).__name__, getattr(row, "shown_state", row.state))
     return format_html(
         '<span class="badge {}">{} {}</span>', shown.tone, icon(shown.icon), shown.word
     )

@@ -219,5 +219,16 @@ def free(request: HttpRequest, subscriber: Subscriber, line_id: str, device: str
     allocation.free_device(service_ref=line.public_id, device=device, at=timezone.now())
     if reserved:
         reservations.follow_addresses(service=line, at=timezone.now())
-    messages.success(request, f"The address of {device} is free for another device.")
+    if others := overallocation.devices_that_fill(line.public_id, at=timezone.now()):
+        messages.warning(
+            request,
+            f"{device} has lost its address, but your plan has no place for another device yet: "
+            f"{' and '.join(others)} took what it includes. Free one more.",
+        )
+    else:
+        messages.success(
+            request,
+            f"The address of {device} is free. A device that waits gets one when it asks again, "
+            "within five minutes.",
+        )
     return redirect("portal:devices")
