@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db import transaction
 
 from ipam import history
@@ -24,7 +26,7 @@ from ispops.uploads import harmless_row
 MOST_ROWS = 50_000
 _COLUMNS = (
     "address", "vrf", "held_from", "held_to", "ended_because", "device", "service", "subscriber",
-    "subscriber_name",
+    "subscriber_name", "held_from_local", "held_to_local", "local_zone",
 )  # fmt: skip
 _CONTACT = ("subscriber_email", "subscriber_phone")
 
@@ -74,7 +76,10 @@ def export_for_request(
     if not search.names_somebody:
         raise InvalidInput("A request names an address, a device or somebody.", field="address")
     if search.start is None or search.end is None:
-        raise InvalidInput("A request names the time: from when and to when.", field="start")
+        raise InvalidInput(
+            "A request names the time: from when and to when.",
+            field="end" if search.start else "start",
+        )
     return _give(
         search, action="history.disclosed", reference=reference.strip(), reason=reason.strip(),
         actor=actor, at=at,
@@ -121,6 +126,8 @@ def _told(search: history.Search) -> dict[str, str]:
 
 
 def _written(rows: Iterable[AllocationHistory], *, with_contact: bool) -> bytes:
+    # Who reads it may think in the ISP's zone, while the request was written in UTC: it has both.
+    zone = ZoneInfo(settings.BILLING_TIME_ZONE)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_COLUMNS, *(_CONTACT if with_contact else ())])
@@ -129,6 +136,8 @@ def _written(rows: Iterable[AllocationHistory], *, with_contact: bool) -> bytes:
         values = [
             row.address, str(row.vrf), csv_files.utc(row.held_from), csv_files.utc(row.held_to),
             row.ended_because or "", row.device, row.service_ref, who.public_id, who.name,
+            *(moment.astimezone(zone).isoformat() if moment else ""
+              for moment in (row.held_from, row.held_to)), zone.key,
         ]  # fmt: skip
         writer.writerow(harmless_row(values + ([who.email, who.phone] if with_contact else [])))
     return text.getvalue().encode()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from ipam.models import AllocationHistory
 from ispops.parties import roles
@@ -66,3 +69,43 @@ def test_a_lawful_request_needs_its_reference(
     assert given["X-Content-SHA256"] == hashlib.sha256(given.content).hexdigest()
     entry = AuditEntry.objects.get(action="history.disclosed")
     assert (entry.subscriber, entry.detail["sha256"]) == (world.ada, given["X-Content-SHA256"])
+
+
+def test_times_are_in_the_zone_that_was_chosen(
+    world: World, as_role: Callable[[str], Client], settings: Settings
+) -> None:
+    """By the clock of New York it had the address an hour later, by that of UTC not yet."""
+    settings.BILLING_TIME_ZONE = "America/New_York"
+    stay = AllocationHistory.objects.filter(subscriber=world.ada).earliest("held_from")
+    began = stay.held_from.astimezone(ZoneInfo("America/New_York"))
+    asked = {"address": stay.address}
+    later = f"{began + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"
+    span, client = {**asked, "start": later, "end": later}, as_role(roles.OPERATIONS)
+    assert f"{began:%Y-%m-%d %H:%M:%S} EST" in _page(client, span)
+    assert "Nobody had it then" in _page(client, {**span, "zone": "utc"})
+    assert f"{stay.held_from:%Y-%m-%d %H:%M:%S} UTC" in _page(client, {**asked, "zone": "utc"})
+    refused = client.get(reverse(PAGE), {**span, "zone": "moon"})
+    assert (refused.status_code, 'href="#zone"' in refused.content.decode()) == (422, True)
+    told = {**span, "reference": "AZ 7", "reason": "Order"}
+    address = reverse("admin:console_disclose_history")
+    assert client.post(address, {**told, "zone": "utc"}).content.count(b"\n") == 1
+    given = client.post(address, told).content.decode()
+    assert stay.held_from.isoformat() in given
+    assert f"{began.isoformat()},,America/New_York" in given
+
+
+def test_the_form_of_a_request_has_times_of_its_own(
+    world: World, as_role: Callable[[str], Client]
+) -> None:
+    client, address = as_role(roles.OPERATIONS), reverse("admin:console_disclose_history")
+    asked = {"subscriber": world.ada.public_id, "start": "2026-01-15T12:00", "zone": "utc"}
+    form = _page(client, asked).split('id="lawful"')[1]
+    assert 'name="start" type="datetime-local" step="1" required value="2026-01-15T12:00"' in form
+    assert '<option value="utc" selected>' in form
+    refused = client.post(address, {**asked, "reason": "Order", "reference": "AZ 7"})
+    assert refused.status_code == 422
+    assert 'href="#lawful-end"' in refused.content.decode()
+
+
+def _page(client: Client, asked: dict[str, str]) -> str:
+    return client.get(reverse(PAGE), asked).content.decode()
