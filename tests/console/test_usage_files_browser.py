@@ -26,6 +26,8 @@ def test_a_file_is_sent_followed_and_its_rejects_fetched(
     page = browser.new_context(
         base_url=stack.url, viewport={"width": 390, "height": 800}, locale="en-US"
     ).new_page()
+    errors: list[object] = []
+    page.on("pageerror", errors.append)
     page.goto("/console/usage-files/")
     page.get_by_role("textbox", name=re.compile("e-?mail", re.IGNORECASE)).fill(login.email)
     page.get_by_label("Password").fill(login.password)
@@ -44,3 +46,4 @@ def test_a_file_is_sent_followed_and_its_rejects_fetched(
     page.get_by_role("link", name="rating errors").click()
     expect(page.get_by_text("299 uses cannot be rated")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not errors

@@ -47,6 +47,12 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   });
 
+  // Unfold writes the name of a chosen file into a text box beside it, which only its own widget
+  // has. It leaves alone what has this mark.
+  document.querySelectorAll(".c-field input[type=file]").forEach((input) => {
+    input.hasChangeListener = true;
+  });
+
   // Of a form of many kinds, what belongs to another kind is hidden and not sent.
   const showKind = () => {
     const form = document.querySelector("[data-kinds]");
