@@ -16,7 +16,7 @@ USUAL_UNIT = {selection.IPv4: 32, selection.IPv6: 56}
 
 
 class BadNetwork(InvalidInput):
-    """Not a network, host bits set, or units that do not fit the block."""
+    """Not a network or not its first address, or units that do not fit the block."""
 
     code = "bad_network"
     title = "The network cannot be used"
@@ -57,7 +57,7 @@ def create_block(
     A block with a parent is in the parent's VRF, whatever `vrf` says.
 
     Raises:
-        BadNetwork: no network, a prefix that is too long, or host bits set.
+        BadNetwork: no network, a prefix that is too long, or an address inside of it.
         OutsideParent: not inside the parent, or not of a lower tier; or a parent is missing.
         OverlappingBlock: a block of the same parent, or an allocation or pool of the VRF, holds
             some of these addresses.

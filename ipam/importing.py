@@ -82,6 +82,13 @@ def _unwritable(row: PlanRow) -> BadRow | None:
     return None
 
 
+def _in_short(network: object) -> str:
+    """Return what a row calls its network as far as it fits a line, so that one finds the row."""
+    if not isinstance(network, str) or "\0" in network or not _is_text(network):
+        return ""
+    return " ".join(network.split())[: plan_rows.MOST_NETWORK]
+
+
 def _is_text(value: str) -> bool:
     try:
         value.encode()
@@ -113,7 +120,7 @@ def _rows(unpacked: IO[bytes]) -> Iterator[Numbered]:
         try:
             yield table.line, plan_rows.from_values(named)
         except BadRow as bad:
-            yield table.line, bad
+            yield table.line, BadRow(str(bad), bad.field, _in_short(named.get("network", "")))
 
 
 def _entries(text: str) -> Iterator[Numbered]:
@@ -122,7 +129,8 @@ def _entries(text: str) -> Iterator[Numbered]:
             try:
                 yield number, plan_rows.from_netbox(entry)
             except BadRow as bad:
-                yield number, bad
+                told = entry.get("prefix") if isinstance(entry, dict) else ""
+                yield number, BadRow(str(bad), bad.field, _in_short(told))
     except (ValueError, RecursionError) as error:
         words = str(error) if isinstance(error, BadRow) else "This is no JSON that can be read."
         raise UnusableFile(words, field="file") from error
@@ -137,7 +145,7 @@ def _write(into: IO[bytes], rows: Iterable[Numbered]) -> None:
     writer.writerow(_KEPT)
     for line, row in rows:
         if isinstance(row, BadRow):
-            values = [line, *[""] * (len(_KEPT) - 3), str(row), row.field]
+            values = [line, row.network, *[""] * (len(_KEPT) - 4), str(row), row.field]
         else:
             told = {name: getattr(row, name) for name in _FIELDS}
             told["unit_length"] = "" if row.unit_length is None else row.unit_length
@@ -158,7 +166,7 @@ def kept_rows(source: IO[bytes], start: int) -> Iterator[tuple[int, Numbered]]:
 def _kept_row(told: dict[str, str]) -> Numbered:
     line = int(told["line"])
     if told["bad"]:
-        return line, BadRow(told["bad"], told["bad_field"])
+        return line, BadRow(told["bad"], told["bad_field"], told["network"])
     return line, PlanRow(
         network=told["network"],
         tier=told["tier"],
@@ -190,7 +198,7 @@ def take(numbered: Numbered, ground: Ground) -> Result:
     """Make the block of a row, and its pool, on a ground; says what came of it."""
     line, row = numbered
     if isinstance(row, BadRow):
-        return Result(line, "", "refused", str(row), row.field)
+        return Result(line, row.network, "refused", str(row), row.field)
     try:
         with ground.one_row():
             outcome, words = _make(row, ground)

@@ -24,11 +24,14 @@ _STATUSES = {"container": REGION, "active": POOL, "reserved": POOL}
 
 
 class BadRow(ValueError):
-    """A row that cannot be read; the message says why, and `field` where."""
+    """A row that cannot be read; the message says why, and `field` where.
 
-    def __init__(self, words: str, field: str) -> None:
+    `network` is the one that it names, where it can be told.
+    """
+
+    def __init__(self, words: str, field: str, network: str = "") -> None:
         super().__init__(words)
-        self.field = field
+        self.field, self.network = field, network
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,16 +94,25 @@ def parse_network(text: str) -> Network:
     """Read a network such as 100.64.0.0/10, or a single address.
 
     Raises:
-        UnusableNetwork: it is no network, its prefix is too long, it has host bits set, or it
-            names an interface (RFC 4007), which means something on one machine only.
+        UnusableNetwork: it is no network, its prefix is too long, it is not its first
+            address, or it names an interface (RFC 4007), which means something on one machine only.
     """
     try:
-        network = ipaddress.ip_network(text.strip())
+        network = ipaddress.ip_network(text.strip(), strict=False)
     except ValueError as error:
-        raise UnusableNetwork(f"{text!r} cannot be a block: {error}") from error
+        raise UnusableNetwork(
+            f"{text!r} is no network; write one like 100.64.0.0/10 or 2001:db8::/32"
+        ) from error
     if "%" in text:
         raise UnusableNetwork(f"{text!r} cannot be a block: it names an interface")
+    if not _begins_there(text, network):
+        raise UnusableNetwork(f"{text!r} is an address inside of a network; write {network}")
     return network
+
+
+def _begins_there(text: str, network: Network) -> bool:
+    """Whether a text names a network by its first address, and not by one inside of it."""
+    return ipaddress.ip_address(text.strip().partition("/")[0]) == network.network_address
 
 
 def parse_address(text: str) -> str:

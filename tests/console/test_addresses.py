@@ -83,8 +83,8 @@ def test_a_block_goes_from_the_registry_to_a_pool_and_back(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"what": "add", "network": "10.0.0.1/24", "tier": "1"}, "has host bits set"),
-        ({"what": "add", "network": "10.0.0.0/33", "tier": "1"}, "cannot be a block"),
+        ({"what": "add", "network": "10.0.0.1/24", "tier": "1"}, "; write 10.0.0.0/24"),
+        ({"what": "add", "network": "10.0.0.0/33", "tier": "1"}, "is no network"),
         ({"what": "add", "network": "10.1.0.0/24", "tier": "1"}, "is not inside 10.0.0.0/16"),
         ({"what": "add", "network": "10.0.0.0/24", "tier": "x"}, "whole number"),
         ({"what": "add", "network": "10.0.64.0/24", "tier": "2"}, "overlaps 10.0.64.0/18"),

@@ -25,16 +25,16 @@ from tests.ipam.test_importing import done
 FOUR, SIX, TAKEN = "10.0.0.0/16", "3fff:7::/48", "10.0.64.0/18"
 # What is wrong, the network, the block that it is to be cut from, and what is said.
 CASES = {
-    "too long": ("10.0.0.0/33", FOUR, "cannot be a block"),
-    "host bits": ("10.0.0.1/24", FOUR, "has host bits set"),
+    "too long": ("10.0.0.0/33", FOUR, "is no network"),
+    "host bits": ("10.0.0.1/24", FOUR, "; write 10.0.0.0/24"),
     "outside": ("10.1.0.0/24", FOUR, "is not inside 10.0.0.0/16"),
     "overlapping": ("10.0.64.0/24", FOUR, "overlaps 10.0.64.0/18"),
     "IPv4 in IPv6": ("10.0.0.0/24", SIX, "is not inside 3fff:7::/48"),
 }
 # NetBox names no parent: what lies in nothing is an allocation there, and nothing else is outside.
 BY_NETBOX = {
-    "too long": ("10.0.0.0/33", "cannot be a block"),
-    "host bits": ("10.0.0.1/24", "has host bits set"),
+    "too long": ("10.0.0.0/33", "is no network"),
+    "host bits": ("10.0.0.1/24", "; write 10.0.0.0/24"),
     "outside": ("10.1.0.0/24", "Say which block this one is cut from"),
     "overlapping": ("10.0.0.0/15", "overlaps 10.0.0.0/16"),
 }

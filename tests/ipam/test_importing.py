@@ -181,6 +181,16 @@ def test_what_netbox_gives_out_becomes_a_tree(user: User) -> None:
         plan_rows.from_netbox({"prefix": 7})
 
 
+def test_a_row_that_cannot_be_read_still_names_its_network(user: User) -> None:
+    row = sent("network,tier\n10.0.0.0/8,\n10.0.0.1/9,pool\n", user)
+    told = {line: (network, words) for line, network, _, words, _ in block_imports.results_of(row)}
+    assert told["2"] == ("10.0.0.0/8", "The tier is one of allocation, region, pool.")
+    assert told["3"][1] == "'10.0.0.1/9' is an address inside of a network; write 10.0.0.0/9."
+    entry = {"prefix": "10.0.0.0/8", "status": {"value": "deprecated"}}
+    row = sent(json.dumps([entry]), user)
+    assert list(block_imports.results_of(row))[1][1] == "10.0.0.0/8"
+
+
 def test_what_is_sent_packed_is_unpacked(user: User) -> None:
     assert sent(gzip.compress(GOOD.encode()), user).made == 7
 

@@ -1,6 +1,6 @@
 """Files of blocks: sent and tried out, followed, looked at, and made; what is refused is saved."""
 
-from itertools import islice
+from heapq import nsmallest
 from typing import Any
 
 from django.contrib import messages
@@ -90,7 +90,10 @@ def page(request: HttpRequest, ref: str) -> HttpResponse:
 
 def _first(row: BlockImport, outcome: str) -> list[list[str]]:
     try:
-        return list(islice(verbs.results_of(row, outcome=outcome), 1, MOST_SHOWN + 1))
+        rows = verbs.results_of(row, outcome=outcome)
+        next(rows)
+        # They were made in the order in which one needs the other, and are read beside the file.
+        return nsmallest(MOST_SHOWN, rows, key=lambda values: int(values[0]))
     except (NotFound, FileNotFoundError):
         return []
 
