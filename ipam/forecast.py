@@ -155,8 +155,9 @@ def overbooking_warning(*, lines: int, total: int, peak: int, ratio: float) -> s
         return f"{peak:,} of {total:,} addresses were in use at once, by {lines:,} lines."
     if lines >= allowed / 2 and allowed * together > total:
         return (
-            f"{100 * together:.0f} % of the lines are online at once. At {ratio:g} lines an "
-            "address that would be more than there are."
+            f"At its busiest {100 * together:.0f} % of the lines that share these {total:,} "
+            f"addresses were online at once. With all the {allowed:,.0f} lines that the policy "
+            f"allows ({ratio:g} an address), some would find no free address."
         )
     if lines >= WARN_AT * allowed:
         return f"{lines:,} lines share {total:,} addresses, and {allowed:,.0f} are allowed."

@@ -15,6 +15,7 @@ from ipam.queries import PoolUse
 
 # What a server said longer ago than this says nothing of now.
 REPORT_COUNTS_FOR = timedelta(minutes=15)
+WEEK = timedelta(days=8)
 LIVE = (Pool.State.PENDING, Pool.State.ACTIVE, Pool.State.DRAINING)
 
 
@@ -120,12 +121,18 @@ def overbooking(policy: PoolPolicy, *, at: datetime) -> str:
     """
     if policy.lines_per_address is None:
         return ""
-    week = days_of(policy.pool, since=at - timedelta(days=8))
-    if not week:
+    days = days_of(policy.pool, since=at - WEEK)
+    return overbooked(policy, days, total=days[-1].total, at=at) if days else ""
+
+
+def overbooked(policy: PoolPolicy, days: list[Day], *, total: int, at: datetime) -> str:
+    """Say the same of days that were read, with what there is now: a block may have come since."""
+    week = [day for day in days if day.starts_at >= at - WEEK]
+    if policy.lines_per_address is None or not week:
         return ""
     return forecast.overbooking_warning(
         lines=week[-1].lines,
-        total=week[-1].total,
+        total=total,
         peak=max(day.peak for day in week),
         ratio=float(policy.lines_per_address),
     )

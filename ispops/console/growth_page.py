@@ -43,12 +43,14 @@ def of(pool: Pool, *, at: datetime) -> dict[str, Any]:
     first = groups.first_of(pool)
     use = groups.use_of(first, at=at)
     days = groups.days_of(first, since=at - timedelta(days=SHOWN_DAYS))
+    policy = PoolPolicy.objects.filter(pool=first).first()
     members = [each.pool for each in use.pools]
     return {
         "group": use,
         "first": first,
         "others": [each for each in members if each.pk != pool.pk],
-        "policy": PoolPolicy.objects.filter(pool=first).first(),
+        "policy": policy,
+        "warning": groups.overbooked(policy, days, total=use.total, at=at) if policy else "",
         "chart": _chart(days, use) if len(days) > 1 else None,
         "growth_words": growth_words(use),
         "ends_words": ends_words(use),

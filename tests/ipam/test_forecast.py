@@ -149,6 +149,10 @@ def test_overbooking_is_warned_of_before_it_bites() -> None:
     assert warning(lines=100, peak=40) == ""
     assert "more than the 200 allowed" in warning(lines=201, peak=60)
     assert "90 of 100 addresses were in use at once" in warning(lines=150, peak=90)
-    assert "60 % of the lines are online at once" in warning(lines=100, peak=60)
+    assert warning(lines=100, peak=60) == (
+        "At its busiest 60 % of the lines that share these 100 addresses were online at once. "
+        "With all the 200 lines that the policy allows (2 an address), some would find no free "
+        "address."
+    )
     assert "and 200 are allowed" in warning(lines=180, peak=80)
     assert warning(lines=0, peak=0) == ""

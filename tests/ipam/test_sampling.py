@@ -113,3 +113,6 @@ def test_overbooking_is_watched_against_the_week_s_peak(db: None) -> None:
     )
     words = groups.overbooking(town.pool.policy, at=after())
     assert words == "13 of 14 addresses were in use at once, by 20 lines."
+    # What was granted since is there already, though no day has counted it.
+    days = groups.days_of(town.pool, since=after() - timedelta(days=60))
+    assert groups.overbooked(town.pool.policy, days, total=100, at=after()) == ""
