@@ -117,7 +117,10 @@ def test_an_unusable_file_is_told_and_not_kept(
 
 
 def test_errors_are_listed_filtered_and_tried_again(
-    world: World, operator: Client, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    operator: Client,
+    as_role: Callable[[str], Client],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     send(operator, CSV + f"e3,psb_nobody,nothing,{NOW.isoformat()},1,film\n")
     work()
@@ -128,6 +131,8 @@ def test_errors_are_listed_filtered_and_tried_again(
     for query, shown in (("source=films", 2), ("code=unknown_subscriber", 2), ("age=day", 0),
                          ("source=other", 0), ("code=%00", 2)):  # fmt: skip
         assert f"{shown} use" in operator.get(f"{address}?{query}").content.decode(), query
+    assert "You cannot try again yourself" not in page
+    assert "Operations and Finance can" in as_role(roles.CSR).get(address).content.decode()
     file = operator.get(reverse("admin:console_rating_errors_file"))
     assert len(b"".join(file.streaming_content).splitlines()) == 3
 
