@@ -243,12 +243,15 @@ def _preview_use(
 ) -> None:
     rule = rules.usage_rule(price)
     step = _STEPS.get(price.unit, 1)
-    cases = {quantity: case for case, quantity in examples.telling(rule, step)}
-    cases |= dict.fromkeys(own, "yours")
-    wanted = [(case, quantity) for quantity, case in sorted(cases.items())]
     was = rules.usage_rule(seen.present) if seen.present else None
     if was is not None and (was.event_price is None) != (rule.event_price is None):
         was = None
+    # What the price in force changes at is compared, too: beyond the draft's own limits it may be
+    # the cheaper one.
+    cases = dict.fromkeys(examples.limits(was) if was else (), "at a limit of the price in force")
+    cases |= {quantity: case for case, quantity in examples.telling(rule, step)}
+    cases |= dict.fromkeys(own, "yours")
+    wanted = [(case, quantity) for quantity, case in sorted(cases.items())]
     new = examples.of_use(rule, terms, wanted)
     old = examples.of_use(was, terms, wanted) if was else []
     seen.cases = _cases(new, old, price, terms)

@@ -240,6 +240,18 @@ def test_it_is_said_when_running_periods_keep_the_price_before(
     assert ("keeps that to the end of its running period" in seen) is waits
 
 
+def test_limits_of_the_price_in_force_are_compared_too(world: World, desk: Client) -> None:
+    """A limit that only the price in force has is a case, and the chart goes beyond it."""
+    publishing.set_price(
+        offering=world.film, charge="usage", unit="minute", model="graduated", amount=D(0), at=NOW,
+        tiers=[{"up_to": 600, "amount": "0.04"}, {"up_to": None, "amount": "0.01"}],
+    )  # fmt: skip
+    seen = previewed(desk, **form("unit", **BY_UNIT, amount="0.05", allowance="150"))
+    assert "150 minutes at a limit USD 0.00 USD 6.00" in seen
+    assert "600 minutes at a limit of the price in force USD 22.50 USD 24.00" in seen
+    assert "750 minutes" in seen
+
+
 def test_own_quantities_are_worked_out_too(world: World, desk: Client) -> None:
     typed = form("unit", unit="byte", amount="1", block_size="1 GB")
     assert "12 GB yours USD 12.00" in previewed(desk, **typed, quantities="12 GB, 1.5 TB")
