@@ -57,11 +57,21 @@ def open_requests(subscriber: Subscriber, at: datetime) -> QuerySet[PurchaseRequ
 
 @dataclass(frozen=True, slots=True)
 class Seller:
-    """A partner that sells to a subscriber, and what it may sell unasked."""
+    """A partner that sells to a subscriber, and what it may sell unasked.
+
+    `used` and `reserved` are what it charged and what it holds by the consent this month.
+    """
 
     partner: Partner
     consent: StandingConsent | None
-    left: Decimal | None
+    used: Decimal
+    reserved: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        """How much more it may charge this month."""
+        limit = self.consent.monthly_limit if self.consent else Decimal(0)
+        return max(limit - self.used - self.reserved, Decimal(0))
 
 
 def standing_consents_of(subscriber: Subscriber, at: datetime) -> list[Seller]:
@@ -74,8 +84,8 @@ def standing_consents_of(subscriber: Subscriber, at: datetime) -> list[Seller]:
     found = []
     for partner in sellers.distinct().order_by("name"):
         consent = given.get(partner.pk)
-        left = standing.left_of_month(consent, at) if consent else None
-        found.append(Seller(partner, consent, left))
+        spent = standing.used_of_month(consent, at) if consent else (Decimal(0), Decimal(0))
+        found.append(Seller(partner, consent, *spent))
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.test import Client
@@ -11,7 +12,7 @@ from django.urls import reverse
 from ispops.parties.models import Subscriber
 from provisioning import partner_orders
 from provisioning.models import Service
-from rating import consents
+from rating import consents, reservations
 from rating.models import Purchase, PurchaseConsent, PurchaseRequest, StandingConsent
 from tests.portal.pages import page
 from tests.rating.ground import Shop, make_shop
@@ -74,7 +75,7 @@ def test_what_cannot_be_bought_says_why(
 
 
 def test_a_standing_consent_is_given_and_withdrawn(
-    shop: Shop, line: Service, owner: Client, stranger: Client
+    shop: Shop, line: Service, ada: Subscriber, owner: Client, stranger: Client, now: datetime
 ) -> None:
     listing = reverse("portal:consents")
     assert "Asks you each time." in page(owner.get(listing)).text
@@ -84,6 +85,18 @@ def test_a_standing_consent_is_given_and_withdrawn(
     seen = page(owner.post(give, {"monthly_limit": "20"}, follow=True))
     assert "USD 20.00 a month" in seen.text
     given = StandingConsent.objects.get()
+    held = reservations.hold(
+        partner=shop.films,
+        subscriber_ref=partner_orders.reference_of(partner=shop.films, subscriber=ada),
+        offering_code="film", net=Decimal(10), held_until=now + timedelta(hours=8),
+        idempotency_key="hold", at=now,
+    )  # fmt: skip
+    reservations.use(
+        partner=shop.films, reservation_id=held.pk, net=Decimal(4), idempotency_key="use", at=now
+    )
+    spent = " ".join(page(owner.get(listing)).text.split())
+    assert "it charged USD 4.40 and holds USD 6.60 ; USD 9.00 are left" in spent
+    assert "What it holds is released" in spent
     withdraw = reverse("portal:withdraw_consent", args=[given.public_id])
     assert stranger.post(withdraw).status_code == 404
     owner.post(withdraw)
