@@ -12,8 +12,10 @@ Locks: the plan's row, then the pools by key, then allocations.
 
 import logging
 import uuid
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -81,6 +83,15 @@ def preview(*, source: Pool, target: Pool) -> Preview:
         room=room,
         target_holds=target.allocations.count() + static_moves.kept_in(target).count(),
     )
+
+
+def choices() -> list[list[Pool]]:
+    """Return the pools in use that can follow one another, together; a pool without one is out."""
+    alike = defaultdict[Any, list[Pool]](list)
+    active = Pool.objects.filter(state=Pool.State.ACTIVE).select_related("server")
+    for pool in active.order_by("name"):
+        alike[pool.server_id, pool.purpose, pool.family, pool.unit_length].append(pool)
+    return [pools for pools in alike.values() if len(pools) > 1]
 
 
 def held_in(pool: Pool) -> int:

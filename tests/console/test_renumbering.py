@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from ipam import blocks
+from ipam import blocks, renumbering
 from ipam.models import Block, Pool, Renumbering
 from ispops.parties import roles
 from ispops.parties.models import User
@@ -51,6 +51,18 @@ def test_a_plan_is_seen_before_it_begins_and_can_be_taken_back(
         row.refresh_from_db()
         assert row.state == state
         assert row.get_state_display() in page
+
+
+def test_only_pools_with_one_that_fits_can_be_chosen(
+    asked: dict[str, str], as_role: Callable[[str], Client]
+) -> None:
+    page = as_role(roles.OPERATIONS).get(reverse("admin:console_renumberings")).content.decode()
+    named = {asked["source"], asked["target"]}
+    assert {pool.name for pools in renumbering.choices() for pool in pools} == named
+    assert all(page.count(f"<option>{name}</option>") == 2 for name in named)
+    Pool.objects.filter(name="new").update(state=Pool.State.DRAINING)
+    page = as_role(roles.OPERATIONS).get(reverse("admin:console_renumberings")).content.decode()
+    assert "No two pools fit each other" in page
 
 
 def test_plans_under_way_come_first(

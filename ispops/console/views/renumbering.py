@@ -50,7 +50,7 @@ def _shown(
         "Renumbering",
         status=status,
         rows=[_row(row, going) for row in shown],
-        pools=Pool.objects.filter(state=Pool.State.ACTIVE).order_by("name"),
+        choices=renumbering.choices(),
         may_change=request.user.has_perm(CHANGE),
         refusal=refusal,
         given=given or {},
