@@ -22,7 +22,7 @@ from ipam import importing
 from ipam.grounds import Database, Ground, Trial
 from ipam.models import BlockImport
 from ispops import db, filework, jobs
-from ispops.errors import IllegalTransition, Refusal
+from ispops.errors import Refusal
 from ispops.parties import audit
 from ispops.parties.models import User
 
@@ -94,12 +94,8 @@ def cancel(*, row: BlockImport, actor: User, at: datetime) -> BlockImport:
         IllegalTransition: it is over already.
     """
     held = db.lock(BlockImport, row.pk)
-    if held.state == State.CANCELLED:
-        return held
-    if held.state not in filework.OPEN:
-        raise IllegalTransition(f"The file is {held.get_state_display().lower()} already.")
-    filework.close(held, state=State.CANCELLED, at=at)
-    _note("import_cancelled", held, actor, at, rows_done=held.rows_done)
+    if filework.cancel(held, at=at):
+        _note("import_cancelled", held, actor, at, rows_done=held.rows_done)
     return held
 
 

@@ -24,10 +24,11 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 
 from ispops import jobs
-from ispops.errors import NotFound
+from ispops.errors import IllegalTransition, NotFound
 
 log = logging.getLogger(__name__)
 OPEN = ("queued", "running")
+CANCELLED = "cancelled"
 MOST_ATTEMPTS = 5
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=2)
@@ -180,11 +181,20 @@ class Turn(ABC):
         )
 
 
-def close(row: Any, *, state: str, at: datetime) -> None:
-    """End a locked row of a file before it is done: no worker is to go on with it."""
-    row.state, row.finished_at = state, at
+def cancel(row: Any, *, at: datetime) -> bool:
+    """Stop a locked row of a file, which no worker goes on with; False when it was before.
+
+    Raises:
+        IllegalTransition: it is over already.
+    """
+    if row.state == CANCELLED:
+        return False
+    if row.state not in OPEN:
+        raise IllegalTransition(f"The file is {row.get_state_display().lower()} already.")
+    row.state, row.finished_at = CANCELLED, at
     row.next_attempt_at = row.leased_until = None
     row.save(update_fields=["state", "finished_at", "next_attempt_at", "leased_until"])
+    return True
 
 
 def plain_name(file_name: str, otherwise: str) -> str:

@@ -16,7 +16,7 @@ from django.core.files.base import File
 from django.db import transaction
 
 from ispops import db, filework, jobs, uploads
-from ispops.errors import IllegalTransition, InvalidInput, Refusal
+from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import Subscriber, User
 from qualification import estimates, sheets
@@ -101,12 +101,8 @@ def cancel(*, bulk: BulkQualification, actor: User, at: datetime) -> BulkQualifi
         IllegalTransition: it is over already.
     """
     row = db.lock(BulkQualification, bulk.pk)
-    if row.state == State.CANCELLED:
-        return row
-    if row.state not in OPEN:
-        raise IllegalTransition(f"The file is {row.get_state_display().lower()} already.")
-    filework.close(row, state=State.CANCELLED, at=at)
-    _note(row, actor, "bulk_qualification.cancelled", at)
+    if filework.cancel(row, at=at):
+        _note(row, actor, "bulk_qualification.cancelled", at)
     return row
 
 

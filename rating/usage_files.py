@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ispops import db, filework, jobs, uploads
-from ispops.errors import IllegalTransition, InvalidInput, Refusal
+from ispops.errors import InvalidInput, Refusal
 from ispops.parties import audit
 from ispops.parties.models import Partner, User
 from rating import intake, network_files, network_records, usage_lines
@@ -112,12 +112,8 @@ def cancel(*, file: UsageFile, actor: User, at: datetime) -> UsageFile:
         IllegalTransition: it is over already.
     """
     row = db.lock(UsageFile, file.pk)
-    if row.state == State.CANCELLED:
-        return row
-    if row.state not in filework.OPEN:
-        raise IllegalTransition(f"The file is {row.get_state_display().lower()} already.")
-    filework.close(row, state=State.CANCELLED, at=at)
-    _note(row, actor, "usage_file.cancelled", at)
+    if filework.cancel(row, at=at):
+        _note(row, actor, "usage_file.cancelled", at)
     return row
 
 
